@@ -1,0 +1,107 @@
+"""What every stage's config has in common: strict types, and the part of it that names the result."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+import data
+from comat_core.errors import UserError
+from stages.digests import digest_file, digest_json
+
+DATA_SCHEME = "data://"
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+IDENTITY_IGNORES = {".md"}  # a model card does not change the model
+
+
+class _NotInKey:
+    """Marks a field that cannot change the result."""
+
+
+NOT_IN_KEY: Final = _NotInKey()
+"""Annotation for settings of speed and place: `batch_size: Annotated[int, NOT_IN_KEY] = 8`."""
+
+
+class ModelReference(BaseModel):
+    """A pretrained model: a local folder, a folder of the installed data package (data://...), or a hub id."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Annotated[str, Field(min_length=1, description="local folder, data://folder, or hub id such as org/name")]
+    revision: Annotated[str | None, Field(description="commit or tag on the hub; ignored for local folders")] = None
+
+    def resolve(self) -> str:
+        """The folder or hub id to hand to `from_pretrained`.
+
+        Raises:
+            UserError: it looks like a folder, and there is none.
+        """
+        path = self.path
+        if path.startswith(DATA_SCHEME):
+            path = str(Path(data.__file__).parent / path.removeprefix(DATA_SCHEME))
+        elif Path(path).expanduser().exists():
+            return str(Path(path).expanduser())
+        elif HUB_ID.fullmatch(path):
+            return path
+        if not Path(path).exists():
+            raise UserError("no such model folder", f"model path {self.path}", "give an existing folder or a hub id")
+        return path
+
+    def identity(self) -> str:
+        """What the model is, wherever it lies: a digest of a folder's files, or the hub id with its revision."""
+        resolved = self.resolve()
+        path = Path(resolved)
+        if not path.exists():
+            return f"hub:{resolved}@{self.revision or 'main'}"
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _is_part_of_model(file, path))
+        return "files:" + digest_json({str(file.relative_to(path)): _digest_unchanged(file) for file in files})
+
+
+def _is_part_of_model(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.is_file() and not hidden and file.suffix not in IDENTITY_IGNORES
+
+
+def _digest_unchanged(file: Path) -> str:
+    status = file.stat()
+    return _digest_of_version(file, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _digest_of_version(file: Path, size: int, modified: int) -> str:  # noqa: ARG001  size and time select the version
+    return digest_file(file)
+
+
+class StageConfig(BaseModel):
+    """Base of all stage configs. Frozen; unknown fields are mistakes; numbers have units and ranges in their fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def key_payload(self) -> dict[str, Any]:
+        """The JSON value that goes into the artifact's key: every field except those marked NOT_IN_KEY.
+
+        Model references are replaced by the identity of what they point at.
+        """
+        return _payload(self)
+
+
+def _payload(value: Any) -> Any:
+    if isinstance(value, ModelReference):
+        return value.identity()
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        kept = (name for name, field in fields.items() if NOT_IN_KEY not in field.metadata)
+        return {name: _payload(getattr(value, name)) for name in kept}
+    if isinstance(value, Mapping):
+        return {str(name): _payload(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_payload(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(_payload(item) for item in value)
+    if isinstance(value, Path):
+        return str(value)
+    assert value is None or isinstance(value, (str, int, float, bool)), f"{value!r} cannot be part of a key"
+    return value
