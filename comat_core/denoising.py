@@ -1,0 +1,206 @@
+"""Denoising with gradients through a few steps (DRTune), for rows that start from noise and rows that join later."""
+
+from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from comat_core.adapters import adapters_as_now
+from comat_core.attention_maps import AttentionMaps, CaptureRequest, captured_attention, cross_attention_layers
+from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uniform
+from comat_core.text_to_image import PromptConditioning, TextToImageModel
+
+__all__ = ["DenoisingResult", "denoise", "gradient_steps_strided", "gradient_steps_uniform"]
+
+StepCallback = Callable[[int, int, Tensor], None]
+"""Called after every step with its index, its timestep and the latents (B, C, h, w), without gradient."""
+
+
+@dataclass(frozen=True)
+class DenoisingResult:
+    """What a denoising loop returns."""
+
+    latents: Tensor
+    """(B, C, h, w), rows in the order they were given."""
+    attention_maps: list[AttentionMaps]
+    """One per captured step, noisiest first."""
+
+
+def denoise(
+    model: TextToImageModel,
+    latents: Tensor,
+    conditioning: PromptConditioning,
+    negative_conditioning: PromptConditioning | None,
+    *,
+    scheduler: Any,
+    num_inference_steps: int,
+    guidance_scale: float,
+    generators: Sequence[torch.Generator],
+    start_steps: Sequence[int] | None = None,
+    gradient_steps: Collection[int] = (),
+    detach_unet_input: bool = True,
+    checkpoint_unet: bool = False,
+    capture: CaptureRequest | None = None,
+    callback: StepCallback | None = None,
+) -> DenoisingResult:
+    """Denoise a batch, all rows of a step in one UNet call, with gradient through the chosen steps only.
+
+    In a gradient step the UNet keeps its graph and, by default, its input is detached: the gradient of the result
+    reaches each step's prediction through the scheduler's linear path alone. In every other step the UNet keeps no
+    graph, so that memory does not grow with the number of steps.
+
+    Args:
+        latents: (B, C, h, w): standard normal noise for rows that start at step 0, for the others latents noised to
+            the level of their step (`comat_core.schedulers.noisy_start`).
+        conditioning: B rows.
+        negative_conditioning: B rows; may be None without guidance.
+        scheduler: any diffusers scheduler that makes one UNet call per step; it is copied, not changed.
+        num_inference_steps: T.
+        guidance_scale: 1 or less turns guidance, and with it the unconditional half of the UNet's batch, off.
+        generators: B, for the noise that the scheduler adds.
+        start_steps: B indices of the step at which each row joins, in [0, T); all 0 by default.
+        gradient_steps: indices of the steps whose UNet call keeps a graph.
+        detach_unet_input: False lets the gradient flow through the UNet to earlier steps too.
+        checkpoint_unet: recompute the UNet of gradient steps in the backward pass instead of keeping activations.
+        capture: the cross-attention maps to return.
+    """
+    groups = _rows_by_start(latents, scheduler, num_inference_steps, generators, start_steps)
+    timesteps = groups[0].scheduler.timesteps
+    guided = guidance_scale > 1
+    assert not guided or negative_conditioning is not None, "guidance needs a negative conditioning"
+    attention_maps: list[AttentionMaps] = []
+
+    for step, timestep in enumerate(timesteps):
+        active = [group for group in groups if group.start <= step]
+        if not active:
+            continue
+        rows = [row for group in active for row in group.rows]
+
+        # The UNet's batch: rows of all active groups, the unconditional half first.
+        unet_input = torch.cat([group.scheduler.scale_model_input(group.latents, timestep) for group in active])
+        unet_conditioning = conditioning.select(rows)
+        if guided:
+            assert negative_conditioning is not None
+            unet_input = torch.cat([unet_input, unet_input])
+            unet_conditioning = PromptConditioning.concatenate([negative_conditioning.select(rows), unet_conditioning])
+        first_conditional = len(rows) if guided else 0
+        call = _UnetCall(model, timestep, unet_conditioning, capture if _captures(capture, step) else None,
+                         rows, first_conditional, len(latents))
+
+        # One prediction, with or without a graph.
+        if step in gradient_steps:
+            unet_input = unet_input.detach() if detach_unet_input else unet_input
+            prediction, maps = call.checkpointed(unet_input) if checkpoint_unet else call(unet_input)
+        else:
+            with torch.no_grad():
+                prediction, maps = call(unet_input)
+        if maps:
+            attention_maps.append(AttentionMaps(step, maps))
+        if guided:
+            unconditional, conditional = prediction.chunk(2)
+            prediction = unconditional + guidance_scale * (conditional - unconditional)
+
+        # Each group takes its own scheduler's step.
+        for group, group_prediction in zip(active, prediction.split([len(g.rows) for g in active]), strict=True):
+            group.advance(group_prediction, timestep)
+        if callback is not None:
+            callback(step, int(timestep), _in_given_order(groups).detach())
+
+    return DenoisingResult(_in_given_order(groups), attention_maps)
+
+
+@dataclass
+class _RowGroup:
+    """Rows that join at the same step. Multistep solvers keep a history, so each group has a scheduler of its own."""
+
+    start: int
+    rows: list[int]
+    latents: Tensor
+    scheduler: Any
+    generators: list[torch.Generator]
+
+    def advance(self, prediction: Tensor, timestep: Tensor) -> None:
+        extra = {}
+        if "generator" in signature(self.scheduler.step).parameters:
+            extra["generator"] = self.generators
+        self.latents = self.scheduler.step(prediction, timestep, self.latents, return_dict=False, **extra)[0]
+
+
+def _rows_by_start(
+    latents: Tensor,
+    scheduler: Any,
+    num_inference_steps: int,
+    generators: Sequence[torch.Generator],
+    start_steps: Sequence[int] | None,
+) -> list[_RowGroup]:
+    starts = [0] * len(latents) if start_steps is None else list(start_steps)
+    assert len(starts) == len(latents) == len(generators), "one start step and one generator per row"
+    assert all(0 <= start < num_inference_steps for start in starts), "a row joins after the last step"
+    groups = []
+    for start in sorted(set(starts)):
+        rows = [row for row, row_start in enumerate(starts) if row_start == start]
+        own_scheduler = deepcopy(scheduler)
+        own_scheduler.set_timesteps(num_inference_steps)
+        assert len(own_scheduler.timesteps) == num_inference_steps, "the scheduler calls the UNet twice per step"
+        if hasattr(own_scheduler, "set_begin_index"):
+            own_scheduler.set_begin_index(start)
+        scale = own_scheduler.init_noise_sigma if start == 0 else 1.0
+        groups.append(
+            _RowGroup(start, rows, latents[rows] * scale, own_scheduler, [generators[row] for row in rows])
+        )
+    return groups
+
+
+def _in_given_order(groups: Sequence[_RowGroup]) -> Tensor:
+    rows = torch.tensor([row for group in groups for row in group.rows])
+    return torch.cat([group.latents for group in groups])[rows.argsort()]
+
+
+def _captures(capture: CaptureRequest | None, step: int) -> bool:
+    return capture is not None and step in capture.steps
+
+
+@dataclass(frozen=True)
+class _UnetCall:
+    """One UNet call that returns its attention maps beside its prediction, and that can be repeated later."""
+
+    model: TextToImageModel
+    timestep: Tensor
+    conditioning: PromptConditioning
+    capture: CaptureRequest | None
+    rows: list[int]  # the row of the whole batch that each row of the conditional half is
+    first_conditional: int
+    batch_size: int
+
+    def __call__(self, unet_input: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        timesteps = self.timestep.to(unet_input.device).expand(unet_input.shape[0])
+        if self.capture is None:
+            return self.model.predict(unet_input, timesteps, self.conditioning), {}
+        layers = cross_attention_layers(self.model.unet, self.capture.blocks)
+        shape = (unet_input.shape[-2], unet_input.shape[-1])
+        with captured_attention(layers, self._captured_rows(self.capture), shape) as maps:
+            return self.model.predict(unet_input, timesteps, self.conditioning), maps
+
+    def checkpointed(self, unet_input: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Drop the activations and call again in the backward pass.
+
+        By then another adapter may be active on the same UNet, so the present ones are pinned to the call.
+        """
+        pinned = adapters_as_now(self.model.unet)
+
+        def call(repeatable_input: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            with pinned():
+                return self(repeatable_input)
+
+        return checkpoint(call, unet_input, use_reentrant=False)  # pyright: ignore[reportReturnType]
+
+    def _captured_rows(self, capture: CaptureRequest) -> list[int]:
+        wanted = range(self.batch_size)[capture.rows] if isinstance(capture.rows, slice) else capture.rows
+        missing = sorted(set(wanted) - set(self.rows))
+        assert not missing, f"rows {missing} have not joined yet at a captured step"
+        return [self.first_conditional + self.rows.index(row) for row in wanted]

@@ -1,0 +1,249 @@
+"""One object for every text-to-image checkpoint: load, encode, predict, decode.
+
+What differs between Stable Diffusion 1.x, 2.x and SDXL is a row of the table at the bottom of this file; the rest of
+the project never asks which one it holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from comat_core.errors import UserError
+from comat_core.prompt_conditioning import (
+    PromptConditioning,
+    PromptEncoder,
+    encode_stable_diffusion,
+    encode_stable_diffusion_xl,
+)
+from comat_core.randomness import normal_noise
+
+__all__ = ["PromptConditioning", "TextToImageModel"]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What one kind of stock pipeline does its own way."""
+
+    encode_prompts: PromptEncoder
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    """Components that training and sampling never call, so that they are not loaded."""
+
+
+class TextToImageModel:
+    """A frozen diffusers pipeline and the few calls that the method makes on it.
+
+    Nothing in it asks for a gradient: trainable weights are adapters, added to `unet` by `comat_core.adapters`.
+    """
+
+    def __init__(self, pipeline: Any) -> None:
+        """Wrap a loaded pipeline of a supported kind; `load` is the usual way here."""
+        self.pipeline = pipeline
+        self.backbone = BACKBONES[type(pipeline).__name__]
+        self.unet = pipeline.unet.requires_grad_(False).eval()
+        self.vae = pipeline.vae.requires_grad_(False).eval()
+        self.scheduler = pipeline.scheduler
+        self.tokenizer = pipeline.tokenizer
+        self.vae_scale_factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.latent_channels: int = self.vae.config.latent_channels
+        for name in ("text_encoder", "text_encoder_2"):
+            if getattr(pipeline, name, None) is not None:
+                getattr(pipeline, name).requires_grad_(False).eval()
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        vae: str | Path | None = None,
+        vae_revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> "TextToImageModel":
+        """Load a checkpoint, safetensors only.
+
+        Args:
+            source: a diffusers pipeline folder or a hub id.
+            revision: the hub id's branch, tag or commit.
+            vae: a folder or hub id whose autoencoder replaces the checkpoint's own (SDXL's half-precision-safe one).
+            vae_revision: the same for that autoencoder.
+            dtype: of the weights. An autoencoder that asks for `force_upcast` stays in float32 beside a float16 UNet.
+            device: where the weights live.
+
+        Raises:
+            UserError: the checkpoint cannot be read, or its pipeline is of a kind that is not supported.
+        """
+        source = str(source)
+        backbone = _backbone_of(source, revision)
+        components = dict(backbone.left_out)
+        try:
+            if vae is not None:
+                components["vae"] = AutoencoderKL.from_pretrained(
+                    str(vae), revision=vae_revision, dtype=dtype, use_safetensors=True
+                )
+            pipeline = DiffusionPipeline.from_pretrained(
+                source, revision=revision, dtype=dtype, use_safetensors=True, **components
+            )
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        _check_architecture(source, pipeline)
+        if dtype == torch.float16 and pipeline.vae.config.force_upcast:
+            pipeline.vae.to(torch.float32)
+        pipeline.to(device)
+        assert pipeline.unet.dtype == dtype, "the loader has ignored the requested precision"
+        return cls(pipeline)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet lives."""
+        return self.unet.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the UNet's own weights (adapters stay in float32)."""
+        return self.unet.conv_in.weight.dtype
+
+    def latent_size(self, resolution: int) -> int:
+        """Return the side of the latents of a square image.
+
+        Args:
+            resolution: side of the image, in pixels.
+
+        Raises:
+            UserError: the side is not a multiple of what the autoencoder and the UNet divide it by.
+        """
+        unit = self.vae_scale_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        if resolution < unit or resolution % unit:
+            raise UserError(
+                f"resolution {resolution} does not fit this model", "resolution", f"choose a multiple of {unit}"
+            )
+        return resolution // self.vae_scale_factor
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Sequence[str], resolution: int) -> PromptConditioning:
+        """Encode B prompts for square images of `resolution` pixels, as the stock pipeline does."""
+        return self.backbone.encode_prompts(self.pipeline, prompts, resolution)[0]
+
+    @torch.no_grad()
+    def encode_unconditional(self, count: int, resolution: int) -> PromptConditioning:
+        """Return `count` rows of what the stock pipeline guides away from when no negative prompt is given.
+
+        Not always the empty prompt: SDXL's is all zeros.
+        """
+        return self.backbone.encode_prompts(self.pipeline, [""], resolution)[1].repeat(count)
+
+    def predict(self, latents: Tensor, timesteps: Tensor, conditioning: PromptConditioning) -> Tensor:
+        """Call the UNet once, without guidance.
+
+        Args:
+            latents: (B, C, h, w), already scaled for the timestep.
+            timesteps: (B,) or a scalar, of the training schedule.
+            conditioning: B rows.
+
+        Returns:
+            (B, C, h, w) in the latents' precision: noise, velocity or clean latents, as the checkpoint was trained.
+        """
+        conditioning = conditioning.to(dtype=self.dtype)
+        output = self.unet(
+            latents.to(self.dtype),
+            timesteps,
+            encoder_hidden_states=conditioning.prompt_embeds,
+            added_cond_kwargs=conditioning.added_conditions(),
+            return_dict=False,
+        )[0]
+        return output.to(latents.dtype)
+
+    def decode(self, latents: Tensor, *, checkpoint_rows: bool = False) -> Tensor:
+        """Decode latents to images, differentiably.
+
+        Args:
+            latents: (B, C, h, w), in the UNet's scale.
+            checkpoint_rows: decode row by row and again in the backward pass, so that one image's activations are
+                held at a time.
+
+        Returns:
+            (B, 3, H, W) in [0, 1], up to tails that the autoencoder leaves outside and that are not clamped here.
+        """
+        scale, shift = self._latent_scale_and_shift(latents)
+        unscaled = (latents / scale + shift).to(self.vae.dtype)
+        if checkpoint_rows:
+            rows = [checkpoint(self._decode_unscaled, row, use_reentrant=False) for row in unscaled.split(1)]
+            decoded = torch.cat(rows)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        else:
+            decoded = self._decode_unscaled(unscaled)
+        return decoded.to(latents.dtype) / 2 + 0.5
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw latents of images from the autoencoder's posterior.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            generators: one per image.
+
+        Returns:
+            (B, C, h, w) in the UNet's scale and the images' precision.
+        """
+        posterior = self.vae.encode((images * 2 - 1).to(self.device, self.vae.dtype)).latent_dist
+        noise = normal_noise(posterior.mean.shape[1:], generators, dtype=images.dtype, device=self.device)
+        latents = posterior.mean.to(images.dtype) + posterior.std.to(images.dtype) * noise
+        scale, shift = self._latent_scale_and_shift(latents)
+        return (latents - shift) * scale
+
+    def _decode_unscaled(self, latents: Tensor) -> Tensor:
+        return self.vae.decode(latents, return_dict=False)[0]
+
+    def _latent_scale_and_shift(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (1, C or 1, 1, 1) tensors such that UNet latents = (autoencoder latents - shift) * scale."""
+        config = self.vae.config
+        scale = like.new_tensor(config.scaling_factor).view(1, 1, 1, 1)
+        if config.latents_mean is not None and config.latents_std is not None:
+            std, mean = (like.new_tensor(list(values)).view(1, -1, 1, 1) for values in
+                         (config.latents_std, config.latents_mean))
+            return scale / std, mean
+        return scale, like.new_tensor(config.shift_factor or 0.0).view(1, 1, 1, 1)
+
+
+def _backbone_of(source: str, revision: str | None) -> Backbone:
+    """Read the pipeline's kind from its index, before any weight is loaded."""
+    try:
+        config: Any = DiffusionPipeline.load_config(source, revision=revision)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    name = config.get("_class_name")
+    if name not in BACKBONES:
+        raise UserError(
+            f"the checkpoint is a {name}, which is not supported", source, f"use one of: {', '.join(sorted(BACKBONES))}"
+        )
+    return BACKBONES[name]
+
+
+def _check_architecture(source: str, pipeline: Any) -> None:
+    if pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
+        raise UserError("the UNet takes more than latents", source, "use a plain text-to-image checkpoint")
+    if pipeline.unet.config.time_cond_proj_dim is not None:
+        raise UserError("the UNet has its guidance distilled in", source, "use the checkpoint it was distilled from")
+
+
+def _unreadable(source: str, error: OSError) -> UserError:
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UserError(
+        f"cannot load the model: {first_line}",
+        source,
+        "give a diffusers pipeline folder with safetensors weights, or a reachable hub id",
+    )
+
+
+BACKBONES: dict[str, Backbone] = {
+    "StableDiffusionPipeline": Backbone(
+        encode_stable_diffusion,
+        left_out={"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
+    ),
+    "StableDiffusionXLPipeline": Backbone(encode_stable_diffusion_xl),
+}
