@@ -1,0 +1,1 @@
+"""A world small enough for a laptop: scenes of coloured shapes, their captions, and models trained on both."""

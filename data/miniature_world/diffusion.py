@@ -1,0 +1,143 @@
+"""The miniature Stable Diffusion: text encoder and UNet trained together on the web-like base world."""
+
+import random
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from tqdm import trange
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from comat_core.randomness import derive_seed, make_generator
+from data.miniature_world.captions import base_world_caption
+from data.miniature_world.datasets import make_scenes
+from data.miniature_world.fitting import draw_rows, fit, initialise, pixels_to_unit_range
+from data.miniature_world.scenes import Scene
+from data.miniature_world.tokenizers import build_clip_tokenizer
+
+SCENES = 36_000
+STEPS = 2_200
+BATCH_SIZE = 64
+LEARNING_RATE = 1.5e-3
+CAPTIONS_PER_SCENE = 4
+DROPPED_CAPTION_SHARE = 0.1
+MAX_SNR = 5.0
+PROMPT_LENGTH = 32
+LATENT_SIZE = 16
+
+
+def train_pipeline(autoencoder: AutoencoderKL, seed: int) -> StableDiffusionPipeline:
+    """Train text encoder and UNet on the base world's scenes with its careless captions, and assemble the pipeline."""
+    scenes, pixels = make_scenes("base world", seed, SCENES)
+    latents = encode_all(autoencoder, pixels)
+    tokenizer = build_clip_tokenizer(seed, PROMPT_LENGTH)
+    captions = _tokenized_captions(tokenizer, scenes, seed)
+    empty = tokenizer("", padding="max_length", max_length=PROMPT_LENGTH, return_tensors="pt").input_ids[0]
+    model = nn.ModuleDict({"text_encoder": _text_encoder(tokenizer, seed), "unet": _unet(seed)})
+    text_encoder, unet = model["text_encoder"], model["unet"]
+    scheduler = _scheduler()
+
+    def loss_of_step(step: int) -> torch.Tensor:
+        rows = draw_rows(seed, "diffusion", step, SCENES, BATCH_SIZE)
+        generator = make_generator(seed, "diffusion noise", step)
+        tokens = captions[rows, torch.randint(CAPTIONS_PER_SCENE, rows.shape, generator=generator)].long()
+        dropped = torch.rand(rows.shape, generator=generator) < DROPPED_CAPTION_SHARE
+        tokens = torch.where(dropped[:, None], empty, tokens)
+        noise = torch.randn(latents[rows].shape, generator=generator)
+        timesteps = torch.randint(scheduler.config.num_train_timesteps, rows.shape, generator=generator)
+        noisy = scheduler.add_noise(latents[rows], noise, timesteps)
+        predicted = unet(noisy, timesteps, text_encoder(tokens).last_hidden_state).sample.float()
+        error = (predicted - noise).square().mean(dim=(1, 2, 3))
+        return (error * _snr_weights(scheduler, timesteps)).mean()
+
+    fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="diffusion", average_decay=0.998)
+    return StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        image_encoder=None,
+        requires_safety_checker=False,
+    )
+
+
+@torch.no_grad()
+def encode_all(autoencoder: AutoencoderKL, pixels: np.ndarray, batch_size: int = 250) -> torch.Tensor:
+    """Encode uint8 images (N, H, W, 3) to scaled latents (N, 4, H/4, W/4)."""
+    parts = []
+    for start in trange(0, len(pixels), batch_size, desc="latents", mininterval=5.0):
+        images = pixels_to_unit_range(torch.from_numpy(pixels[start : start + batch_size])) * 2 - 1
+        parts.append(autoencoder.encode(images).latent_dist.mean * autoencoder.config.scaling_factor)
+    return torch.cat(parts)
+
+
+def _tokenized_captions(tokenizer: CLIPTokenizer, scenes: list[Scene], seed: int) -> torch.Tensor:
+    """Caption each scene several times; returns token ids of shape (scenes, CAPTIONS_PER_SCENE, PROMPT_LENGTH)."""
+    texts = []
+    for index, scene in enumerate(scenes):
+        random_source = random.Random(derive_seed(seed, "base world captions", index))
+        texts += [base_world_caption(scene, random_source) for _ in range(CAPTIONS_PER_SCENE)]
+    ids = tokenizer(texts, padding="max_length", max_length=PROMPT_LENGTH, truncation=True, return_tensors="pt").input_ids
+    return ids.view(len(scenes), CAPTIONS_PER_SCENE, PROMPT_LENGTH).to(torch.int16)
+
+
+def _snr_weights(scheduler: DDPMScheduler, timesteps: torch.Tensor) -> torch.Tensor:
+    """Weights min(SNR, 5) / SNR of the noise-prediction loss (Hang et al. 2023): less effort on almost clean inputs."""
+    kept = scheduler.alphas_cumprod[timesteps]
+    ratio = kept / (1 - kept)
+    return ratio.clamp(max=MAX_SNR) / ratio
+
+
+def _text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=96,
+        intermediate_size=192,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=PROMPT_LENGTH,
+        projection_dim=96,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    text_encoder = CLIPTextModel(config)
+    initialise(text_encoder, seed, "text encoder")
+    return text_encoder
+
+
+def _unet(seed: int) -> UNet2DConditionModel:
+    unet = UNet2DConditionModel(
+        sample_size=LATENT_SIZE,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(48, 96),
+        layers_per_block=1,
+        cross_attention_dim=96,
+        attention_head_dim=2,
+        norm_num_groups=8,
+    )
+    initialise(unet, seed, "unet")
+    with torch.no_grad():
+        unet.conv_out.weight.zero_()
+    return unet
+
+
+def _scheduler() -> DDPMScheduler:
+    """Stable Diffusion's schedule; "trailing" spacing keeps short runs starting from pure noise."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        prediction_type="epsilon",
+        timestep_spacing="trailing",
+    )

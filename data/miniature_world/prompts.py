@@ -1,0 +1,62 @@
+"""Prompts about the miniature world: training prompts, and held-out ones that combine objects in no way those do."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from typing import Final
+
+from comat_core.randomness import derive_seed
+from data.miniature_world.captions import noun_phrase
+from data.miniature_world.vocabulary import COLOURS, PLAIN, RELATIONS, SHAPES, TEXTURES
+
+HELD_OUT_SHARE: Final = 0.25
+"""Share of all unordered pairs of colour-shape pairs that training prompts never combine, whatever the relation."""
+RELATION_SHARE: Final = 0.35
+TEXTURED_SHARE: Final = 0.1
+
+Prompt = tuple[str, str]
+"""(text, skill); the skill is "colour", "texture" or "spatial"."""
+
+
+def training_prompts(seed: int, count: int) -> list[Prompt]:
+    """Draw distinct prompts of two objects for training."""
+    return _distinct(seed, "training prompts", count, held_out=False)
+
+
+def held_out_prompts(seed: int, count: int) -> list[Prompt]:
+    """Draw distinct prompts whose two colour-shape pairs no training prompt combines, for evaluation."""
+    return _distinct(seed, "held-out prompts", count, held_out=True)
+
+
+def _distinct(seed: int, purpose: str, count: int, *, held_out: bool) -> list[Prompt]:
+    prompts: dict[str, str] = {}
+    for text, skill in _stream(random.Random(derive_seed(seed, purpose)), held_out):
+        prompts.setdefault(text, skill)
+        if len(prompts) == count:
+            return list(prompts.items())
+    raise AssertionError("the stream of prompts never ends")
+
+
+def _stream(random_source: random.Random, held_out: bool) -> Iterator[Prompt]:
+    while True:
+        shapes = random_source.sample(SHAPES, 2)
+        colours = random_source.choices(tuple(COLOURS), k=2)
+        if is_held_out((colours[0], shapes[0]), (colours[1], shapes[1])) == held_out:
+            yield _prompt(random_source, shapes, colours)
+
+
+def is_held_out(first: tuple[str, str], second: tuple[str, str]) -> bool:
+    """Whether two (colour, shape) pairs are kept apart from training; the order does not matter."""
+    combination = "|".join(sorted(" ".join(pair) for pair in (first, second)))
+    return int.from_bytes(hashlib.sha256(combination.encode()).digest()[:4], "big") < HELD_OUT_SHARE * 2**32
+
+
+def _prompt(random_source: random.Random, shapes: list[str], colours: list[str]) -> Prompt:
+    textures = [PLAIN, PLAIN]
+    if random_source.random() < TEXTURED_SHARE:
+        textures[random_source.randrange(2)] = random_source.choice(TEXTURES[1:])
+    related = random_source.random() < RELATION_SHARE
+    joint = random_source.choice(RELATIONS) if related else "and"
+    first, second = map(noun_phrase, shapes, colours, textures)
+    skill = "spatial" if related else "colour" if textures == [PLAIN, PLAIN] else "texture"
+    return f"{first} {joint} {second}", skill

@@ -1,0 +1,112 @@
+"""The miniature VQA model: a BLIP that answers yes or no to "a red circle?"."""
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+from transformers import BlipForQuestionAnswering, BlipProcessor
+
+from comat_core.image_preprocessing import ImagePreprocessing
+from comat_core.randomness import derive_seed
+from data.miniature_world.blip import build_config, build_processor
+from data.miniature_world.captions import noun_phrase
+from data.miniature_world.datasets import make_scenes
+from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.scenes import Scene, SceneObject
+from data.miniature_world.tokenizers import ENCODER_START
+from data.miniature_world.vocabulary import COLOURS, PLAIN, SHAPES, TEXTURES
+
+SCENES = 30_000
+STEPS = 1_500
+BATCH_SIZE = 64
+LEARNING_RATE = 1.5e-3
+QUESTIONS_PER_IMAGE = 2
+
+Question = tuple[str, bool]
+
+
+def train_visual_question_model(seed: int) -> tuple[BlipForQuestionAnswering, BlipProcessor]:
+    """Train on balanced scenes of its own, half of the questions to be answered yes."""
+    scenes, pixels = make_scenes("balanced", seed, SCENES)
+    images = torch.from_numpy(pixels)
+    processor = build_processor(seed)
+    model = BlipForQuestionAnswering(build_config(processor.tokenizer, text_layers=2))
+    initialise(model, seed, "visual questions")
+    preprocess = ImagePreprocessing.from_processor(processor.image_processor, "the miniature VQA model")
+
+    def loss_of_step(step: int) -> torch.Tensor:
+        rows = draw_rows(seed, "visual questions", step, SCENES, BATCH_SIZE // QUESTIONS_PER_IMAGE)
+        random_source = random.Random(derive_seed(seed, "questions", step))
+        questions = [ask(scenes[row], random_source) for row in rows.tolist() for _ in range(QUESTIONS_PER_IMAGE)]
+        batch = preprocess(jitter(pixels_to_unit_range(images[rows]), seed, step))
+        return _answer_loss(model, processor, batch, questions)
+
+    fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="visual questions", average_decay=0.99)
+    return model, processor
+
+
+def ask(scene: Scene, random_source: random.Random) -> Question:
+    """Draw a question about a scene; half of the answers are yes, and most others are no for one word only."""
+    item = random_source.choice(scene.objects)
+    if random_source.random() < 0.5:
+        return _phrase(item, random_source) + "?", True
+    for _ in range(20):
+        wanted = _altered(item, scene, random_source)
+        if not any(_shows(present, wanted) for present in scene.objects):
+            return _phrase(wanted, random_source, exact=True) + "?", False
+    return _phrase(item, random_source) + "?", True
+
+
+def _phrase(item: SceneObject, random_source: random.Random, *, exact: bool = False) -> str:
+    """Name an object, sometimes without its texture or colour unless asked to be exact."""
+    roll = 1.0 if exact else random_source.random()
+    texture = PLAIN if roll < 0.3 else item.texture
+    return noun_phrase(item.shape, None if roll < 0.08 else item.colour, texture)
+
+
+def _altered(item: SceneObject, scene: Scene, random_source: random.Random) -> SceneObject:
+    """Change one property, most often to that of the scene's other object: the mistakes a generator makes."""
+    roll = random_source.random()
+    other = random_source.choice(scene.objects)
+    if roll < 0.35:
+        return _with(item, colour=other.colour)
+    if roll < 0.6:
+        return _with(item, colour=random_source.choice(tuple(COLOURS)), texture=PLAIN)
+    if roll < 0.85:
+        return _with(item, shape=random_source.choice(SHAPES), texture=PLAIN)
+    return _with(item, texture=random_source.choice(TEXTURES[1:]))
+
+
+def _with(item: SceneObject, *, shape: str = "", colour: str = "", texture: str = "") -> SceneObject:
+    return SceneObject(
+        shape or item.shape, colour or item.colour, texture or item.texture, item.x, item.y, item.radius, item.angle
+    )
+
+
+def _shows(present: SceneObject, wanted: SceneObject) -> bool:
+    """A textured object still answers a question that names no texture."""
+    same_texture = wanted.texture in (PLAIN, present.texture)
+    return present.shape == wanted.shape and present.colour == wanted.colour and same_texture
+
+
+def _answer_loss(
+    model: BlipForQuestionAnswering, processor: BlipProcessor, pixel_values: torch.Tensor, questions: Sequence[Question]
+) -> torch.Tensor:
+    """Cross entropy of the answers, "yes" or "no" and the token that ends them."""
+    tokenizer = processor.tokenizer
+    encoding = tokenizer([question for question, _ in questions], padding=True, return_tensors="pt")
+    encoding["input_ids"][:, 0] = tokenizer.convert_tokens_to_ids(ENCODER_START)
+    answers = torch.tensor([tokenizer.convert_tokens_to_ids("yes" if right else "no") for _, right in questions])
+    seen = model.vision_model(pixel_values=pixel_values).last_hidden_state.repeat_interleave(QUESTIONS_PER_IMAGE, dim=0)
+    asked = model.text_encoder(
+        input_ids=encoding["input_ids"], attention_mask=encoding["attention_mask"], encoder_hidden_states=seen
+    ).last_hidden_state
+    starts = torch.full_like(answers, model.config.text_config.bos_token_id)
+    logits = model.text_decoder(
+        input_ids=torch.stack([starts, answers], dim=1),
+        encoder_hidden_states=asked,
+        encoder_attention_mask=encoding["attention_mask"],
+    ).logits.float()
+    endings = torch.full_like(answers, tokenizer.sep_token_id)
+    return functional.cross_entropy(logits.flatten(0, 1), torch.stack([answers, endings], dim=1).flatten())
