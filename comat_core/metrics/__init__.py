@@ -1,0 +1,1 @@
+"""Scores: each module holds one protocol as pure functions on tensors, arrays and answers."""

@@ -1,0 +1,71 @@
+"""Attribute binding as T2I-CompBench measures it: BLIP answers yes or no about every noun phrase of the prompt.
+
+An image's score is the product of the probabilities of "yes" over the prompt's noun phrases. Two readings of the prompt
+are offered. "official" asks about every noun chunk that the parser returns, pronouns included ("that?"); "corrected"
+leaves out chunks that are pronouns, which name nothing that an image could show.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc
+    from torch import Tensor
+
+Reading = Literal["official", "corrected"]
+
+EXCLUDED_CHUNKS: Final = frozenset({"top", "the side", "the left", "the right"})
+"""Noun chunks that are places, compared with the chunk's exact text."""
+
+MAXIMUM_PHRASES: Final = 8
+QUESTION_WORDS: Final = 50
+_STRIPPED: Final = re.compile(r"""[.!"()*#:;~]""")
+
+
+class YesNoAnswerer(Protocol):
+    """A visual question answering model that says how likely the answer is yes."""
+
+    def probability_of_yes(self, images: "Tensor", questions: Sequence[str]) -> "Tensor":
+        """Answer question i about image i.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B,): p(yes) / (p(yes) + p(no)).
+        """
+        ...
+
+
+def noun_phrases(doc: "Doc", reading: Reading = "corrected") -> list[str]:
+    """The noun phrases of a parsed prompt that are asked about, in the prompt's order, at most 8."""
+    chunks = [
+        chunk.text
+        for chunk in doc.noun_chunks
+        if chunk.text not in EXCLUDED_CHUNKS and not (reading == "corrected" and chunk.root.pos_ == "PRON")
+    ]
+    return chunks[:MAXIMUM_PHRASES]
+
+
+def question_about(phrase: str) -> str:
+    """The question of one phrase: the phrase and a question mark, lower case, without BLIP's stripped punctuation."""
+    text = _STRIPPED.sub("", f"{phrase}?".lower()).rstrip(" ")
+    return " ".join(text.split(" ")[:QUESTION_WORDS])
+
+
+def binding_score(probabilities: Iterable[float]) -> float:
+    """Score of one image, in [0, 1]: the product of its answers.
+
+    As the official scripts do it, each answer and the product are rounded to 4 decimals; a phrase that the prompt does
+    not have counts as 1, so an image without any phrase scores 1.
+    """
+    score = 1.0
+    for probability in probabilities:
+        score *= round_answer(probability)
+    return round_answer(score)
+
+
+def round_answer(probability: float) -> float:
+    """Round to the 4 decimals that the official result files hold."""
+    return float(f"{probability:.4f}")

@@ -1,0 +1,118 @@
+"""Means with 95 % bootstrap intervals, resampled by prompt.
+
+Images of one prompt are not independent of each other, and the base and the tuned model draw the same prompts from the
+same noise. So whole prompts are resampled, and both models with the same resampling: that is what makes a difference
+between them paired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from comat_core.randomness import derive_seed
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+_CHUNK = 256  # resamples held in memory at once
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over images with its interval; `n` is the number of prompts, the units that were resampled."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A change from base to tuned with its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def make_numpy_generator(seed: int, purpose: str) -> np.random.Generator:
+    """Make the generator of one bootstrap from the run's seed."""
+    return np.random.default_rng(derive_seed(seed, f"bootstrap of {purpose}"))
+
+
+def bootstrap_mean(
+    values: ArrayLike, prompts: Sequence[str], generator: np.random.Generator, *, resamples: int = RESAMPLES
+) -> Estimate:
+    """Mean of `values` (N,) with a percentile interval over resampled prompts.
+
+    Args:
+        values: one score per image.
+        prompts: the prompt of each image; all images of a prompt are drawn together.
+    """
+    sums, counts = _sums_by_prompt(values, prompts)
+    means = _resampled_means(sums, counts, generator, resamples)
+    low, high = percentile_interval(means)
+    return Estimate(float(sums.sum() / counts.sum()), low, high, len(counts))
+
+
+def bootstrap_difference(
+    base: ArrayLike,
+    tuned: ArrayLike,
+    prompts: Sequence[str],
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+) -> Difference:
+    """Mean of tuned - base, paired by image, with a percentile interval over resampled prompts.
+
+    Args:
+        base, tuned: (N,) scores of the two models' images, in the same order.
+        prompts: the prompt of each image.
+    """
+    differences = np.asarray(tuned, dtype=np.float64) - np.asarray(base, dtype=np.float64)
+    estimate = bootstrap_mean(differences, prompts, generator, resamples=resamples)
+    return Difference(estimate.mean, estimate.low, estimate.high)
+
+
+def percentile_interval(statistics: NDArray[np.float64]) -> tuple[float, float]:
+    """The central 95 % of a statistic's resampled values (R,)."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(statistics, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def group_by_prompt(prompts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Rows of each prompt, prompts in the order of their first row."""
+    rows: dict[str, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        rows.setdefault(prompt, []).append(row)
+    return [np.asarray(group, dtype=np.int64) for group in rows.values()]
+
+
+def _sums_by_prompt(values: ArrayLike, prompts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    array = np.asarray(values, dtype=np.float64)
+    assert array.shape == (len(prompts),), "one score for each image"
+    assert len(prompts) > 0, "nothing to average"
+    groups = group_by_prompt(prompts)
+    sums = np.array([array[group].sum() for group in groups])
+    return sums, np.array([len(group) for group in groups], dtype=np.float64)
+
+
+def _resampled_means(
+    sums: NDArray[np.float64], counts: NDArray[np.float64], generator: np.random.Generator, resamples: int
+) -> NDArray[np.float64]:
+    """Means (R,) over R draws of P prompts, from the sum (P,) and the number (P,) of each prompt's scores."""
+    prompts = len(counts)
+    parts = []
+    for start in range(0, resamples, _CHUNK):
+        drawn = generator.integers(0, prompts, (min(_CHUNK, resamples - start), prompts))
+        parts.append(sums[drawn].sum(axis=-1) / counts[drawn].sum(axis=-1))
+    return np.concatenate(parts)
