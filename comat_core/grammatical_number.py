@@ -1,0 +1,103 @@
+"""Singular to plural and back, in a parsed English prompt."""
+
+from collections.abc import Sequence
+
+from spacy.tokens import Doc, Token
+
+IRREGULAR_PLURALS = {
+    "man": "men",
+    "woman": "women",
+    "person": "people",
+    "child": "children",
+    "mouse": "mice",
+    "goose": "geese",
+    "foot": "feet",
+    "tooth": "teeth",
+    "ox": "oxen",
+    "leaf": "leaves",
+    "knife": "knives",
+    "wolf": "wolves",
+    "shelf": "shelves",
+    "loaf": "loaves",
+    "scarf": "scarves",
+    "calf": "calves",
+    "half": "halves",
+    "wife": "wives",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+    "hero": "heroes",
+    "cactus": "cacti",
+}
+SAME_IN_PLURAL = frozenset(
+    {"sheep", "fish", "deer", "moose", "bison", "aircraft", "scissors", "glasses", "jeans", "pants"}
+)
+SIBILANTS = ("s", "x", "z", "ch", "sh")
+VERBS_WITH_ONE = {"is": "are", "was": "were", "has": "have", "does": "do"}
+VERBS_WITH_MANY = {many: one for one, many in VERBS_WITH_ONE.items()}
+POINTERS = {"this": "these", "that": "those", "these": "this", "those": "that"}
+
+
+def plural_of(noun: str) -> str:
+    """The plural of an English noun in lower case; nouns with one form for both come back unchanged."""
+    if noun in SAME_IN_PLURAL:
+        return noun
+    for singular, plural in IRREGULAR_PLURALS.items():
+        if noun == singular or (len(singular) > 2 and noun.endswith(singular) and noun != "human" and noun != "german"):
+            return noun[: -len(singular)] + plural
+    if noun.endswith("y") and noun[-2:-1] not in ("a", "e", "i", "o", "u"):
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(SIBILANTS) else "s")
+
+
+def change_number(doc: Doc, nouns: Sequence[Token]) -> str | None:
+    """Write the prompt with each of `nouns` in the other number; None when no noun has another form.
+
+    Articles, number words and the forms of be, have and do go along: "a dog that is red" -> "dogs that are red",
+    "two dogs" -> "a dog".
+    """
+    changes: dict[int, str] = {}
+    for noun in nouns:
+        changes |= _change(noun)
+    if not changes:
+        return None
+    text = "".join(changes.get(token.i, token.text) + token.whitespace_ for token in doc)
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:] if doc.text[:1].isupper() else text
+
+
+def _change(noun: Token) -> dict[int, str]:
+    """The new words for one noun and what agrees with it, by position."""
+    is_plural = noun.tag_ in ("NNS", "NNPS") or noun.morph.get("Number") == ["Plur"]
+    lemma = noun.lemma_.lower() if is_plural else noun.lower_
+    changed = lemma if is_plural else plural_of(lemma)
+    amounts = [child for child in noun.children if child.dep_ == "nummod"]
+    if changed == noun.lower_ and not amounts:
+        return {}
+    words = {noun.i: changed, **_agreeing_verbs(noun, VERBS_WITH_MANY if is_plural else VERBS_WITH_ONE)}
+    articles = [child for child in noun.children if child.dep_ == "det"]
+    if is_plural:
+        words |= {amount.i: "one" for amount in amounts}
+        if not articles and not amounts:
+            first = min(noun.lefts, key=lambda token: token.i, default=noun)
+            words[first.i] = _with_article(words.get(first.i, first.text))
+    else:
+        words |= {article.i: "" for article in articles if article.lower_ in ("a", "an")}
+        words |= {amount.i: "two" for amount in amounts}
+    words |= {article.i: POINTERS[article.lower_] for article in articles if article.lower_ in POINTERS}
+    return words
+
+
+def _agreeing_verbs(noun: Token, forms: dict[str, str]) -> dict[int, str]:
+    """The verbs whose only subject the noun is, in their other form, also those of its relative clauses."""
+    verbs = (
+        [noun.head] if noun.dep_ in ("nsubj", "nsubjpass") and not any(c.dep_ == "conj" for c in noun.children) else []
+    )
+    verbs += [child for child in noun.children if child.dep_ == "relcl"]
+    candidates = [
+        token for verb in verbs for token in (verb, *verb.children) if token == verb or token.dep_ in ("aux", "auxpass")
+    ]
+    return {token.i: forms[token.lower_] for token in candidates if token.lower_ in forms}
+
+
+def _with_article(word: str) -> str:
+    return f"{'an' if word[:1].lower() in 'aeiou' else 'a'} {word}"
