@@ -103,7 +103,9 @@ def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn
             model.pipeline.load_lora_weights(folder, weight_name=files[0].name, adapter_name=name)
         except (ValueError, RuntimeError, KeyError, SafetensorError) as error:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(f"cannot load the LoRA: {first_line}", str(files[0]), "use one made for this model") from error
+            raise UserError(
+                f"cannot load the LoRA: {first_line}", str(files[0]), "use one made for this model"
+            ) from error
     parameters = lora_parameters(model.unet, name)
     if not parameters:
         raise UserError("the file adapts no layer of this UNet", str(files[0]), "use a LoRA made for this model")
@@ -155,7 +157,7 @@ class _AdapterState:
     @staticmethod
     def of(unet: nn.Module) -> "_AdapterState":
         layers = _tuner_layers(unet)
-        return _AdapterState([(l, [] if l.disable_adapters else list(l.active_adapters)) for l in layers])
+        return _AdapterState([(layer, _adapters_in_use(layer)) for layer in layers])
 
     @staticmethod
     def all_set_to(unet: nn.Module, name: str | None) -> "_AdapterState":
@@ -166,7 +168,7 @@ class _AdapterState:
 
     def restore(self) -> None:
         for layer, names in self.layers:
-            if names == ([] if layer.disable_adapters else list(layer.active_adapters)):
+            if names == _adapters_in_use(layer):
                 continue
             # peft's switches also turn gradients on and off; a pending backward pass would lose what it has to add.
             flags = [(parameter, parameter.requires_grad) for parameter in layer.parameters()]
@@ -191,6 +193,10 @@ def _new_adapter(unet: nn.Module, name: str) -> Iterator[None]:
         parameter.requires_grad_(flag)
     for parameter in lora_parameters(unet, name):
         parameter.requires_grad_(True)
+
+
+def _adapters_in_use(layer: BaseTunerLayer) -> list[str]:
+    return [] if layer.disable_adapters else list(layer.active_adapters)
 
 
 def _tuner_layers(unet: nn.Module) -> list[BaseTunerLayer]:

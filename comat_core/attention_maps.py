@@ -21,8 +21,8 @@ class CaptureRequest:
 
     steps: Collection[int]
     """Indices of the denoising steps, 0 the noisiest."""
-    rows: Sequence[int] | slice = slice(None)
-    """Rows of the batch; each must have joined by the first of the steps."""
+    rows: Sequence[int] | slice | None = None
+    """Rows of the batch, all if None; each must have joined by the first of the steps."""
     blocks: tuple[str, ...] = ("mid", "up")
     """Parts of the UNet: any of "down", "mid", "up"."""
 

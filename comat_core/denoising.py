@@ -200,7 +200,8 @@ class _UnetCall:
         return checkpoint(call, unet_input, use_reentrant=False)  # pyright: ignore[reportReturnType]
 
     def _captured_rows(self, capture: CaptureRequest) -> list[int]:
-        wanted = range(self.batch_size)[capture.rows] if isinstance(capture.rows, slice) else capture.rows
+        rows = slice(None) if capture.rows is None else capture.rows
+        wanted = range(self.batch_size)[rows] if isinstance(rows, slice) else rows
         missing = sorted(set(wanted) - set(self.rows))
         assert not missing, f"rows {missing} have not joined yet at a captured step"
         return [self.first_conditional + self.rows.index(row) for row in wanted]
