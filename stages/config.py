@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import data
 from comat_core.errors import UserError
@@ -32,6 +32,11 @@ class ModelReference(BaseModel):
 
     path: Annotated[str, Field(min_length=1, description="local folder, data://folder, or hub id such as org/name")]
     revision: Annotated[str | None, Field(description="commit or tag on the hub; ignored for local folders")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
     def resolve(self) -> str:
         """The folder or hub id to hand to `from_pretrained`.

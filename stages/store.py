@@ -13,7 +13,9 @@ from stages.digests import digest_json
 from stages.filesystem import Folder
 from stages.locks import lease
 
+DEFAULT_STORE = "runs"
 BEGUN = ".begun_from"
+
 CHECKED_BYTES = 256 * 2**20
 """Artifacts up to this size are compared with their checksums whenever they are looked up; larger ones by size only,
 until their files are read."""
@@ -83,11 +85,19 @@ class Store:
         """The reference to an artifact, whether it exists or not."""
         return Artifact(stage=stage, key=key, url=self.folder(stage, key).url)
 
-    def look_up(self, stage: str, key: str, inputs: Mapping[str, Artifact] | None = None) -> Finding:
+    def look_up(
+        self,
+        stage: str,
+        key: str,
+        inputs: Mapping[str, Artifact] | None = None,
+        *,
+        check_digests: bool | None = None,
+    ) -> Finding:
         """Find an artifact and say whether it can be used.
 
         Args:
             inputs: the artifacts it should have been made from. One that has other contents now makes it outdated.
+            check_digests: compare contents too, not only sizes; None leaves it to the artifact's size.
         """
         artifact = self.artifact(stage, key)
         if MANIFEST not in artifact.folder.sizes():
@@ -97,7 +107,7 @@ class Store:
         except DamagedArtifactError as error:
             return Finding(condition=Condition.DAMAGED, problems=[error.what])
         total = sum(record.size for record in manifest.files.values())
-        problems = artifact.problems(check_digests=total <= CHECKED_BYTES)
+        problems = artifact.problems(check_digests=total <= CHECKED_BYTES if check_digests is None else check_digests)
         if problems:
             return Finding(condition=Condition.DAMAGED, problems=problems)
         if inputs is not None and manifest.inputs != input_records(inputs):

@@ -1,0 +1,98 @@
+"""The command line: `comat COMMAND`. A user's mistake ends it with one line on standard error and exit code 2."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from comat_core.errors import UserError
+from flows import commands
+from stages.store import DEFAULT_STORE
+
+EXIT_OF_MISTAKE = 2
+EXIT_OF_INTERRUPT = 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reports mistakes like every other part of the project: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message, "command line", f"see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    try:
+        options = make_parser().parse_args(arguments)
+        return options.command(options)
+    except UserError as error:
+        print(f"comat: {error}", file=sys.stderr)
+        return EXIT_OF_MISTAKE
+    except KeyboardInterrupt:
+        print("comat: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return EXIT_OF_INTERRUPT
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = OneLineParser(prog="comat", description="Fine-tune text-to-image models to follow their prompts.")
+    parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = _add(parsers, "run", commands.run, "run a preset's stages, or some of them")
+    _add_preset(run)
+    run.add_argument("--only", action="append", default=[], metavar="STAGE", help="run this stage and what it lacks")
+    run.add_argument(
+        "--refresh", action="append", default=[], metavar="STAGE", help="recompute this stage and what depends on it"
+    )
+    run.add_argument("--json", action="store_true", help="print one JSON object last: stage -> key, path, ...")
+
+    _add_preset(_add(parsers, "status", commands.status, "show what the store holds of each stage"))
+    _add(parsers, "presets", commands.presets, "list the shipped presets")
+    show = _add(parsers, "show", commands.show, "print a preset with all its settings")
+    _add_preset(show, with_store=False)
+
+    _add_store(_add(parsers, "verify", commands.verify, "compare every file in the store with its checksum"))
+    collect = _add(parsers, "gc", commands.gc, "list artifacts that no kept run refers to")
+    _add_store(collect)
+    collect.add_argument(
+        "--keep", type=_positive, default=3, metavar="N", help="runs of each preset to keep (default: 3)"
+    )
+    collect.add_argument("--delete", action="store_true", help="remove them, rather than list them")
+
+    miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
+    miniature.add_argument("arguments", nargs=argparse.REMAINDER, help="see `comat miniature --help`")
+    return parser
+
+
+def _add(parsers, name: str, command, summary: str) -> argparse.ArgumentParser:
+    parser = parsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_preset(parser: argparse.ArgumentParser, with_store: bool = True) -> None:
+    parser.add_argument("preset", metavar="PRESET", help="a shipped preset's name, or a .yaml file")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="override a preset's setting"
+    )
+    if with_store:
+        _add_store(parser)
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    default = os.environ.get("COMAT_STORE", DEFAULT_STORE)
+    parser.add_argument(
+        "--store", default=default, metavar="URL", help=f"folder or fsspec URL of the store (default: {default})"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

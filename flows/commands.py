@@ -1,0 +1,147 @@
+"""What each command does. Prefect is imported by `run` alone: the others only read the store."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from comat_core.errors import UserError
+from flows.server import prefect_api
+from stages.pipeline import Plan, look_up, make_plan
+from stages.presets import Preset, as_yaml, load_preset, preset_names
+from stages.runs import collect_garbage, find_garbage
+from stages.store import Condition, Store
+
+QUIET_PREFECT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_CLI_PROMPT": "false",
+}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the flow in this process."""
+    plan, store = _plan(options), _store(options)
+    chosen = [*plan.select(options.only, "--only"), *plan.select(options.refresh, "--refresh")]
+    store.check_writable()
+    _show_progress()
+    for name, value in QUIET_PREFECT.items():
+        os.environ.setdefault(name, value)
+    with prefect_api():
+        outcomes = _run_flow(options)
+    if options.json:
+        print(json.dumps({name: outcome.model_dump() for name, outcome in outcomes.items()}))
+    elif "report" in outcomes:
+        print(f"{outcomes['report'].path}/report.html")
+    else:
+        print("\n".join(outcome.path for name, outcome in outcomes.items() if name in chosen))
+    return 0
+
+
+def _run_flow(options: argparse.Namespace) -> dict[str, Any]:
+    from flows.comat import comat
+
+    state = comat(
+        preset=options.preset,
+        only=options.only,
+        refresh=options.refresh,
+        store=options.store,
+        settings=options.settings,
+        return_state=True,
+    )
+    return state.result()
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print one line per step: its name, condition, key and path."""
+    plan, store = _plan(options), _store(options)
+    findings = look_up(plan, store)
+    for step in plan.steps:
+        finding = findings[step.name]
+        folder = store.folder(step.stage.name, step.key)
+        print(f"{step.name:<20} {finding.condition:<9} {step.key}  {folder.local or folder.url}")
+        for problem in finding.problems:
+            print(f"{'':<20} {problem}")
+    return 0
+
+
+def presets(options: argparse.Namespace) -> int:  # noqa: ARG001  (every command takes its options)
+    """Print the shipped presets, one line each."""
+    for name in preset_names():
+        print(f"{name:<12} {load_preset(name).shared.description}")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the complete preset as YAML."""
+    print(as_yaml(_preset(options)), end="")
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Compare every file with its checksum; exit code 1 if one differs."""
+    store = _store(options)
+    entries = list(store.entries())
+    damaged = 0
+    for stage, key in tqdm(entries, desc="Verifying", unit="artifact", disable=not sys.stderr.isatty()):
+        finding = store.look_up(stage, key, check_digests=True)
+        if finding.condition is Condition.DAMAGED:
+            damaged += 1
+            print(f"damaged: {stage}/{key}: {'; '.join(finding.problems)}")
+    print(f"{len(entries)} artifacts, {damaged} damaged")
+    return 1 if damaged else 0
+
+
+def gc(options: argparse.Namespace) -> int:
+    """List the artifacts that no kept run refers to, or remove them."""
+    store = _store(options)
+    garbage = collect_garbage(store, options.keep) if options.delete else find_garbage(store, options.keep)
+    for item in garbage:
+        print(f"{'removed' if options.delete else 'would remove'}: {item.stage}/{item.key} ({item.size:,} bytes)")
+    total = sum(item.size for item in garbage)
+    hint = "" if options.delete or not garbage else "; --delete removes them"
+    print(f"{len(garbage)} artifacts, {total:,} bytes{hint}")
+    return 0
+
+
+def miniature(options: argparse.Namespace) -> int:
+    """Rebuild the miniature world's models."""
+    from data.miniature_world.build import main
+
+    return main(options.arguments) or 0
+
+
+def _preset(options: argparse.Namespace) -> Preset:
+    return load_preset(options.preset, options.settings)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    return make_plan(_preset(options).sections)
+
+
+def _store(options: argparse.Namespace) -> Store:
+    if not options.store.strip():
+        raise UserError("the store's URL is empty", "--store", "give a folder or a URL")
+    return Store(options.store)
+
+
+class _AboveProgressBars(logging.Handler):
+    """Writes messages to standard error without breaking a progress bar that is drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _show_progress() -> None:
+    logger = logging.getLogger("comat")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if not logger.handlers:
+        handler = _AboveProgressBars()
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)

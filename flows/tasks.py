@@ -1,0 +1,101 @@
+"""The two Prefect tasks that build artifacts, and the cache policy that gives them their content keys.
+
+Prefect keeps a small JSON record per artifact under <store>/.results; the artifact's files are the store's own. A
+record whose artifact is gone, damaged or outdated is refreshed: the flow looks before it submits the task.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import CachePolicy
+from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
+from prefect.filesystems import RemoteFileSystem
+from prefect.tasks import Task
+from pydantic import BaseModel
+
+from comat_core.errors import UserError
+from stages.artifacts import Artifact
+from stages.config import StageConfig
+from stages.digests import digest_bytes
+from stages.pipeline import Step
+from stages.registry import load_stage
+from stages.stage import ShardedStage, Stage
+from stages.store import Store
+
+RESULTS = ".results"
+
+
+class Work(BaseModel):
+    """Everything a task needs to build an artifact, on any machine."""
+
+    node: str
+    module: str
+    config: dict[str, Any]
+    inputs: dict[str, Artifact]
+    store: str
+    key: str
+
+    @classmethod
+    def of(cls, step: Step, inputs: dict[str, Artifact], store: Store) -> "Work":
+        config = step.config.model_dump(mode="json")
+        return cls(node=step.name, module=step.node.module, config=config, inputs=inputs, store=store.url, key=step.key)
+
+    def load(self) -> tuple[Stage | ShardedStage, StageConfig]:
+        """Import the stage and restore its config."""
+        stage = load_stage(self.module)
+        return stage, stage.config_type.model_validate(self.config)
+
+
+class ContentKey(CachePolicy):
+    """The cache key of a task is the key of the artifact that it builds."""
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,  # noqa: ARG002  (the engine's signature)
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> str:
+        work: Work = inputs["work"]
+        return f"{work.node}-{work.key}"
+
+
+def _is_worth_retrying(task: Task, run: Any, state: State) -> bool:  # noqa: ARG001  (the engine's signature)
+    """A user's mistake stays one, however often it is tried."""
+    return not isinstance(state.result(raise_on_failure=False), UserError)
+
+
+@task(name="shard", task_run_name="{work.node}-{index}", retry_condition_fn=_is_worth_retrying)
+def build_shard(work: Work, index: int) -> None:
+    """Build one shard of an artifact."""
+    stage, config = work.load()
+    assert isinstance(stage, ShardedStage)
+    stage.run_shard(config, work.inputs, Store(work.store), index)
+
+
+@task(
+    name="stage",
+    task_run_name="{work.node}",
+    cache_policy=ContentKey(),
+    persist_result=True,
+    result_serializer="json",
+    retry_condition_fn=_is_worth_retrying,
+)
+def build_artifact(work: Work) -> Artifact:
+    """Build an artifact, or complete it from its shards, and return the reference to it."""
+    stage, config = work.load()
+    if isinstance(stage, ShardedStage):
+        return stage.finish(config, work.inputs, Store(work.store))
+    return stage.run(config, work.inputs, Store(work.store))
+
+
+def result_storage(store: Store) -> Path | RemoteFileSystem:
+    """Where Prefect keeps its records: beside the artifacts, on the same file system."""
+    folder = store.root / RESULTS
+    if folder.local is not None:
+        return folder.local
+    block = RemoteFileSystem(basepath=folder.url)
+    block.save(f"comat-results-{digest_bytes(folder.url.encode())[:12]}", overwrite=True)
+    return block

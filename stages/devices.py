@@ -1,0 +1,29 @@
+"""Where a stage's models run."""
+
+from typing import TYPE_CHECKING
+
+from comat_core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+AUTO = "auto"
+
+
+def choose_device(setting: str) -> "torch.device":
+    """The device that a setting means: "auto" is a GPU when there is one.
+
+    Raises:
+        UserError: torch does not know the device, or this machine does not have it.
+    """
+    import torch
+
+    if setting == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(setting)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise UserError(f"device {setting!r} cannot be used: {first_line}", "device", "write auto or cpu") from error
+    return device

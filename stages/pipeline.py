@@ -1,0 +1,115 @@
+"""From a preset to a plan: the nodes with their configs and keys, and what to do about each.
+
+Keys follow from configs and inputs' keys alone, so the whole plan is known before anything runs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from comat_core.errors import UserError
+from stages import registry
+from stages.config import StageConfig
+from stages.registry import Node, load_stage
+from stages.stage import ShardedStage, Stage
+from stages.store import Finding, Store
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node with everything that its artifact depends on.
+
+    Attributes:
+        inputs: role -> name of the step that plays it.
+    """
+
+    node: Node
+    stage: Stage | ShardedStage
+    config: StageConfig
+    inputs: dict[str, str]
+    key: str
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of one preset, each after its inputs."""
+
+    steps: tuple[Step, ...]
+    inputs: dict[str, set[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", {step.name: set(step.inputs.values()) for step in self.steps})
+
+    @cached_property
+    def by_name(self) -> dict[str, Step]:
+        return {step.name: step for step in self.steps}
+
+    def select(self, names: Iterable[str], option: str) -> set[str]:
+        """The steps that a user's words mean: a step's name, or a stage's name for all of its steps.
+
+        Raises:
+            UserError: a word that means none.
+        """
+        selected: set[str] = set()
+        for name in names:
+            steps = {step.name for step in self.steps if step.name == name or step.name.startswith(f"{name}.")}
+            if not steps:
+                known = ", ".join(step.name for step in self.steps)
+                raise UserError(f"unknown stage {name!r}", option, f"choose one of: {known}")
+            selected |= steps
+        return selected
+
+    def with_inputs(self, names: set[str]) -> set[str]:
+        """The steps and everything that they are made from."""
+        found = set(names)
+        for step in reversed(self.steps):
+            if step.name in found:
+                found |= self.inputs[step.name]
+        return found
+
+    def with_dependents(self, names: set[str]) -> set[str]:
+        """The steps and everything that is made from them."""
+        found = set(names)
+        for step in self.steps:
+            if self.inputs[step.name] & found:
+                found.add(step.name)
+        return found
+
+
+def make_plan(sections: dict[str, StageConfig]) -> Plan:
+    """Wire the nodes of a preset together.
+
+    Args:
+        sections: section name -> config. A node without a section here is not part of the plan.
+    """
+    steps: dict[str, Step] = {}
+    for node in registry.NODES:
+        if node.section not in sections:
+            continue
+        stage, config = load_stage(node.module), sections[node.section]
+        inputs = {role: source for role, source in node.inputs.items() if source in steps}
+        key = stage.key(config, {role: steps[source].key for role, source in inputs.items()})
+        steps[node.name] = Step(node, stage, config, inputs, key)
+    return Plan(tuple(steps.values()))
+
+
+def look_up(plan: Plan, store: Store) -> dict[str, Finding]:
+    """What the store holds of every step, in the plan's order. One whose inputs cannot be used is judged by itself."""
+    findings: dict[str, Finding] = {}
+    for step in plan.steps:
+        artifacts = {role: findings[source].artifact for role, source in step.inputs.items()}
+        usable = {role: artifact for role, artifact in artifacts.items() if artifact is not None}
+        inputs = usable if len(usable) == len(artifacts) else None
+        findings[step.name] = store.look_up(step.stage.name, step.key, inputs)
+    return findings
+
+
+def discard_steps(plan: Plan, names: set[str], store: Store) -> None:
+    """Remove the artifacts of some steps, the last ones first, so that none outlives what it was made from."""
+    for step in reversed(plan.steps):
+        if step.name in names:
+            store.discard(step.stage.name, step.key)

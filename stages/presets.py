@@ -1,0 +1,203 @@
+"""Presets: one YAML file holds the settings of a whole run, checked field by field.
+
+    seed, resolution, models     shared: a stage that declares a field of that name gets it
+    execution                    how to run: task runner, workers, retries; no part of any key
+    prompts, train, ...          one section per stage; "evaluate" holds one per benchmark
+
+`load_preset` reads one of the shipped presets by its name, or a file of the user's by its path.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import data
+from comat_core.errors import UserError
+from stages import registry
+from stages.config import ModelReference, StageConfig
+from stages.registry import Node, load_stage
+
+PRESET_FOLDER = Path(data.__file__).parent / "presets"
+
+
+class Execution(BaseModel):
+    """How a run is carried out. Nothing here changes a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runner: Annotated[Literal["threads", "dask", "ray"], Field(description="task runner of the flow")] = "threads"
+    workers: Annotated[int, Field(ge=1, le=1024, description="tasks at the same time")] = 1
+    address: Annotated[str | None, Field(description="of a running Dask or Ray cluster; none starts a local one")] = (
+        None
+    )
+    retries: Annotated[int, Field(ge=0, le=100, description="further attempts at a task that failed")] = 2
+    retry_delay: Annotated[float, Field(ge=0, le=3600, description="seconds before another attempt")] = 5.0
+
+
+class Shared(BaseModel):
+    """The part of a preset that several stages read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: Annotated[str, Field(description="one line for `comat presets`")]
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="every random number of the run is derived from it")]
+    resolution: Annotated[int, Field(ge=8, le=4096, multiple_of=8, description="pixels per side of an image")]
+    models: dict[str, ModelReference] = {}
+    execution: Execution = Execution()
+
+
+class Preset(BaseModel):
+    """A preset with every stage's config, complete and checked."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    name: str
+    shared: Shared
+    sections: dict[str, StageConfig]
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets."""
+    return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
+
+
+def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
+    """Load a preset by name or path, with `dotted.key=value` overrides.
+
+    Raises:
+        UserError: no such preset, malformed YAML, or a value that its field does not allow.
+    """
+    path = _preset_path(name)
+    values = _read_yaml(path)
+    for override in overrides:
+        _apply_override(values, override)
+    source = f"preset {path.stem}" + (f" with --set {' --set '.join(overrides)}" if overrides else "")
+    sections = _take_sections(values)
+    shared = _validate(Shared, values, "", source)
+    defaults = {"seed": shared.seed, "resolution": shared.resolution, **shared.models}
+    used: set[str] = set()
+    configs = {}
+    for section, (node, given) in sections.items():
+        config_type = load_stage(node.module).config_type
+        filled = {name: defaults[name] for name in config_type.model_fields if name in defaults}
+        used |= set(filled)
+        configs[section] = _validate(config_type, filled | given, section, source)
+    unused = sorted(set(shared.models) - used)
+    if unused:
+        raise UserError(f"models.{unused[0]} is used by no stage", source, "remove it or correct its name")
+    return Preset(name=path.stem, shared=shared, sections=configs)
+
+
+def as_yaml(preset: Preset) -> str:
+    """The complete preset, defaults included, as it could be saved and loaded again."""
+    values: dict[str, Any] = preset.shared.model_dump(mode="json")
+    for section, config in preset.sections.items():
+        *parents, last = section.split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = config.model_dump(mode="json")
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _preset_path(name: str) -> Path:
+    if name in preset_names():
+        return PRESET_FOLDER / f"{name}.yaml"
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path
+    advice = f"choose one of: {', '.join(preset_names())}; or give the path of a .yaml file"
+    raise UserError(f"unknown preset {name!r}", "preset", advice)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    advice = "correct the file"
+    try:
+        values = yaml.safe_load(path.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError("the preset is not UTF-8 text", f"{path}, byte {error.start}", advice) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        raise UserError(f"malformed YAML: {problem}", where, advice) from error
+    except OSError as error:
+        raise UserError(f"the preset cannot be read: {error.strerror}", str(path), "check the file") from error
+    if not isinstance(values, dict):
+        raise UserError("the preset is no mapping of settings", str(path), advice)
+    if isinstance(values.get("models"), dict):  # both spellings, "base: path" and "base: {path: ...}", take overrides
+        values["models"] = {
+            name: {"path": model} if isinstance(model, str) else model for name, model in values["models"].items()
+        }
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    names = key.strip().split(".")
+    if not separator or not all(names):
+        raise UserError(f"cannot read {override!r}", "--set", "write it as dotted.key=value, such as train.steps=100")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"cannot read the value of {override!r}", "--set", "quote it as YAML does") from error
+    place = values
+    for name in names[:-1]:
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise UserError(f"{name} in {key} has no settings inside", "--set", "run `comat show` for the names")
+    place[names[-1]] = value
+
+
+def _take_sections(values: dict[str, Any]) -> dict[str, tuple[Node, dict[str, Any]]]:
+    """Take the stages' sections out of `values`: section name -> (its node, the settings given)."""
+    sections = {}
+    for node in registry.NODES:
+        *parents, last = node.section.split(".")
+        place: Any = values
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        present = isinstance(place, dict) and last in place
+        if node.section not in sections and (present or not node.on_demand):
+            given = place[last] if present else {}
+            if not isinstance(given, dict | None):
+                raise UserError(f"section {node.section} has no settings inside", "preset", "write name: value lines")
+            sections[node.section] = (node, given or {})
+    for section in sections:
+        _remove(values, section.split("."))
+    return sections
+
+
+def _remove(values: Any, names: Sequence[str]) -> None:
+    """Remove an entry, and the mapping around it when nothing else is left there."""
+    if not isinstance(values, dict) or names[0] not in values:
+        return
+    if len(names) > 1:
+        _remove(values[names[0]], names[1:])
+    if len(names) == 1 or not values[names[0]]:
+        del values[names[0]]
+
+
+def _validate(model: type[Any], values: dict[str, Any], section: str, source: str) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in ((section, *first["loc"]) if section else first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(
+                model.model_fields if section else [*model.model_fields, *(node.section for node in registry.NODES)]
+            )
+            raise UserError(f"unknown setting {name}", source, f"known settings here: {known}") from error
+        if first["type"] == "missing":
+            raise UserError(f"setting {name} is missing", source, "give it a value") from error
+        problem = f"{name} = {_shortened(first['input'])} is not allowed: {first['msg']}"
+        raise UserError(problem, source, "run `comat show` for the settings in use") from error
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,19 @@
+"""Adds everything up and writes a page."""
+
+from stages.artifacts import ArtifactWriter
+from stages.config import StageConfig
+from stages.stage import Inputs, Stage
+from tests.fakes.tally import tally
+
+
+class ReportConfig(StageConfig):
+    title: str = "Sums"
+
+
+def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    tally("report")
+    sums = {role: sum(artifact.read_table("squares")["square"].to_pylist()) for role, artifact in inputs.items()}
+    writer.write_bytes("report.html", f"<h1>{config.title}</h1><p>{sums}</p>".encode())
+
+
+STAGE = Stage(name="report", version=1, config_type=ReportConfig, inputs=("plain", "shifted"), build=build)
