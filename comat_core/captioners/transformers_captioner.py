@@ -1,0 +1,61 @@
+"""What all captioners of the transformers library share: loading, preprocessing, one call of the model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from comat_core.captioners.caption_tokens import CaptionTokens, caption_likelihood
+from comat_core.captioners.protocol import DEFAULT_PREFIX, CaptionLikelihood
+from comat_core.image_preprocessing import ImagePreprocessing
+from comat_core.pretrained import load_frozen_model, load_processor
+
+
+class TransformersCaptioner(ABC):
+    """log p(caption | image) of a frozen model; a subclass names the model's class and lays out its text."""
+
+    model_class: ClassVar[type[PreTrainedModel]]
+
+    def __init__(self, model: PreTrainedModel, processor: Any, *, prefix: str = DEFAULT_PREFIX) -> None:
+        self.model: Any = model
+        self.prefix = prefix
+        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, model.name_or_path)
+        self.tokenizer = processor.tokenizer
+
+    @classmethod
+    def load(
+        cls,
+        folder: str,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        prefix: str = DEFAULT_PREFIX,
+    ) -> Self:
+        """Load a frozen model and its processor from a folder or hub id.
+
+        Raises:
+            UserError: there is no complete checkpoint of this class.
+        """
+        model = load_frozen_model(cls.model_class, folder, revision=revision, dtype=dtype, device=device)
+        return cls(model, load_processor(folder, revision), prefix=prefix)
+
+    @abstractmethod
+    def tokenize(self, captions: Sequence[str]) -> CaptionTokens:
+        """Lay out each caption after what the model is given, and mark what counts."""
+
+    def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
+        """Score captions[i] on images[i]; see `ImageToText`."""
+        assert len(images) == len(captions), f"{len(images)} images for {len(captions)} captions"
+        tokens = self.tokenize(captions).to(images.device)
+        logits = self.model(
+            pixel_values=self.preprocess(images).to(self.model.dtype),
+            input_ids=tokens.input_ids,
+            attention_mask=tokens.attention_mask,
+            logits_to_keep=tokens.predicting_positions,
+            use_cache=False,
+        ).logits
+        return caption_likelihood(logits, tokens)
