@@ -32,8 +32,8 @@ SAME_IN_PLURAL = frozenset(
     {"sheep", "fish", "deer", "moose", "bison", "aircraft", "scissors", "glasses", "jeans", "pants"}
 )
 SIBILANTS = ("s", "x", "z", "ch", "sh")
-VERBS_WITH_ONE = {"is": "are", "was": "were", "has": "have", "does": "do"}
-VERBS_WITH_MANY = {many: one for one, many in VERBS_WITH_ONE.items()}
+VERBS_WITH_MANY = {"is": "are", "was": "were", "has": "have", "does": "do"}
+VERBS_WITH_ONE = {many: one for one, many in VERBS_WITH_MANY.items()}
 POINTERS = {"this": "these", "that": "those", "these": "this", "those": "that"}
 
 
@@ -52,7 +52,7 @@ def plural_of(noun: str) -> str:
 def change_number(doc: Doc, nouns: Sequence[Token]) -> str | None:
     """Write the prompt with each of `nouns` in the other number; None when no noun has another form.
 
-    Articles, number words and the forms of be, have and do go along: "a dog that is red" -> "dogs that are red",
+    Articles, number words and verbs go along: "a dog that is red" -> "dogs that are red",
     "two dogs" -> "a dog".
     """
     changes: dict[int, str] = {}
@@ -73,7 +73,7 @@ def _change(noun: Token) -> dict[int, str]:
     amounts = [child for child in noun.children if child.dep_ == "nummod"]
     if changed == noun.lower_ and not amounts:
         return {}
-    words = {noun.i: changed, **_agreeing_verbs(noun, VERBS_WITH_MANY if is_plural else VERBS_WITH_ONE)}
+    words = {noun.i: changed, **_agreeing_verbs(noun, is_plural)}
     articles = [child for child in noun.children if child.dep_ == "det"]
     if is_plural:
         words |= {amount.i: "one" for amount in amounts}
@@ -87,16 +87,21 @@ def _change(noun: Token) -> dict[int, str]:
     return words
 
 
-def _agreeing_verbs(noun: Token, forms: dict[str, str]) -> dict[int, str]:
+def _agreeing_verbs(noun: Token, is_plural: bool) -> dict[int, str]:
     """The verbs whose only subject the noun is, in their other form, also those of its relative clauses."""
-    verbs = (
-        [noun.head] if noun.dep_ in ("nsubj", "nsubjpass") and not any(c.dep_ == "conj" for c in noun.children) else []
-    )
+    is_only_subject = noun.dep_ in ("nsubj", "nsubjpass") and not any(child.dep_ == "conj" for child in noun.children)
+    verbs = [noun.head] if is_only_subject else []
     verbs += [child for child in noun.children if child.dep_ == "relcl"]
-    candidates = [
-        token for verb in verbs for token in (verb, *verb.children) if token == verb or token.dep_ in ("aux", "auxpass")
+    words = [
+        word for verb in verbs for word in (verb, *verb.children) if word == verb or word.dep_ in ("aux", "auxpass")
     ]
-    return {token.i: forms[token.lower_] for token in candidates if token.lower_ in forms}
+    return {word.i: changed for word in words if (changed := _other_form(word, is_plural)) is not None}
+
+
+def _other_form(verb: Token, is_plural: bool) -> str | None:
+    if is_plural:
+        return VERBS_WITH_ONE.get(verb.lower_) or (plural_of(verb.lower_) if verb.tag_ == "VBP" else None)
+    return VERBS_WITH_MANY.get(verb.lower_) or (verb.lemma_ if verb.tag_ == "VBZ" else None)
 
 
 def _with_article(word: str) -> str:

@@ -1,7 +1,7 @@
 """Which words of a parsed prompt describe which of its nouns.
 
-Attributes are the noun's modifiers by dependency label, followed through other modifiers and conjunctions, and what a copula
-or a relative clause says of it. Where a small parser hangs a word elsewhere, its place in front of the noun decides.
+Attributes are the noun's modifiers by dependency label, followed through other modifiers and conjunctions, and what a
+copula or a relative clause says of it. Where a small parser hangs a word elsewhere, its place before the noun decides.
 """
 
 from collections.abc import Iterator
@@ -122,7 +122,7 @@ class _PhraseReader:
         return position not in self.head_positions and (is_noun(token) or is_descriptive(token, self.words))
 
     def _share_with_bare_conjuncts(self, claimed: dict[int, set[int]]) -> None:
-        """Let "a white sink and door" be a white sink and a white door: the second noun has no determiner of its own."""
+        """Let "a white sink and door" be a white sink and a white door: the second noun has no article of its own."""
         for first, second in zip(self.heads, self.heads[1:], strict=False):
             if self._is_bare_conjunct(first, second) and not claimed[second.i]:
                 claimed[second.i] = {

@@ -1,8 +1,8 @@
 """Which words of a parsed prompt name an object, though the tagger may say otherwise.
 
-Parts of speech and dependency labels carry most of it. Prompts are no newspaper sentences, and small parsers misread some of
-them ("a red rose": the verb, "a orange star": two nouns); word order settles those, and each repair stands beside its rule.
-Nothing here knows a particular prompt: only parts of speech, labels, order and the word lists.
+Parts of speech and dependency labels carry most of it. Prompts are no newspaper sentences, and small parsers misread
+some of them ("a red rose": the verb, "a orange star": two nouns); word order settles those, and each repair stands
+beside its rule. Nothing here knows a particular prompt: only parts of speech, labels, order and the word lists.
 """
 
 from spacy.tokens import Doc, Token

@@ -1,10 +1,11 @@
 """How well an image-to-text model tells a prompt from nearly the same prompt (equation 7).
 
-The wrong prompt differs in one respect: attributes swapped between objects, subject and object exchanged, or singular and
-plural exchanged. A model that is blind to the difference has sensitivity 0 and cannot teach it.
+The wrong prompt differs in one respect: attributes swapped between objects, subject and object exchanged, or singular
+and plural exchanged. A model that is blind to the difference has sensitivity 0 and cannot teach it.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TypedDict, TypeVar
 
 from spacy.tokens import Doc, Token
@@ -139,7 +140,7 @@ def _articles_agree(text: str) -> bool:
 def _mend_articles(text: str) -> str:
     """Write "an" before vowel letters and "a" before consonants."""
     words = text.split(" ")
-    for index, (word, following) in enumerate(zip(words, words[1:], strict=False)):
+    for index, (word, following) in enumerate(pairwise(words)):
         if word.lower() in ("a", "an") and following:
             proper = "an" if following[0].lower() in VOWELS else "a"
             words[index] = proper.capitalize() if word[0].isupper() else proper

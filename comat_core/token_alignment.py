@@ -64,6 +64,6 @@ def align_prompts(
 
 
 def _overlapping(offsets: Sequence[Span], span: Span) -> tuple[int, ...]:
-    """Positions of the tokens that share a character with the span; start, end and padding tokens cover no character."""
+    """Positions of the tokens that share a character with the span; start, end and padding tokens cover none."""
     start, end = span
     return tuple(i for i, (first, last) in enumerate(offsets) if first < end and last > start and first < last)

@@ -7,136 +7,25 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tests.comat_core.entity_words import (
+    ANIMALS,
+    BACKGROUNDS,
+    COLOURS,
+    COMPOUNDS,
+    CONTAINERS,
+    DEGREES,
+    HYPHENATED,
+    LOOKS,
+    MATERIALS,
+    OBJECTS,
+    POSTURES,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+)
+
 Gold = dict[str, frozenset[str]]
 """Kept noun as written, lower-cased -> its attributes as written."""
-
-COLOURS = (
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "black",
-    "white",
-    "pink",
-    "brown",
-    "gray",
-    "gold",
-    "teal",
-    "beige",
-)
-LOOKS = (
-    "striped",
-    "dotted",
-    "fluffy",
-    "shiny",
-    "wooden",
-    "metallic",
-    "rusty",
-    "wet",
-    "dirty",
-    "fuzzy",
-    "spotted",
-    "broken",
-    "old",
-)
-SIZES = ("small", "large", "tiny", "tall", "long", "round", "square", "heavy", "huge", "narrow")
-MATERIALS = ("leather", "glass", "plastic", "metal", "cotton", "rubber", "stone", "wool")
-ANIMALS = (
-    ("cat", "cats"),
-    ("dog", "dogs"),
-    ("horse", "horses"),
-    ("sheep", "sheep"),
-    ("bird", "birds"),
-    ("mouse", "mice"),
-    ("rabbit", "rabbits"),
-    ("elephant", "elephants"),
-    ("fox", "foxes"),
-    ("giraffe", "giraffes"),
-    ("frog", "frogs"),
-    ("bear", "bears"),
-)
-OBJECTS = (
-    ("bench", "benches"),
-    ("car", "cars"),
-    ("vase", "vases"),
-    ("chair", "chairs"),
-    ("suitcase", "suitcases"),
-    ("cup", "cups"),
-    ("umbrella", "umbrellas"),
-    ("backpack", "backpacks"),
-    ("bowl", "bowls"),
-    ("clock", "clocks"),
-    ("book", "books"),
-    ("hat", "hats"),
-    ("sofa", "sofas"),
-    ("bicycle", "bicycles"),
-    ("knife", "knives"),
-    ("bus", "buses"),
-    ("box", "boxes"),
-    ("boat", "boats"),
-    ("lamp", "lamps"),
-    ("table", "tables"),
-    ("pillow", "pillows"),
-    ("phone", "phones"),
-    ("balloon", "balloons"),
-    ("door", "doors"),
-    ("carpet", "carpets"),
-    ("candle", "candles"),
-    ("basket", "baskets"),
-    ("apple", "apples"),
-    ("cake", "cakes"),
-    ("plate", "plates"),
-)
-SHAPES = (
-    ("circle", "circles"),
-    ("square", "squares"),
-    ("triangle", "triangles"),
-    ("star", "stars"),
-    ("heart", "hearts"),
-    ("cross", "crosses"),
-)
-COMPOUNDS = (
-    ("traffic", "light"),
-    ("stop", "sign"),
-    ("coffee", "table"),
-    ("tennis", "racket"),
-    ("fire", "hydrant"),
-    ("teddy", "bear"),
-    ("picture", "frame"),
-    ("wine", "bottle"),
-    ("desk", "lamp"),
-    ("baseball", "bat"),
-    ("dinner", "plate"),
-    ("rain", "coat"),
-)
-HYPHENATED = ("long-haired", "dark-brown", "two-tiered", "old-fashioned", "heart-shaped", "blue-green")
-RELATIONS = (
-    "next to",
-    "to the left of",
-    "to the right of",
-    "on top of",
-    "under",
-    "behind",
-    "in front of",
-    "above",
-    "below",
-    "on the side of",
-    "near",
-)
-POSTURES = ("sitting on", "standing next to", "lying under", "jumping over", "sleeping behind")
-BACKGROUNDS = (
-    "in the morning",
-    "in a bathroom",
-    "in the background",
-    "at a party",
-    "at night",
-    "in the kitchen",
-    "in the sunlight",
-)
-CONTAINERS = ("a photo of", "a picture of", "a close-up of", "a view of", "a painting of")
-DEGREES = ("very", "really", "slightly", "extremely")
 
 
 @dataclass(frozen=True)
@@ -342,11 +231,35 @@ def capitals(w: Words) -> tuple[str, Gold]:
 
 
 TEMPLATES: tuple[Callable[[Words], tuple[str, Gold]], ...] = (
-    conjunction, three_objects, several_attributes, colour_before_texture, material, copula, copula_of_two_adjectives,
-    copula_of_two_subjects, relative_clause, second_relative_clause, plural_relative_clause, conjoined_adjectives, comma_adjectives,
-    compound_noun, compound_noun_second, plurals, bare_plurals, shared_attribute, posture, sentence, background, container, degree,
-    shaded_colour, hyphenated, bare_nouns, repeated, capitals,
-)  # fmt: skip
+    conjunction,
+    three_objects,
+    several_attributes,
+    colour_before_texture,
+    material,
+    copula,
+    copula_of_two_adjectives,
+    copula_of_two_subjects,
+    relative_clause,
+    second_relative_clause,
+    plural_relative_clause,
+    conjoined_adjectives,
+    comma_adjectives,
+    compound_noun,
+    compound_noun_second,
+    plurals,
+    bare_plurals,
+    shared_attribute,
+    posture,
+    sentence,
+    background,
+    container,
+    degree,
+    shaded_colour,
+    hyphenated,
+    bare_nouns,
+    repeated,
+    capitals,
+)
 
 
 def gold_prompts(seed: int, count: int) -> Iterator[GoldPrompt]:
@@ -356,3 +269,12 @@ def gold_prompts(seed: int, count: int) -> Iterator[GoldPrompt]:
         template = TEMPLATES[index % len(TEMPLATES)]
         text, entities = template(Words(generator))
         yield GoldPrompt(text, entities, template.__name__)
+
+
+def two_object_gold(seed: int, count: int) -> Iterator[GoldPrompt]:
+    """Prompts of the form "a <colour> <noun> and a <colour> <noun>", as T2I-CompBench's colour category has them."""
+    generator = random.Random(seed)
+    for _ in range(count):
+        words = Words(generator)
+        a, n, b, m = words.attribute(COLOURS), words.noun(), words.attribute(COLOURS), words.noun()
+        yield GoldPrompt(f"a {a} {n} and a {b} {m}", gold((n, a), (m, b)), "two objects")

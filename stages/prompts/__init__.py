@@ -1,0 +1,42 @@
+"""Stage prompts: the training mixture and the evaluation sets, cleaned, distinct and free of leaks.
+
+Writes `prompts.parquet` (prompt_id, text, source, skill, split), `summary.json` and `summary.md`. Prompt ids are
+digests of the text; the second prompt of an evaluation set with the same text gets another one.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from comat_core.errors import UserError
+from stages.artifacts import ArtifactWriter
+from stages.prompts.config import PromptsConfig, PromptSelection
+from stages.prompts.mixture import Mixture, in_batches
+from stages.prompts.summary import as_markdown, summarise, training_count
+from stages.stage import Inputs, Stage
+from stages.streamed_tables import write_streamed_table
+
+__all__ = ["SCHEMA", "STAGE", "PromptSelection", "PromptsConfig", "run"]
+
+ROWS_PER_GROUP = 8192
+SCHEMA = pa.schema([(name, pa.string()) for name in ("prompt_id", "text", "source", "skill", "split")])
+
+
+def build(config: PromptsConfig, _inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Stream the mixture into one Parquet file, then write what became of each source."""
+    mixture = Mixture(config)
+    row_groups = ([vars(row) for row in rows] for rows in in_batches(mixture.rows(), ROWS_PER_GROUP))
+    write_streamed_table(writer, "prompts.parquet", SCHEMA, row_groups)
+    summary = summarise(mixture)
+    if training_count(summary) == 0:
+        raise UserError("no training prompt is left", "prompts", f"see why: {_reasons(summary)}")
+    writer.write_json("summary.json", summary)
+    writer.write_bytes("summary.md", as_markdown(summary).encode())
+
+
+def _reasons(summary: dict[str, Any]) -> str:
+    return "; ".join(f"{row['source']}: {row['dropped'] or 'nothing read'}" for row in summary["sources"])
+
+
+STAGE = Stage(name="prompts", version=1, config_type=PromptsConfig, build=build)
+run = STAGE.run

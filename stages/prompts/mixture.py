@@ -1,0 +1,165 @@
+"""From the selected sources to clean, distinct training prompts that no evaluation set holds."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from data.downloads import DEFAULT_CACHE
+from data.prompt_sources import read_prompt_set, read_user_file
+from data.readers import Prompt
+from data.registry import select_sets
+from stages.prompts.cleaning import (
+    bag_of_words_key,
+    is_english,
+    key_hash,
+    near_duplicate_key,
+    normalise,
+    prompt_id,
+    same_words_key,
+)
+from stages.prompts.config import PromptsConfig, PromptSelection
+from stages.prompts.seen import SeenHashes
+
+BATCH = 4096
+TRAIN = "train"
+Item = TypeVar("Item")
+LEAKAGE_KEYS: dict[str, Callable[[str], str]] = {
+    "same words": same_words_key,
+    "same bag of words": bag_of_words_key,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the stage's table."""
+
+    prompt_id: str
+    text: str
+    source: str
+    skill: str
+    split: str
+
+
+@dataclass
+class Tally:
+    """What became of a source's prompts: how many were read, kept, and dropped for each reason."""
+
+    read: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class Mixture:
+    """Streams the rows of the table, evaluation prompts first: the leakage guard has to know them.
+
+    `tallies` holds the counts per split and source, complete when the stream has ended; `leaks` counts the dropped
+    training prompts by the evaluation set they stand in.
+    """
+
+    def __init__(self, config: PromptsConfig) -> None:
+        self.config = config
+        self.tallies: dict[tuple[str, str], Tally] = {}
+        self.leaks: Counter[str] = Counter()
+        self._evaluated: dict[int, str] = {}
+        self._occurrences: Counter[str] = Counter()
+        self._texts = SeenHashes()
+        self._near = SeenHashes()
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every row once, the evaluation sets as they are, then the training prompts that pass."""
+        yield from self._evaluation_rows()
+        for batch in in_batches(self._stream(self.config.train), BATCH):
+            yield from self._training_rows(batch)
+
+    def _evaluation_rows(self) -> Iterator[Row]:
+        for text, source, skill, split in self._stream(self.config.evaluation):
+            if self.config.leakage_guard != "off":
+                self._evaluated.setdefault(key_hash(LEAKAGE_KEYS[self.config.leakage_guard](text)), source)
+            occurrence = self._occurrences[text]
+            self._occurrences[text] += 1
+            self.tallies[split, source].kept += 1
+            yield Row(prompt_id(text, occurrence), text, source, skill, split)
+
+    def _training_rows(self, batch: Iterable[tuple[str, str, str, str]]) -> Iterator[Row]:
+        fit = [(text, source, skill) for text, source, skill, _ in batch if self._is_fit(text, source)]
+        new_texts = self._texts.add([key_hash(text) for text, _, _ in fit])
+        distinct = []
+        for item, is_new in zip(fit, new_texts, strict=True):
+            if is_new:
+                distinct.append(item)
+            else:
+                self._drop(item[1], "duplicate")
+        new_keys = self._near.add([key_hash(near_duplicate_key(text)) for text, _, _ in distinct])
+        for (text, source, skill), is_new in zip(distinct, new_keys, strict=True):
+            if self.config.drop_near_duplicates and not is_new:
+                self._drop(source, "near-duplicate")
+                continue
+            self.tallies[TRAIN, source].kept += 1
+            yield Row(prompt_id(text, self._occurrences.get(text, 0)), text, source, skill, TRAIN)
+
+    def _is_fit(self, text: str, source: str) -> bool:
+        """Check one training prompt by itself and against the evaluation sets; count it when it fails."""
+        words = len(text.split())
+        if words < self.config.min_words:
+            reason = "too short"
+        elif words > self.config.max_words:
+            reason = "too long"
+        elif self.config.english_only and not is_english(text):
+            reason = "not English"
+        elif (leak := self._leak(text)) is not None:
+            self.leaks[leak] += 1
+            reason = "in an evaluation set"
+        else:
+            return True
+        self._drop(source, reason)
+        return False
+
+    def _leak(self, text: str) -> str | None:
+        if self.config.leakage_guard == "off":
+            return None
+        return self._evaluated.get(key_hash(LEAKAGE_KEYS[self.config.leakage_guard](text)))
+
+    def _drop(self, source: str, reason: str) -> None:
+        self.tallies[TRAIN, source].dropped[reason] += 1
+
+    def _stream(self, selections: Iterable[PromptSelection]) -> Iterator[tuple[str, str, str, str]]:
+        """(normalised text, source, skill, split) of all prompts of some selections, counted as read."""
+        for selection in selections:
+            for source, prompts in self._sets_of(selection):
+                tally = self.tallies.setdefault((selection.split, source), Tally())
+                for text, skill in prompts:
+                    tally.read += 1
+                    yield normalise(text), source, skill or source, selection.split
+
+    def _sets_of(self, selection: PromptSelection) -> Iterator[tuple[str, Iterator[Prompt]]]:
+        config = self.config
+        if selection.source is None:
+            prompts = read_user_file(
+                Path(selection.file or "").expanduser(),
+                seed=config.seed,
+                column=selection.column,
+                skill=selection.skill or "user",
+                count=selection.count,
+            )
+            yield selection.name, prompts
+            return
+        for source, prompt_set in select_sets(selection.source):
+            prompts = read_prompt_set(
+                source,
+                prompt_set,
+                seed=config.seed,
+                count=selection.count,
+                local_folder=config.local_dir,
+                cache=Path(config.cache_dir).expanduser() if config.cache_dir else DEFAULT_CACHE,
+            )
+            yield f"{source.name}/{prompt_set.name}", prompts
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Split a stream into lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

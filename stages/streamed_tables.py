@@ -1,0 +1,28 @@
+"""Parquet files that are written and read a row group at a time, for tables longer than memory likes."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.artifacts import Artifact, ArtifactWriter
+
+Rows = list[dict[str, Any]]
+
+
+def write_streamed_table(writer: ArtifactWriter, name: str, schema: pa.Schema, row_groups: Iterable[Rows]) -> None:
+    """Write rows as they come; in memory are one row group and, at the end, the compressed file."""
+    path = writer.working_folder() / name
+    with pq.ParquetWriter(path, schema, compression="zstd") as file:
+        for rows in row_groups:
+            file.write_table(pa.Table.from_pylist(rows, schema=schema))
+    writer.write_bytes(name, path.read_bytes())
+    path.unlink()
+
+
+def read_streamed_table(artifact: Artifact, name: str, columns: list[str]) -> Iterator[Rows]:
+    """Yield the rows of a table's columns, one row group's worth at a time."""
+    with artifact.local_path(name) as path, pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=8192, columns=columns):
+            yield batch.to_pylist()
