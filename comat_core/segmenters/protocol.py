@@ -1,0 +1,23 @@
+"""What every text-prompted segmenter offers: where in the image each noun is."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Segmenter(Protocol):
+    """A frozen segmenter, S in the paper."""
+
+    def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
+        """Find nouns[i] in images[i].
+
+        Args:
+            images: (B, 3, H, W) in [0, 1]; values outside are clamped. No gradient flows.
+            nouns: per image any number of nouns or short noun phrases, none included.
+
+        Returns:
+            Per image a boolean (number of its nouns, H, W) tensor on the images' device; a noun that is not found has
+            an all-false mask.
+        """
+        ...

@@ -1,0 +1,123 @@
+"""Segmenter checkpoints of the real architectures and formats, as small as the packages permit."""
+
+from functools import partial
+from pathlib import Path
+from string import ascii_lowercase
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPSegConfig,
+    CLIPSegForImageSegmentation,
+    CLIPSegProcessor,
+    CLIPTokenizer,
+    ViTImageProcessor,
+)
+
+from comat_core.segmenters.grounding_dino import GroundingDinoConfig, build_grounding_dino
+from tests.deterministic_weights import fill_with_noise
+from tests.tiny_captioners import word_piece_tokenizer
+
+SEGMENTER_SIDE = 32
+SAM_SIDE = 64
+TINY_DETECTOR = GroundingDinoConfig(enc_layers=1, dec_layers=1, dim_feedforward=64, num_queries=20)
+"""Swin-T's own sizes cannot be changed by configuration, nor the width of 256, which the decoder's queries fix."""
+
+
+def letter_clip_tokenizer() -> CLIPTokenizer:
+    """Make a CLIP tokenizer that spells every word in letters."""
+    pieces = [*ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=[], model_max_length=24)
+
+
+def save_tiny_clipseg(folder: Path) -> str:
+    """Save a CLIPSegForImageSegmentation and its processor."""
+    tokenizer = letter_clip_tokenizer()
+    shared = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = CLIPSegConfig(
+        text_config={
+            **shared,
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": 24,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config={**shared, "image_size": SEGMENTER_SIDE, "patch_size": 8},
+        projection_dim=32,
+        extract_layers=[0, 2],
+        reduce_dim=16,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=32,
+    )
+    fill_with_noise(CLIPSegForImageSegmentation(config), seed=4, std=0.3).save_pretrained(folder)
+    size = {"height": SEGMENTER_SIDE, "width": SEGMENTER_SIDE}
+    CLIPSegProcessor(ViTImageProcessor(size=size), tokenizer).save_pretrained(folder)
+    return str(folder)
+
+
+def save_tiny_bert(folder: Path) -> str:
+    """Save a BertModel of one layer, at the width of 768 that GroundingDINO's checkpoints have, and its tokenizer."""
+    tokenizer = word_piece_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=768,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=256,
+    )
+    fill_with_noise(BertModel(config), seed=5, std=0.05).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def save_tiny_detector(folder: Path, text_encoder: str) -> str:
+    """Save a GroundingDINO of `TINY_DETECTOR` as the published files are, leftovers included."""
+    model = fill_with_noise(build_grounding_dino(TINY_DETECTOR, text_encoder), seed=6, std=0.05)
+    weights = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    leftovers = {"module.label_enc.weight": torch.zeros(2, 2), "module.bert.embeddings.position_ids": torch.arange(9)}
+    path = folder / "groundingdino_tiny.pth"
+    torch.save({"model": weights | leftovers}, path)
+    return str(path)
+
+
+def tiny_sam(checkpoint: None = None) -> Sam:
+    """Build a SAM of two layers that reads 64 px; the signature is that of segment_anything's registry."""
+    assert checkpoint is None
+    sam = Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=SAM_SIDE,
+            patch_size=16,
+            embed_dim=32,
+            depth=2,
+            num_heads=2,
+            mlp_ratio=2,
+            out_chans=32,
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=2,
+            global_attn_indexes=(1,),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=32, image_embedding_size=(4, 4), input_image_size=(SAM_SIDE, SAM_SIDE), mask_in_chans=16
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=64, num_heads=2),
+            transformer_dim=32,
+            iou_head_depth=3,
+            iou_head_hidden_dim=32,
+        ),
+    )
+    sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(torch.linspace(-1, 1, 32).view(2, 16))
+    return sam
+
+
+def save_tiny_sam(folder: Path) -> str:
+    """Save the state dict of a `tiny_sam`."""
+    path = folder / "sam_tiny.pth"
+    torch.save(fill_with_noise(tiny_sam(), seed=7, std=0.3).state_dict(), path)
+    return str(path)
