@@ -10,9 +10,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
+
+from comat_core.numerics import at_least_float32, full_precision
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,11 @@ def head_averaged_probabilities(queries: Tensor, keys: Tensor, heads: int) -> Te
     Returns:
         (rows, pixels, tokens).
     """
-    dtype = torch.promote_types(queries.dtype, torch.float32)
-    queries = queries.to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2)
-    keys = keys.to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2)
-    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-    return scores.softmax(dim=-1).mean(dim=1)
+    with full_precision(queries.device):
+        queries = at_least_float32(queries).unflatten(-1, (heads, -1)).transpose(1, 2)
+        keys = at_least_float32(keys).unflatten(-1, (heads, -1)).transpose(1, 2)
+        scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+        return scores.softmax(dim=-1).mean(dim=1)
 
 
 def map_shape(latent_shape: tuple[int, int], pixels: int) -> tuple[int, int]:

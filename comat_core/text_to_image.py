@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from comat_core.errors import UserError
+from comat_core.numerics import full_precision
 from comat_core.prompt_conditioning import (
     PromptConditioning,
     PromptEncoder,
@@ -63,6 +65,7 @@ class TextToImageModel:
         revision: str | None = None,
         vae: str | Path | None = None,
         vae_revision: str | None = None,
+        unet: str | Path | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "TextToImageModel":
@@ -73,6 +76,7 @@ class TextToImageModel:
             revision: the hub id's branch, tag or commit.
             vae: a folder or hub id whose autoencoder replaces the checkpoint's own (SDXL's half-precision-safe one).
             vae_revision: the same for that autoencoder.
+            unet: a folder with a UNet that replaces the checkpoint's own.
             dtype: of the weights. An autoencoder that asks for `force_upcast` stays in float32 beside a float16 UNet.
             device: where the weights live.
 
@@ -82,16 +86,12 @@ class TextToImageModel:
         source = str(source)
         backbone = _backbone_of(source, revision)
         components = dict(backbone.left_out)
-        try:
-            if vae is not None:
-                components["vae"] = AutoencoderKL.from_pretrained(
-                    str(vae), revision=vae_revision, dtype=dtype, use_safetensors=True
-                )
-            pipeline = DiffusionPipeline.from_pretrained(
-                source, revision=revision, dtype=dtype, use_safetensors=True, **components
-            )
-        except OSError as error:
-            raise _unreadable(source, error) from error
+        settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+        if vae is not None:
+            components["vae"] = _load(AutoencoderKL, str(vae), revision=vae_revision, **settings)
+        if unet is not None:
+            components["unet"] = _load(UNet2DConditionModel, str(unet), **settings)
+        pipeline = _load(DiffusionPipeline, source, revision=revision, **settings, **components)
         _check_architecture(source, pipeline)
         if dtype == torch.float16 and pipeline.vae.config.force_upcast:
             pipeline.vae.to(torch.float32)
@@ -190,22 +190,25 @@ class TextToImageModel:
         Returns:
             (B, C, h, w) in the UNet's scale and the images' precision.
         """
-        posterior = self.vae.encode((images * 2 - 1).to(self.device, self.vae.dtype)).latent_dist
+        with full_precision(self.device):
+            posterior = self.vae.encode((images * 2 - 1).to(self.device, self.vae.dtype)).latent_dist
         noise = normal_noise(posterior.mean.shape[1:], generators, dtype=images.dtype, device=self.device)
         latents = posterior.mean.to(images.dtype) + posterior.std.to(images.dtype) * noise
         scale, shift = self._latent_scale_and_shift(latents)
         return (latents - shift) * scale
 
     def _decode_unscaled(self, latents: Tensor) -> Tensor:
-        return self.vae.decode(latents, return_dict=False)[0]
+        # Autocast would send an autoencoder through half precision that was kept in float32 because it overflows.
+        with full_precision(self.device):
+            return self.vae.decode(latents, return_dict=False)[0]
 
     def _latent_scale_and_shift(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return (1, C or 1, 1, 1) tensors such that UNet latents = (autoencoder latents - shift) * scale."""
         config = self.vae.config
         scale = like.new_tensor(config.scaling_factor).view(1, 1, 1, 1)
         if config.latents_mean is not None and config.latents_std is not None:
-            std, mean = (like.new_tensor(list(values)).view(1, -1, 1, 1) for values in
-                         (config.latents_std, config.latents_mean))
+            statistics = (config.latents_std, config.latents_mean)
+            std, mean = (like.new_tensor(list(values)).view(1, -1, 1, 1) for values in statistics)
             return scale / std, mean
         return scale, like.new_tensor(config.shift_factor or 0.0).view(1, 1, 1, 1)
 
@@ -231,7 +234,14 @@ def _check_architecture(source: str, pipeline: Any) -> None:
         raise UserError("the UNet has its guidance distilled in", source, "use the checkpoint it was distilled from")
 
 
-def _unreadable(source: str, error: OSError) -> UserError:
+def _load(model_class: Any, source: str, **settings: Any) -> Any:
+    try:
+        return model_class.from_pretrained(source, **settings)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: str, error: Exception) -> UserError:
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return UserError(
         f"cannot load the model: {first_line}",

@@ -1,0 +1,169 @@
+"""The pairs stage: real images with captions, as latents, for the mixed latent strategy.
+
+Writes `index.parquet` (pair_id, caption, shard, row), and per shard `latents/00000.safetensors` with one tensor
+"latents" (N, C, h, w) in float16, drawn from the autoencoder's posterior in the UNet's scale.
+"""
+
+import io
+import math
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field, model_validator
+
+from comat_core.errors import UserError
+from data.real_pairs import CocoFolder, MiniatureWorld, PairSource, RealPair, WebDatasetShards
+from stages.artifacts import ArtifactWriter
+from stages.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.devices import AUTO, choose_device
+from stages.digests import digest_json
+from stages.progress import progress_bar
+from stages.sampling import in_parts
+from stages.stage import Inputs, ShardedStage
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+
+class PairsConfig(StageConfig):
+    """Where the real images come from, and how they become latents."""
+
+    seed: int = Field(ge=0, lt=2**63, description="of the run: choice of pairs and captions, the posterior's noise")
+    resolution: int = Field(ge=8, le=4096, description="pixels per side of an image")
+    base: ModelReference = Field(description="the text-to-image checkpoint, for its autoencoder")
+    vae: ModelReference | None = Field(None, description="an autoencoder that replaces the checkpoint's own")
+    source: Literal["miniature world", "coco", "webdataset"] = Field(
+        "miniature world", description="drawn scenes, a folder in COCO's layout, or a folder of WebDataset .tar files"
+    )
+    folder: Annotated[ModelReference | None, NOT_IN_KEY] = Field(None, description="the data set's local folder")
+    annotations: str = Field(
+        "annotations/captions_train2014.json", min_length=1, description="coco: captions' file below the folder"
+    )
+    images: str = Field("train2014", min_length=1, description="coco: images' folder below the folder")
+    count: int | None = Field(2000, ge=1, description="pairs drawn from the source; null takes all")
+    crop: Literal["centre", "none"] = Field("centre", description="cut out the middle square, or squeeze the image")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the autoencoder's weights")
+    shard_size: int = Field(1024, ge=1, le=100_000, description="pairs per shard")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(16, ge=1, le=4096, description="images encoded together")
+    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+
+    @model_validator(mode="after")
+    def _source_is_complete(self) -> "PairsConfig":
+        if self.source == "miniature world" and self.count is None:
+            raise ValueError("the miniature world has no end: it needs a count")
+        if self.source != "miniature world" and self.folder is None:
+            raise ValueError(f"source {self.source} needs a folder")
+        return self
+
+    def key_payload(self) -> dict[str, Any]:
+        return {**super().key_payload(), "folder": digest_json(_open(self).identity())}
+
+
+def count_shards(config: PairsConfig, inputs: Inputs) -> int:  # noqa: ARG001  every stage takes its inputs
+    """Number of shards that the pairs fill."""
+    return math.ceil(len(_chosen(config, _open(config))) / config.shard_size)
+
+
+def build_shard(config: PairsConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:  # noqa: ARG001
+    """Encode the images of one shard."""
+    import torch
+
+    from comat_core.precisions import PRECISIONS
+    from comat_core.randomness import make_generator
+    from comat_core.text_to_image import TextToImageModel
+
+    source = _open(config)
+    numbers = in_parts(_chosen(config, source), config.shard_size)[index]
+    model = TextToImageModel.load(
+        config.base.resolve(),
+        revision=config.base.revision,
+        vae=config.vae.resolve() if config.vae else None,
+        vae_revision=config.vae.revision if config.vae else None,
+        dtype=PRECISIONS[config.precision],
+        device=choose_device(config.device),
+    )
+    latents: list[Tensor] = []
+    rows: list[dict[str, Any]] = []
+    for batch in progress_bar(in_parts(numbers, config.batch_size), f"Pairs, shard {index + 1}"):
+        pairs = [source.read(number) for number in batch]
+        images = torch.stack([_as_tensor(pair.image, config.resolution, config.crop) for pair in pairs])
+        generators = [make_generator(config.seed, "posterior", pair.pair_id) for pair in pairs]
+        latents.append(model.encode_images(images, generators).half())
+        rows += [
+            {"pair_id": pair.pair_id, "caption": _choose_caption(config.seed, pair), "shard": _shard_file(index)}
+            for pair in pairs
+        ]
+    table = pa.Table.from_pylist(rows).append_column("row", pa.array(range(len(rows)), pa.int32()))
+    writer.write_tensors(_shard_file(index), {"latents": torch.cat(latents)})
+    writer.write_table(f"index/{index:05d}.parquet", table)
+
+
+def build_rest(config: PairsConfig, inputs: Inputs, writer: ArtifactWriter) -> None:  # noqa: ARG001
+    """Join the shards' indices."""
+    parts = [pq.read_table(io.BytesIO(writer.read_bytes(name))) for name in writer.names("index/")]
+    writer.write_table("index.parquet", pa.concat_tables(parts))
+
+
+def _open(config: PairsConfig) -> PairSource:
+    if config.source == "miniature world":
+        assert config.count is not None
+        return MiniatureWorld(config.seed, config.count, config.resolution)
+    assert config.folder is not None
+    folder = Path(config.folder.resolve())
+    if config.source == "coco":
+        return CocoFolder(folder, config.annotations, config.images)
+    return WebDatasetShards(folder)
+
+
+def _chosen(config: PairsConfig, source: PairSource) -> list[int]:
+    """Numbers of the pairs that are used, drawn by the seed, ascending.
+
+    Raises:
+        UserError: the source has fewer pairs than asked for.
+    """
+    from comat_core.randomness import derive_seed
+
+    total = len(source)
+    if config.count is None or config.count == total:
+        return list(range(total))
+    if config.count > total:
+        raise UserError(f"{total} pairs instead of {config.count}", "pairs.count", "lower it, or write null for all")
+    return sorted(random.Random(derive_seed(config.seed, "choice of pairs")).sample(range(total), config.count))
+
+
+def _choose_caption(seed: int, pair: RealPair) -> str:
+    from comat_core.randomness import derive_seed
+
+    return random.Random(derive_seed(seed, "caption of a pair", pair.pair_id)).choice(pair.captions)
+
+
+def _as_tensor(image: "Image.Image", side: int, crop: str) -> "Tensor":
+    """Resize to a square, (3, side, side) in [0, 1]."""
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps
+
+    if crop == "centre":
+        square = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
+    else:
+        square = image.resize((side, side), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
+
+
+def _shard_file(index: int) -> str:
+    return f"latents/{index:05d}.safetensors"
+
+
+STAGE = ShardedStage(
+    name="pairs",
+    version=1,
+    config_type=PairsConfig,
+    count_shards=count_shards,
+    build_shard=build_shard,
+    build_rest=build_rest,
+)
+run = STAGE.run

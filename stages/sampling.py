@@ -1,0 +1,105 @@
+"""What the stages that sample from the base model share: their settings, the model, and the sampling of a batch."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.devices import AUTO, choose_device
+from stages.stage import Inputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from comat_core.text_to_image import TextToImageModel
+
+Item = TypeVar("Item")
+
+TUNED = "tuned"
+"""Name of the adapter that sampling stages load a train artifact's LoRA under."""
+
+
+class Sampler(BaseModel):
+    """How images are drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    scheduler: Literal["ddpm", "ddim", "dpm-solver++"] = Field("ddpm", description="sampler")
+    num_inference_steps: int = Field(50, ge=1, le=1000, description="T, denoising steps")
+    guidance_scale: float = Field(7.5, ge=0, le=100, description="classifier-free guidance; 1 is none")
+
+
+class SamplingConfig(StageConfig):
+    """Settings of every stage that samples from the base model."""
+
+    seed: int = Field(ge=0, lt=2**63, description="of the run; the noise is derived from it and the prompt's id")
+    resolution: int = Field(ge=8, le=4096, description="pixels per side of an image")
+    base: ModelReference = Field(description="the text-to-image checkpoint")
+    sampling: Sampler = Sampler()
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the model's weights")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(8, ge=1, le=4096, description="prompts denoised together")
+    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+
+
+@contextmanager
+def sampling_model(
+    config: SamplingConfig, inputs: Inputs, vae: ModelReference | None = None
+) -> "Iterator[TextToImageModel]":
+    """Give the base model, with the UNet of an `adapt` input and the active LoRA of a `train` input if there are any.
+
+    Args:
+        vae: an autoencoder that replaces the checkpoint's own.
+    """
+    from comat_core.adapters import active_adapter, load_lora
+    from comat_core.precisions import PRECISIONS
+    from comat_core.text_to_image import TextToImageModel
+
+    with ExitStack() as stack:
+        unet = stack.enter_context(inputs["adapt"].local_path("unet/")) if "adapt" in inputs else None
+        model = TextToImageModel.load(
+            config.base.resolve(),
+            revision=config.base.revision,
+            vae=vae.resolve() if vae else None,
+            vae_revision=vae.revision if vae else None,
+            unet=unet,
+            dtype=PRECISIONS[config.precision],
+            device=choose_device(config.device),
+        )
+        if "train" in inputs:
+            load_lora(model, stack.enter_context(inputs["train"].local_path("lora/")), TUNED)
+            stack.enter_context(active_adapter(model.unet, TUNED))
+        yield model
+
+
+def sample_latents(
+    model: "TextToImageModel", config: SamplingConfig, prompts: Sequence[str], trajectory_seeds: Sequence[int]
+) -> "Tensor":
+    """Sample final latents (B, C, h, w) in float32, each row along the trajectory of its own seed.
+
+    Args:
+        prompts: B texts.
+        trajectory_seeds: B seeds (`comat_core.trajectories.start_from_noise`).
+    """
+    from comat_core.denoising import denoise
+    from comat_core.schedulers import make_scheduler
+    from comat_core.trajectories import start_from_noise
+
+    noise, generators = start_from_noise(model, trajectory_seeds, config.resolution)
+    result = denoise(
+        model,
+        noise,
+        model.encode_prompts(prompts, config.resolution),
+        model.encode_unconditional(len(prompts), config.resolution),
+        scheduler=make_scheduler(model.scheduler, config.sampling.scheduler),
+        num_inference_steps=config.sampling.num_inference_steps,
+        guidance_scale=config.sampling.guidance_scale,
+        generators=generators,
+    )
+    return result.latents
+
+
+def in_parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """Cut a sequence into parts of the given size, the last one shorter if need be."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,106 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from comat_core.denoising import denoise
+from comat_core.errors import UserError
+from comat_core.randomness import derive_seed
+from comat_core.schedulers import make_scheduler
+from comat_core.text_to_image import TextToImageModel
+from comat_core.trajectories import start_from_noise
+from stages import latents
+from stages.artifacts import Artifact
+from stages.config import ModelReference
+from stages.store import Store
+from tests.stages.fake_run import make_artifact, prompts_table
+from tests.tiny_models import save_tiny_sd
+
+PROMPTS = [
+    ("p0", "a red circle", "color", "train"),
+    ("t0", "a green star", "color", "test"),
+    ("p1", "a striped blue square", "texture", "train"),
+    ("p2", "a white heart", "color", "train"),
+]
+
+
+def config(folder: Path, **changes: Any) -> latents.LatentsConfig:
+    settings = {
+        "seed": 5,
+        "resolution": 32,
+        "base": ModelReference(path=str(folder)),
+        "sampling": {"scheduler": "ddpm", "num_inference_steps": 3, "guidance_scale": 4.0},
+        "shard_size": 2,
+        "device": "cpu",
+    }
+    return latents.LatentsConfig(**(settings | changes))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def prompts(store: Store) -> Artifact:
+    return make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(PROMPTS)})
+
+
+def all_latents(artifact: Artifact) -> torch.Tensor:
+    rows = artifact.read_table("index.parquet").to_pylist()
+    return torch.stack([artifact.read_tensors(row["shard"])["latents"][row["row"]] for row in rows])
+
+
+def test_training_can_walk_the_same_trajectories_again(store: Store, prompts: Artifact, tiny_sd_folder: Path) -> None:
+    artifact = latents.run(config(tiny_sd_folder), {"prompts": prompts}, store)
+    rows = artifact.read_table("index.parquet").to_pylist()
+    assert [row["prompt_id"] for row in rows] == ["p0", "p1", "p2"]
+    assert artifact.files("latents/") == ["latents/00000.safetensors", "latents/00001.safetensors"]
+    assert [(row["shard"], row["row"]) for row in rows] == [
+        ("latents/00000.safetensors", 0), ("latents/00000.safetensors", 1), ("latents/00001.safetensors", 0)
+    ]
+    assert [row["trajectory_seed"] for row in rows] == [derive_seed(5, "initial noise", f"p{i}") for i in range(3)]
+
+    model = TextToImageModel.load(tiny_sd_folder)
+    noise, generators = start_from_noise(model, [row["trajectory_seed"] for row in rows], 32)
+    again = denoise(
+        model, noise, model.encode_prompts(["a red circle", "a striped blue square", "a white heart"], 32),
+        model.encode_unconditional(3, 32), scheduler=make_scheduler(model.scheduler, "ddpm"), num_inference_steps=3,
+        guidance_scale=4.0, generators=generators,
+    ).latents
+    stored = all_latents(artifact)
+    assert stored.dtype == torch.float32
+    torch.testing.assert_close(stored, again, atol=1e-4, rtol=1e-4)
+
+
+def test_how_prompts_are_batched_changes_neither_key_nor_latents(
+    store: Store, prompts: Artifact, tiny_sd_folder: Path, tmp_path: Path
+) -> None:
+    one, three = config(tiny_sd_folder, batch_size=1, shard_size=3), config(tiny_sd_folder, batch_size=3, shard_size=3)
+    assert latents.STAGE.key_for(one, {"prompts": prompts}) == latents.STAGE.key_for(three, {"prompts": prompts})
+    elsewhere = Store(str(tmp_path / "elsewhere"))
+    torch.testing.assert_close(
+        all_latents(latents.run(one, {"prompts": prompts}, store)),
+        all_latents(latents.run(three, {"prompts": prompts}, elsewhere)),
+        atol=1e-4, rtol=1e-4,
+    )
+
+
+def test_the_adapted_unet_takes_the_base_models_place(
+    store: Store, prompts: Artifact, tiny_sd_folder: Path, tmp_path: Path
+) -> None:
+    other = save_tiny_sd(tmp_path / "other", seed=99)
+    writer = store.writer("adapt", "adapt-key", {"version": 1, "config": {}}, {})
+    writer.add_folder(other / "unet", "unet/")
+    adapted = writer.finish()
+    base = latents.run(config(tiny_sd_folder), {"prompts": prompts}, store)
+    mixed = latents.run(config(tiny_sd_folder), {"prompts": prompts, "adapt": adapted}, store)
+    assert base.key != mixed.key
+    assert (all_latents(base) - all_latents(mixed)).abs().max() > 0.1
+
+
+def test_without_training_prompts_it_says_so(store: Store, tiny_sd_folder: Path) -> None:
+    empty = make_artifact(store, "prompts", key="none", tables={"prompts.parquet": prompts_table(PROMPTS[1:2])})
+    with pytest.raises(UserError, match="there is no training prompt"):
+        latents.run(config(tiny_sd_folder), {"prompts": empty}, store)
