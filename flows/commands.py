@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from typing import Any
 
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from comat_core.errors import UserError
 from flows.server import prefect_api
 from stages.pipeline import Plan, look_up, make_plan
 from stages.presets import Preset, as_yaml, load_preset, preset_names
+from stages.progress import progress_bar
 from stages.runs import collect_garbage, find_garbage
 from stages.store import Condition, Store
 
@@ -86,14 +88,14 @@ def show(options: argparse.Namespace) -> int:
 def verify(options: argparse.Namespace) -> int:
     """Compare every file with its checksum; exit code 1 if one differs."""
     store = _store(options)
-    entries = list(store.entries())
-    damaged = 0
-    for stage, key in tqdm(entries, desc="Verifying", unit="artifact", disable=not sys.stderr.isatty()):
+    count: Counter[Condition] = Counter()
+    for stage, key in progress_bar(list(store.entries()), "Verifying"):
         finding = store.look_up(stage, key, check_digests=True)
+        count[finding.condition] += 1
         if finding.condition is Condition.DAMAGED:
-            damaged += 1
             print(f"damaged: {stage}/{key}: {'; '.join(finding.problems)}")
-    print(f"{len(entries)} artifacts, {damaged} damaged")
+    intact, damaged, unfinished = count[Condition.CACHED], count[Condition.DAMAGED], count[Condition.MISSING]
+    print(f"{intact} artifacts intact, {damaged} damaged, {unfinished} unfinished")
     return 1 if damaged else 0
 
 

@@ -85,9 +85,14 @@ class Stage(AnyStage[ConfigT]):
                 return finished
             if not self.resumable:
                 store.discard(self.name, self.key_for(config, inputs))
-            writer = self._writer(config, inputs, store)
-            self.build(config, inputs, writer)
-            return writer.finish()
+            try:
+                writer = self._writer(config, inputs, store)
+                self.build(config, inputs, writer)
+                return writer.finish()
+            except BaseException:
+                if not self.resumable:
+                    store.discard(self.name, self.key_for(config, inputs))
+                raise
 
 
 @dataclass(frozen=True, kw_only=True)
