@@ -9,6 +9,9 @@ from comat_core.numerics import at_least_float32
 
 TokenReduction = Literal["mean", "sum"]
 
+CROP_UNIT = 224
+"""Pixels of the image's side for each pixel that the crop before captioning may shift by."""
+
 
 def concept_activation_loss(log_probabilities: Tensor, mask: Tensor, reduction: TokenReduction = "mean") -> Tensor:
     """Equation 2: L_i2t = - sum_i log p_C(w_i | I, w_<i), averaged over the captions of the batch.
@@ -32,3 +35,20 @@ def concept_activation_loss(log_probabilities: Tensor, mask: Tensor, reduction: 
     if reduction == "mean":
         per_caption = per_caption / mask.sum(dim=1).clamp(min=1)
     return per_caption.mean()
+
+
+def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Cut side // 224 pixels off both dimensions, at one random offset for all images.
+
+    The captioner then never reads quite the same grid of pixels twice, and patterns tuned to that grid do not pay.
+
+    Args:
+        images: (B, C, H, W).
+
+    Returns:
+        (B, C, H - margin, W - margin), a view.
+    """
+    margin = images.shape[-1] // CROP_UNIT
+    top, left = torch.randint(margin + 1, (2,), generator=generator).tolist()
+    height, width = images.shape[-2] - margin, images.shape[-1] - margin
+    return images[..., top : top + height, left : left + width]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from comat_core.attention_maps import CaptureRequest
 from comat_core.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
-from comat_core.concept_activation import concept_activation_loss
+from comat_core.concept_activation import concept_activation_loss, random_crop
 from comat_core.denoising import DenoisingResult, denoise
 from comat_core.discriminators.protocol import Discriminator
 from comat_core.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
@@ -27,9 +27,6 @@ __all__ = [
     "discriminator_step",
     "training_step",
 ]
-
-CAPTIONER_GRID = 224
-"""Pixels: for every so many of the image's side, the crop before captioning may shift by one."""
 
 
 @dataclass
@@ -99,7 +96,7 @@ def training_step(
     if weights.concept_activation:
         assert models.captioner is not None and images is not None
         offsets = make_generator(seed, "caption crop", step)
-        likelihood = models.captioner.log_likelihood(_random_crop(images, offsets), captions)
+        likelihood = models.captioner.log_likelihood(random_crop(images, offsets), captions)
         losses["concept_activation"] = concept_activation_loss(
             likelihood.log_probabilities, likelihood.mask, settings.token_reduction
         )
@@ -137,14 +134,14 @@ def discriminator_step(
     discriminator = models.discriminator
     real_latents = batch.reference_latents if settings.discriminator_real == "generated" else batch.pair_latents
     assert discriminator is not None and real_latents is not None
-    real_images = None
+    real, fake, real_images = real_latents.to(output.latents), output.latents, None
     if discriminator.reads == "images":
         with torch.no_grad():
-            real_images = models.online.decode(real_latents)
-    real = _what_it_reads(discriminator, real_latents, real_images)
-    fake = _what_it_reads(discriminator, output.latents, output.images)
+            real_images = models.online.decode(real)
+    real = _what_it_reads(discriminator, real, real_images)
+    fake = _what_it_reads(discriminator, fake, output.images)
     # One call for both sides: the network sees one batch instead of two.
-    logits_real, logits_fake = discriminator.score(torch.cat([real.to(fake), fake])).split([len(real), len(fake)])
+    logits_real, logits_fake = discriminator.score(torch.cat([real, fake])).split([len(real), len(fake)])
     return DiscriminatorOutput(
         discriminator_loss(logits_real, logits_fake), discriminator_accuracy(logits_real, logits_fake)
     )
@@ -195,14 +192,6 @@ def _decode(models: CoMatModels, latents: Tensor, settings: StepSettings) -> Ten
         with torch.no_grad():
             return models.online.decode(latents)
     return None
-
-
-def _random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Cut side // 224 pixels off each dimension, at a random offset: the captioner never sees the same grid twice."""
-    margin = images.shape[-1] // CAPTIONER_GRID
-    top, left = torch.randint(margin + 1, (2,), generator=generator).tolist()
-    height, width = images.shape[-2] - margin, images.shape[-1] - margin
-    return images[:, :, top : top + height, left : left + width]
 
 
 def _what_it_reads(discriminator: Discriminator, latents: Tensor, images: Tensor | None) -> Tensor:

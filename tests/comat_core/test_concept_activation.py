@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comat_core.concept_activation import TokenReduction, concept_activation_loss
+from comat_core.concept_activation import TokenReduction, concept_activation_loss, random_crop
 from comat_core.randomness import make_generator
 
 LOG_PROBABILITY = st.floats(min_value=-30.0, max_value=0.0)
@@ -72,3 +72,18 @@ def test_half_precision_is_summed_in_float32() -> None:
     loss = concept_activation_loss(values, torch.ones(1, 4096), "sum")
     assert loss.dtype == torch.float32
     assert loss.item() == 20.0 * 4096
+
+
+def test_the_crop_shifts_over_its_whole_margin() -> None:
+    image = torch.arange(448 * 448).view(1, 1, 448, 448)
+    corners = set()
+    for step in range(80):
+        crop = random_crop(image, make_generator(0, "caption crop", step))
+        assert crop.shape == (1, 1, 446, 446)
+        corners.add(divmod(int(crop[0, 0, 0, 0]), 448))
+    assert corners == {(top, left) for top in range(3) for left in range(3)}
+
+
+def test_a_small_image_is_not_cropped() -> None:
+    image = torch.rand(2, 3, 64, 64)
+    assert torch.equal(random_crop(image, make_generator(0, "caption crop")), image)
