@@ -13,6 +13,8 @@ from stages.stage import Inputs
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from comat_core.attention_maps import CaptureRequest
+    from comat_core.denoising import DenoisingResult
     from comat_core.text_to_image import TextToImageModel
 
 Item = TypeVar("Item")
@@ -82,12 +84,23 @@ def sample_latents(
         prompts: B texts.
         trajectory_seeds: B seeds (`comat_core.trajectories.start_from_noise`).
     """
+    return sample(model, config, prompts, trajectory_seeds).latents
+
+
+def sample(
+    model: "TextToImageModel",
+    config: SamplingConfig,
+    prompts: Sequence[str],
+    trajectory_seeds: Sequence[int],
+    capture: "CaptureRequest | None" = None,
+) -> "DenoisingResult":
+    """Sample as `sample_latents` does, and return the attention maps asked for beside the latents."""
     from comat_core.denoising import denoise
     from comat_core.schedulers import make_scheduler
     from comat_core.trajectories import start_from_noise
 
     noise, generators = start_from_noise(model, trajectory_seeds, config.resolution)
-    result = denoise(
+    return denoise(
         model,
         noise,
         model.encode_prompts(prompts, config.resolution),
@@ -96,8 +109,8 @@ def sample_latents(
         num_inference_steps=config.sampling.num_inference_steps,
         guidance_scale=config.sampling.guidance_scale,
         generators=generators,
+        capture=capture,
     )
-    return result.latents
 
 
 def in_parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

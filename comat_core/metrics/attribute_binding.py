@@ -5,9 +5,10 @@ are offered. "official" asks about every noun chunk that the parser returns, pro
 leaves out chunks that are pronouns, which name nothing that an image could show.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from comat_core.visual_question_answering import clean_question
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -20,20 +21,22 @@ EXCLUDED_CHUNKS: Final = frozenset({"top", "the side", "the left", "the right"})
 
 MAXIMUM_PHRASES: Final = 8
 QUESTION_WORDS: Final = 50
-_STRIPPED: Final = re.compile(r"""[.!"()*#:;~]""")
 
 
 class YesNoAnswerer(Protocol):
     """A visual question answering model that says how likely the answer is yes."""
 
-    def probability_of_yes(self, images: "Tensor", questions: Sequence[str]) -> "Tensor":
-        """Answer question i about image i.
+    def probability_of_yes(
+        self, images: "Tensor", questions: Sequence[str], image_of_question: Sequence[int] | None = None
+    ) -> "Tensor":
+        """Answer Q questions about images.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
+            image_of_question: which image each question is about; None if question i is about image i.
 
         Returns:
-            (B,): p(yes) / (p(yes) + p(no)).
+            (Q,): p(yes) / (p(yes) + p(no)).
         """
         ...
 
@@ -50,8 +53,7 @@ def noun_phrases(doc: "Doc", reading: Reading = "corrected") -> list[str]:
 
 def question_about(phrase: str) -> str:
     """The question of one phrase: the phrase and a question mark, lower case, without BLIP's stripped punctuation."""
-    text = _STRIPPED.sub("", f"{phrase}?".lower()).rstrip(" ")
-    return " ".join(text.split(" ")[:QUESTION_WORDS])
+    return " ".join(clean_question(f"{phrase}?").split(" ")[:QUESTION_WORDS])
 
 
 def binding_score(probabilities: Iterable[float]) -> float:

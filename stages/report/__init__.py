@@ -1,0 +1,49 @@
+"""The report stage: one self-contained HTML page about a run, `report.html`.
+
+The page is a plain file: styles, script and pictures are inside it, and its content policy lets it ask no server for
+anything. Every text from prompts, configs and models passes through the template's escaping.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.artifacts import ArtifactWriter
+from stages.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.devices import AUTO
+from stages.stage import Inputs, Stage
+
+PAGE = "report.html"
+
+
+class ReportConfig(StageConfig):
+    """Settings of the report."""
+
+    title: str = Field("Base and tuned", min_length=1, max_length=200, description="the page's heading")
+    base: ModelReference = Field(description="the text-to-image checkpoint, for the attention maps")
+    vae: ModelReference | None = Field(None, description="an autoencoder that replaces the checkpoint's own")
+    resolution: int = Field(ge=8, le=4096, description="pixels per side of the generated images")
+    seed: int = Field(ge=0, lt=2**63, description="of the random sample")
+    examples: int = Field(6, ge=1, le=100, description="prompts shown in each group of examples")
+    shown_samples: int = Field(2, ge=1, le=16, description="images shown of each example's prompt")
+    attention_examples: int = Field(4, ge=0, le=100, description="prompts whose attention maps are shown; 0 for none")
+    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+
+
+def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Gather what the run has left behind and write the page."""
+    from stages.report.compose import compose
+    from stages.report.render import render
+
+    writer.write_bytes(PAGE, render(compose(config, inputs)).encode())
+
+
+STAGE = Stage(
+    name="report",
+    version=1,
+    config_type=ReportConfig,
+    inputs=("prompts", "entities", "train", "base", "tuned"),
+    optional_inputs=("pairs", "latents", "adapt", "attributes", "judge", "fidelity"),
+    build=build,
+)
+run = STAGE.run

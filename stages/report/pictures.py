@@ -1,0 +1,46 @@
+"""Pictures for the page: small enough to be inlined, as data URIs."""
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+KEPT_SIDE = 256  # pixels; smaller pictures are inlined as they are
+SHOWN_SIDE = 384
+THUMBNAIL_SIDE = 96
+JPEG_QUALITY = 85
+
+
+def png_uri(png: bytes) -> str:
+    """A PNG file as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def shown_picture(png: bytes) -> str:
+    """A generated image at the size of an example; large ones are shrunk and stored as JPEG."""
+    return _shrunk(png, SHOWN_SIDE)
+
+
+def thumbnail(png: bytes) -> str:
+    """A generated image at the size of a table row."""
+    return _shrunk(png, THUMBNAIL_SIDE)
+
+
+def jpeg_uri(image: "Image") -> str:
+    """A picture as a JPEG data URI."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _shrunk(png: bytes, side: int) -> str:
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(png))
+    if max(image.size) <= KEPT_SIDE:
+        return png_uri(png)
+    image = image.convert("RGB")
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return jpeg_uri(image)

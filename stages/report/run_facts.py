@@ -1,0 +1,91 @@
+"""Where the numbers come from: times, settings, versions and keys of every stage, and the training curves."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import yaml
+from markupsafe import Markup
+
+from stages.artifacts import Artifact
+from stages.report.charts import line_chart
+
+ORDER = (
+    "prompts", "pairs", "entities", "adapt", "latents", "base", "train", "tuned", "attributes", "judge", "fidelity",
+)  # fmt: skip
+NODE_NAMES = {"base": "images.base", "tuned": "images.tuned"} | {
+    name: f"evaluate.{name}" for name in ("attributes", "judge", "fidelity")
+}
+FIRST_CURVES = ("total", "concept_activation", "fidelity", "concentration_positive", "concentration_negative")
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """One stage's manifest in short."""
+
+    name: str
+    key: str
+    seconds: float
+    share: float  # of the longest stage's time, in [0, 1]
+    settings: str  # YAML
+
+    @property
+    def duration(self) -> str:
+        """The time in words."""
+        minutes, seconds = divmod(round(self.seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        if hours:
+            return f"{hours} h {minutes} min"
+        return f"{minutes} min {seconds} s" if minutes else f"{self.seconds:.1f} s"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A value that training logged, with its chart."""
+
+    name: str
+    chart: Markup
+
+
+def read_stages(inputs: Mapping[str, Artifact]) -> list[StageFacts]:
+    """Read every input's manifest, in the order of the pipeline."""
+    manifests = {role: inputs[role].manifest for role in ORDER if role in inputs}
+    longest = max((manifest.seconds for manifest in manifests.values()), default=0.0) or 1.0
+    return [
+        StageFacts(
+            name=NODE_NAMES.get(role, role),
+            key=manifest.key,
+            seconds=manifest.seconds,
+            share=manifest.seconds / longest,
+            settings=yaml.safe_dump(manifest.config, sort_keys=False, allow_unicode=True),
+        )
+        for role, manifest in manifests.items()
+    ]
+
+
+def read_versions(inputs: Mapping[str, Artifact]) -> dict[str, str]:
+    """Library -> version; where stages ran with different ones, all of them."""
+    found: dict[str, set[str]] = {}
+    for artifact in inputs.values():
+        for name, version in artifact.manifest.libraries.items():
+            found.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+
+def read_curves(train: Artifact) -> list[Curve]:
+    """Draw every column of the training's metrics table over its steps. Values that are not finite are left out."""
+    table = train.read_table("metrics.parquet").sort_by("step")
+    steps = table["step"].to_pylist()
+    rank = {name: index for index, name in enumerate(FIRST_CURVES)}
+    curves = []
+    for name in sorted(table.column_names, key=lambda name: (rank.get(name, len(rank)), name)):
+        points = [
+            (step, value)
+            for step, value in zip(steps, table[name].to_pylist(), strict=True)
+            if value is not None and math.isfinite(value)
+        ]
+        if name != "step" and points:
+            xs, ys = zip(*points, strict=True)
+            label = name.replace("_", " ")
+            curves.append(Curve(label, line_chart(label, xs, ys)))
+    return curves

@@ -1,0 +1,279 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from comat_core.errors import UserError
+from comat_core.metrics.judge import PairVocabulary
+from stages.config import ModelReference
+from stages.evaluate import attributes, fidelity, judge
+from stages.evaluate.generated_images import GeneratedImage, decode_images, image_parts, read_part, read_prompts
+from stages.evaluate.real_images import RealImages, read_real_images
+from stages.evaluate.summaries import summarise_items
+from stages.store import Store
+from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_table
+
+RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (128, 128, 128)
+
+PROMPTS = [
+    ("t0", "a red circle and a blue square", "colour", "test"),
+    ("t1", "a blue circle to the left of a red square", "spatial", "test"),
+    ("f0", "a circle", "fidelity", "fidelity"),
+    ("f1", "a square", "fidelity", "fidelity"),
+    ("x0", "a red square", "colour", "train"),
+]
+
+
+def image_rows(colours):
+    """Rows of one model: two samples of each test and fidelity prompt, in flat colours by prompt."""
+    return [
+        (prompt_id, split, sample, flat_png(colours[prompt_id][sample]))
+        for prompt_id, _, _, split in PROMPTS
+        if split != "train"
+        for sample in range(2)
+    ]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def inputs(store):
+    base = image_rows({"t0": [GREY, GREY], "t1": [GREY, RED], "f0": [RED, BLUE], "f1": [GREY, BLUE]})
+    tuned = image_rows({"t0": [RED, RED], "t1": [BLUE, GREY], "f0": [RED, RED], "f1": [RED, RED]})
+    return {
+        "prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(PROMPTS)}),
+        **{
+            model: make_artifact(
+                store,
+                "images",
+                key=model,
+                tables={"images/00000.parquet": images_table(rows[:5]), "images/00001.parquet": images_table(rows[5:])},
+            )
+            for model, rows in (("base", base), ("tuned", tuned))
+        },
+    }
+
+
+class RednessAnswerer:
+    """Says yes to "red" questions as far as an image is red, and 0.25 to all others."""
+
+    def __init__(self):
+        self.calls = []
+
+    def probability_of_yes(self, images, questions, image_of_question):
+        self.calls.append((len(images), len(questions)))
+        red = images[image_of_question, 0].mean(dim=(1, 2)) - images[image_of_question, 1].mean(dim=(1, 2))
+        return torch.tensor([float(r) if "red" in q else 0.25 for r, q in zip(red, questions, strict=True)])
+
+
+class ColourJudge:
+    """Sees a red circle in red images and a blue square in blue ones; its features are the mean colour."""
+
+    def __init__(self):
+        self.vocabulary = PairVocabulary(["red circle", "blue circle", "red square", "blue square"])
+
+    def look_at(self, images):
+        colours = images.mean(dim=(2, 3))
+        red, blue = (colours[:, 0] == 1).float(), (colours[:, 2] == 1).float()
+        none = torch.zeros_like(red)
+        return torch.stack([red, none, none, blue], dim=1), colours
+
+    def as_pairs(self, probabilities):
+        return dict(zip(self.vocabulary.pairs, probabilities.tolist(), strict=True))
+
+
+def test_images_are_read_by_part_and_split_with_both_models_side_by_side(inputs):
+    assert image_parts(inputs) == ["images/00000.parquet", "images/00001.parquet"]
+    first = read_part(inputs, "images/00000.parquet", "test")
+    assert [(image.model, image.prompt_id, image.sample) for image in first] == [
+        *[("base", "t0", 0), ("base", "t0", 1), ("base", "t1", 0), ("base", "t1", 1)],
+        *[("tuned", "t0", 0), ("tuned", "t0", 1), ("tuned", "t1", 0), ("tuned", "t1", 1)],
+    ]
+    second = read_part(inputs, "images/00001.parquet", "fidelity")
+    assert [(image.prompt_id, image.sample) for image in second if image.model == "base"] == [
+        ("f0", 1),
+        ("f1", 0),
+        ("f1", 1),
+    ]
+    assert set(read_prompts(inputs["prompts"], "test")) == {"t0", "t1"}
+
+
+def test_models_whose_images_differ_in_order_are_not_compared(store, inputs):
+    rows = image_rows({prompt_id: [RED, RED] for prompt_id in ("t0", "t1", "f0", "f1")})
+    tables = {"images/00000.parquet": images_table(rows[1:5]), "images/00001.parquet": images_table(rows[5:])}
+    other = make_artifact(store, "images", key="other", tables=tables)
+    with pytest.raises(AssertionError, match="same order"):
+        read_part({**inputs, "tuned": other}, "images/00000.parquet", "test")
+
+
+def test_decoded_images_are_tensors_in_0_1():
+    pixels = np.zeros((4, 6, 3), dtype=np.uint8)
+    pixels[1, 2] = (255, 51, 0)
+    decoded = decode_images([png_of(pixels)])
+    assert decoded.shape == (1, 3, 4, 6)
+    torch.testing.assert_close(decoded[0, :, 1, 2], torch.tensor([1.0, 0.2, 0.0]))
+    assert decoded.sum() == pytest.approx(1.2)
+
+
+def test_every_image_is_asked_its_own_prompts_questions_in_batches():
+    images = [
+        GeneratedImage("base", "p", 0, flat_png(RED)),
+        GeneratedImage("tuned", "q", 3, flat_png(GREY)),
+        GeneratedImage("tuned", "r", 0, flat_png(RED)),
+    ]
+    questions = {"p": ["a red circle?", "a blue square?"], "q": ["a red star?"], "r": []}
+    answerer = RednessAnswerer()
+    items = attributes.score_images(images, questions, answerer, batch_size=2)
+    assert answerer.calls == [(1, 2), (1, 1)]  # an image with two questions is looked at once
+    assert [item["answers"] for item in items] == [[1.0, 0.25], [0.0], []]
+    assert [item["attribute_binding"] for item in items] == [0.25, 0.0, 1.0]
+    assert (items[1]["model"], items[1]["prompt_id"], items[1]["sample"]) == ("tuned", "q", 3)
+    assert attributes.score_images(images, questions, RednessAnswerer(), batch_size=100) == items
+
+
+def attributes_config(**changes):
+    settings = {"vqa": ModelReference(path="org/model"), "seed": 3, "resamples": 200, "device": "cpu", **changes}
+    return attributes.AttributesConfig(**settings)
+
+
+@pytest.fixture
+def redness(monkeypatch):
+    monkeypatch.setattr(
+        "comat_core.visual_question_answering.VisualQuestionAnswerer.load", lambda *_args, **_kwargs: RednessAnswerer()
+    )
+
+
+@pytest.mark.usefixtures("redness")
+def test_attribute_binding_of_a_run(store, inputs):
+    artifact = attributes.run(attributes_config(), inputs, store)
+    items = {
+        (row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items.parquet").to_pylist()
+    }
+    assert len(items) == 8
+    assert items["tuned", "t0", 0]["questions"] == ["a red circle?", "a blue square?"]
+    assert items["tuned", "t1", 1]["questions"] == ["a blue circle?", "a red square?"]  # "the left" is not asked about
+    # Base: only the second image of t1 is red: 0.25 of 4 images. Tuned: both of t0: 2 * 0.25 of 4 images.
+    summary = artifact.read_json("summary.json")
+    assert summary["benchmark"] == "attributes"
+    assert summary["models"]["base"]["attribute_binding"]["mean"] == pytest.approx(0.0625)
+    assert summary["models"]["tuned"]["attribute_binding"]["mean"] == pytest.approx(0.125)
+    assert summary["models"]["tuned"]["attribute_binding"]["n"] == 2
+    assert summary["models"]["tuned"]["attribute_binding/colour"]["mean"] == pytest.approx(0.25)
+    assert summary["delta"]["attribute_binding"]["mean"] == pytest.approx(0.0625)
+    assert set(summary) == {"benchmark", "protocol", "models", "delta"}
+    assert set(summary["models"]["base"]["attribute_binding"]) == {"mean", "low", "high", "n"}
+    assert set(summary["delta"]["attribute_binding"]) == {"mean", "low", "high"}
+    assert sorted(artifact.manifest.files) == ["items.parquet", "summary.json"]
+
+
+@pytest.mark.usefixtures("redness")
+def test_attribute_binding_of_chosen_skills_only(store, inputs):
+    artifact = attributes.run(attributes_config(skills=("spatial",)), inputs, store)
+    assert set(artifact.read_table("items.parquet")["prompt_id"].to_pylist()) == {"t1"}
+    assert set(artifact.read_json("summary.json")["models"]["base"]) == {"attribute_binding"}
+    with pytest.raises(UserError, match="no image of the chosen prompts"):
+        attributes.run(attributes_config(skills=("taste",)), inputs, store)
+
+
+@pytest.mark.usefixtures("redness")
+def test_an_unknown_parser_is_the_users_mistake(store, inputs):
+    with pytest.raises(UserError, match="no spaCy pipeline 'no_such_parser'"):
+        attributes.run(attributes_config(parser="no_such_parser"), inputs, store)
+
+
+def test_batch_size_and_device_do_not_change_the_key(inputs):
+    keys = {
+        attributes.STAGE.key_for(attributes_config(**changes), inputs)
+        for changes in ({}, {"batch_size": 7}, {"device": "cuda"})
+    }
+    assert len(keys) == 1
+    assert attributes.STAGE.key_for(attributes_config(mode="official"), inputs) not in keys
+
+
+@pytest.fixture
+def colour_judge(monkeypatch):
+    monkeypatch.setattr("comat_core.metrics.judge.Judge.load", lambda *_args, **_kwargs: ColourJudge())
+
+
+@pytest.mark.usefixtures("colour_judge")
+def test_judge_scores_of_a_run(store, inputs):
+    config = judge.JudgeConfig(judge=ModelReference(path="org/judge"), seed=1, resamples=100, device="cpu")
+    artifact = judge.run(config, inputs, store)
+    items = {
+        (row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items.parquet").to_pylist()
+    }
+    red = items["tuned", "t0", 0]  # a red circle, but no blue square
+    assert red["seen"] == ["red circle"]
+    assert (red["object_accuracy"], red["attribute_accuracy"], red["all_right"]) == (0.5, 0.5, 0.0)
+    blue = items["tuned", "t1", 0]  # a blue square where a red one was asked for, no circle
+    assert (blue["object_accuracy"], blue["attribute_accuracy"]) == (0.5, 0.0)
+    summary = artifact.read_json("summary.json")
+    # Base: t1's red image shows a circle of two objects. Tuned: both of t0 and the blue one of t1.
+    assert summary["models"]["base"]["object_accuracy"]["mean"] == pytest.approx(0.5 / 4)
+    assert summary["models"]["tuned"]["object_accuracy"]["mean"] == pytest.approx(1.5 / 4)
+    assert summary["delta"]["attribute_accuracy"]["mean"] == pytest.approx(1.0 / 4)
+
+
+@pytest.mark.usefixtures("colour_judge")
+def test_fidelity_of_a_run_against_real_images(store, inputs, tmp_path):
+    folder = tmp_path / "real"
+    folder.mkdir()
+    for index, colour in enumerate([RED, RED, BLUE]):
+        (folder / f"{index}.png").write_bytes(flat_png(colour, side=40))
+    config = fidelity.FidelityConfig(
+        judge=ModelReference(path="org/judge"),
+        real=RealImages(folder=ModelReference(path=str(folder)), count=2),
+        resolution=16,
+        seed=1,
+        resamples=100,
+        device="cpu",
+    )
+    artifact = fidelity.run(config, inputs, store)
+    summary = artifact.read_json("summary.json")
+    # The first two real images are red, without spread. So are all tuned ones: distance 0.
+    assert summary["models"]["tuned"]["frechet_distance"]["mean"] == pytest.approx(0.0, abs=1e-9)
+    # Base colours: red, blue, grey, blue with grey = 128/255; mean distance squared plus the trace of the covariance.
+    colours = np.array([RED, BLUE, GREY, BLUE]) / 255
+    expected = ((colours.mean(axis=0) - [1, 0, 0]) ** 2).sum() + colours.var(axis=0, ddof=1).sum()
+    assert summary["models"]["base"]["frechet_distance"]["mean"] == pytest.approx(expected, rel=1e-5)
+    assert summary["models"]["base"]["frechet_distance"]["n"] == 2
+    assert summary["delta"]["frechet_distance"]["mean"] == pytest.approx(-expected, rel=1e-5)
+    assert summary["delta"]["frechet_distance_ratio"]["mean"] == pytest.approx(0.0, abs=1e-6)
+    assert artifact.read_table("real.parquet").num_rows == 2
+    assert artifact.read_table("items.parquet").num_rows == 8
+
+
+def test_too_few_real_images_are_the_users_mistake(tmp_path):
+    (tmp_path / "one.png").write_bytes(flat_png(RED))
+    source = RealImages(folder=ModelReference(path=str(tmp_path)), count=2)
+    with pytest.raises(UserError, match="1 images instead of 2"):
+        list(read_real_images(source, seed=0, resolution=16))
+
+
+def test_real_images_of_the_miniature_world_are_those_whose_captions_are_the_fidelity_prompts():
+    from data.miniature_world.pairs import base_world_pair
+
+    images = list(read_real_images(RealImages(count=2), seed=5, resolution=64))
+    np.testing.assert_array_equal(images[1], base_world_pair(5, "validation", 1)[0])
+    with pytest.raises(UserError, match="no images of 512 px"):
+        next(iter(read_real_images(RealImages(count=2), seed=5, resolution=512)))
+
+
+def test_items_are_paired_whatever_their_order():
+    items = pa.Table.from_pylist(
+        [
+            {"model": "tuned", "prompt_id": "b", "sample": 0, "score": 1.0},
+            {"model": "base", "prompt_id": "a", "sample": 0, "score": 0.5},
+            {"model": "tuned", "prompt_id": "a", "sample": 0, "score": 0.75},
+            {"model": "base", "prompt_id": "b", "sample": 0, "score": 0.75},
+        ]
+    )
+    summary = summarise_items(
+        items, ["score"], benchmark="b", protocol="p", skills={"a": "s", "b": "s"}, seed=0, resamples=100
+    )
+    # Paired by prompt both differences are 0.25, so the interval has no width.
+    assert summary["delta"]["score"] == {"mean": 0.25, "low": 0.25, "high": 0.25}
+    assert set(summary["models"]["base"]) == {"score"}  # a single skill is not listed again

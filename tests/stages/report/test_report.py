@@ -1,0 +1,295 @@
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+import stages.report as report
+from comat_core.errors import UserError
+from stages.config import ModelReference
+from stages.report import attention
+from stages.report.attention import Recording, captured_steps
+from stages.report.overlays import SIDE, heat_map
+from stages.report.pictures import shown_picture
+from stages.store import Store
+from tests.stages.fake_run import flat_png, images_table, make_artifact, metrics_table, prompts_table, summary
+
+HOSTILE = "<script>alert(\"x\")</script> & 'red' <img src=http://evil.example/x.png onerror=alert(1)>"
+PROMPTS = [
+    ("a", "a red circle and a blue square", "colour", "test"),
+    ("b", HOSTILE, "<b>skill</b>", "test"),
+    ("c", "a green star", "colour", "test"),
+    ("f", "a circle", "fidelity", "fidelity"),
+]
+BINDING = {"base": {"a": 0.25, "b": 0.5, "c": 0.5}, "tuned": {"a": 0.75, "b": 0.25, "c": 0.5}}
+IMAGES_CONFIG = {
+    "seed": 3,
+    "resolution": 32,
+    "base": {"path": "org/<base>", "revision": None},
+    "sampling": {"scheduler": "ddpm", "num_inference_steps": 3, "guidance_scale": 2.0},
+}
+
+
+class Page(HTMLParser):
+    """Collects what a browser would make of the page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def items_table(samples=2):
+    return pa.Table.from_pylist(
+        [
+            {
+                "model": model,
+                "prompt_id": prompt_id,
+                "sample": sample,
+                "questions": ["a <i>circle</i>?"],
+                "answers": [score],
+                "attribute_binding": score,
+            }
+            for model, scores in BINDING.items()
+            for prompt_id, score in scores.items()
+            for sample in range(samples)
+        ]
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def inputs(store):
+    entity = {
+        "prompt_id": "a",
+        "noun": "circle",
+        "attributes": ["red"],
+        "noun_tokens": [3],
+        "attribute_tokens": [2],
+        "kept": True,
+    }
+    images = {
+        model: make_artifact(
+            store,
+            "images",
+            key=model,
+            tables={
+                "images/00000.parquet": images_table(
+                    [
+                        (prompt_id, split, sample, flat_png((shade, 10 * sample, ord(prompt_id)), side=32))
+                        for prompt_id, _, _, split in PROMPTS
+                        for sample in range(2)
+                    ]
+                )
+            },
+            config=IMAGES_CONFIG,
+        )
+        for model, shade in (("base", 10), ("tuned", 200))
+    }
+    return {
+        "prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(PROMPTS)}),
+        "entities": make_artifact(store, "entities", tables={"entities.parquet": pa.Table.from_pylist([entity])}),
+        "train": make_artifact(store, "train", tables={"metrics.parquet": metrics_table()}, config={"note": HOSTILE}),
+        **images,
+        "attributes": make_artifact(
+            store,
+            "evaluate.attributes",
+            tables={"items.parquet": items_table()},
+            documents={
+                "summary.json": summary("attributes", {"attribute_binding": 0.417}, {"attribute_binding": 0.5}, 3)
+            },
+        ),
+    }
+
+
+@pytest.fixture
+def no_attention(monkeypatch):
+    monkeypatch.setattr(attention, "_choose", lambda *_args: {})
+
+
+def make_page(store, inputs, **settings):
+    config = report.ReportConfig(base=ModelReference(path="org/base"), resolution=32, seed=3, device="cpu", **settings)
+    return report.run(config, inputs, store).read_bytes("report.html").decode()
+
+
+@pytest.mark.usefixtures("no_attention")
+def test_page_shows_scores_examples_curves_and_facts(store, inputs):
+    text = make_page(store, inputs, title="My run")
+    page = Page(text)
+    words = " ".join(" ".join(page.text).split())
+    assert "My run" in words
+    assert "0.417" in words
+    assert "+0.083" in words
+    assert "[0.450, 0.550]" in words
+    # The prompt that gained most stands among the gains, the one that lost most among the losses.
+    gains, losses = words.index("Largest gains"), words.index("Largest losses")
+    assert gains < words.index("a red circle and a blue square", gains) < losses
+    assert losses < words.index(HOSTILE.split(" & ")[0], losses) < words.index("Random sample", losses)
+    assert "concentration positive" in words
+    assert "images.base" in words
+    assert "torch" in words
+
+
+@pytest.mark.usefixtures("no_attention")
+def test_each_pair_of_images_comes_from_the_same_prompt_and_sample(store, inputs):
+    page = Page(make_page(store, inputs, examples=1))
+    shown = {
+        image["alt"]: image["src"] for image in page.all("img") if image["alt"].startswith(("base model", "tuned"))
+    }
+    for model, shade in (("base", 10), ("tuned", 200)):
+        for sample in range(2):
+            alt = f"{model} model, image {sample}, of: a red circle and a blue square"
+            assert shown[alt] == shown_picture(flat_png((shade, 10 * sample, ord("a")), side=32))
+
+
+@pytest.mark.usefixtures("no_attention")
+def test_prompts_settings_and_answers_are_escaped(store, inputs):
+    text = make_page(store, inputs, title=HOSTILE)
+    page = Page(text)
+    assert len(page.all("script")) == 1
+    assert not page.all("b") or "<b>skill</b>" not in text
+    assert "<i>circle" not in text
+    assert all(image["src"].startswith("data:image/") for image in page.all("img"))
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert any(row.get("data-text") == HOSTILE for row in page.all("tr"))
+
+
+@pytest.mark.usefixtures("no_attention")
+def test_page_asks_no_server_and_runs_its_own_script_only(store, inputs):
+    text = make_page(store, inputs)
+    page = Page(text)
+    policy = next(
+        meta["content"] for meta in page.all("meta") if "content" in meta and "default-src" in meta["content"]
+    )
+    script = re.search("<script>(.*?)</script>", text, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert not page.all("link")
+    assert "url(" not in text
+    assert "@import" not in text
+    for _, attributes in page.tags:
+        for name in ("src", "href", "action", "srcset"):
+            assert attributes.get(name, "data:").startswith(("data:", "#"))
+
+
+@pytest.mark.usefixtures("no_attention")
+def test_page_does_without_evaluations(store, inputs):
+    del inputs["attributes"]
+    words = " ".join(Page(make_page(store, inputs)).text)
+    assert "Random sample" in words
+    assert "Largest gains" not in words
+
+
+@pytest.mark.usefixtures("no_attention")
+def test_a_run_without_held_out_prompts_is_the_users_mistake(store, inputs):
+    inputs["prompts"] = make_artifact(
+        store, "prompts", key="other", tables={"prompts.parquet": prompts_table(PROMPTS[3:])}
+    )
+    with pytest.raises(UserError, match="no held-out prompts to show"):
+        make_page(store, inputs)
+
+
+def test_attention_shows_each_word_for_both_models_on_one_scale(store, inputs, monkeypatch):
+    drawn = []
+
+    def draw_overlay(png, heat, top):
+        drawn.append((png, round(float(heat.max()), 3), round(top, 3)))
+        return "data:image/jpeg;base64,"
+
+    def maps(noun, attribute):
+        layer = torch.zeros(4, 4, 5)
+        layer[1, 1, 3], layer[2, 2, 2] = noun, attribute
+        return [layer]
+
+    def record(_config, _inputs, _prompts, chosen):
+        assert list(chosen) == ["a"]  # the only prompt with an entity
+        recordings = {
+            "base": Recording(b"base png", maps(0.2, 0.1)),
+            "tuned": Recording(b"tuned png", maps(0.8, 0.05)),
+        }
+        yield "a", chosen["a"], recordings
+
+    monkeypatch.setattr(attention, "_record", record)
+    monkeypatch.setattr(attention, "draw_overlay", draw_overlay)
+    monkeypatch.setattr(attention, "shown_picture", lambda _png: "data:image/png;base64,")
+    words = " ".join(" ".join(Page(make_page(store, inputs)).text).split())
+    assert "Where each word looks" in words
+    assert "over 3 steps" in words
+    red, circle = drawn[:2], drawn[2:]
+    assert [one[0] for one in red] == [b"base png", b"tuned png"]
+    assert red[0][2] == red[1][2] == pytest.approx(0.1, abs=0.01)
+    assert circle[0][2] == circle[1][2] == pytest.approx(0.8, abs=0.01)
+    assert circle[0][1] == pytest.approx(0.2, abs=0.01)
+
+
+def test_heat_map_adds_tokens_and_averages_layers():
+    first, second = torch.zeros(2, 2, 4), torch.zeros(4, 4, 4)
+    first[..., 1], first[..., 2], first[..., 3] = 0.2, 0.4, 0.4
+    second[..., 1] = 0.5
+    heat = heat_map([first, second], [1, 2])
+    assert heat.shape == (SIDE, SIDE)
+    np.testing.assert_allclose(heat, (0.6 + 0.5) / 2, rtol=1e-5)
+
+
+def test_captured_steps_are_spread_over_the_sampling():
+    assert captured_steps(3) == [0, 1, 2]
+    assert captured_steps(50) == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]
+
+
+def test_attention_of_real_models_belongs_to_the_images_of_the_run(store, inputs, tiny_sd_folder, tmp_path):
+    """The page's attention images are the images stage's own, for both models; the tuned one differs."""
+    from comat_core.adapters import add_lora, lora_parameters, save_lora
+    from comat_core.text_to_image import TextToImageModel
+    from stages import images
+    from stages.evaluate.generated_images import read_prompts
+
+    model = TextToImageModel.load(tiny_sd_folder)
+    add_lora(model.unet, "tuned", rank=2, seed=0)
+    with torch.no_grad():
+        for parameter in lora_parameters(model.unet, "tuned"):
+            parameter.fill_(0.05)
+    save_lora(model, tmp_path / "lora", "tuned")
+    prompts = inputs["prompts"]
+    train = make_artifact(
+        store, "train", key="real", tables={"metrics.parquet": metrics_table()}, folder=tmp_path / "lora"
+    )
+    base_reference = ModelReference(path=str(tiny_sd_folder))
+    sampling = {"num_inference_steps": 3, "guidance_scale": 2.0}
+    config = images.ImagesConfig(
+        seed=3, resolution=32, base=base_reference, sampling=sampling, samples={"test": 1}, device="cpu"
+    )
+    drawn = {
+        "base": images.run(config, {"prompts": prompts}, store),
+        "tuned": images.run(config, {"prompts": prompts, "train": train}, store),
+    }
+    own_inputs = {**inputs, **drawn, "train": train}
+    report_config = report.ReportConfig(base=base_reference, resolution=32, seed=3, device="cpu")
+    words = attention._read_words(own_inputs)
+    recorded = list(attention._record(report_config, own_inputs, read_prompts(prompts, "test"), words))
+    assert len(recorded) == 1
+    prompt_id, _, recordings = recorded[0]
+    for name in ("base", "tuned"):
+        rows = drawn[name].read_table("images").to_pylist()
+        png = next(row["png"] for row in rows if row["prompt_id"] == prompt_id)
+        assert recordings[name].png == png
+        assert all(layer.ndim == 3 for layer in recordings[name].layers)
+    assert recordings["base"].png != recordings["tuned"].png
+    assert not torch.equal(recordings["base"].layers[-1], recordings["tuned"].layers[-1])
