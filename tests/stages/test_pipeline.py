@@ -1,0 +1,90 @@
+"""Plans: keys, selections and what depends on what."""
+
+import pytest
+
+from comat_core.errors import UserError
+from stages import registry
+from stages.pipeline import Plan, discard_steps, look_up, make_plan
+from stages.presets import load_preset
+from stages.stage import Inputs
+from stages.store import Condition, Store
+from tests.fakes.dag import NODES, PRESET
+
+
+@pytest.fixture(autouse=True)
+def _fake_dag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "NODES", NODES)
+
+
+def plan_of(*overrides: str) -> Plan:
+    return make_plan(load_preset(PRESET, overrides).sections)
+
+
+def keys(plan: Plan) -> dict[str, str]:
+    return {step.name: step.key for step in plan.steps}
+
+
+def build_all(plan: Plan, store: Store) -> None:
+    made: dict = {}
+    for step in plan.steps:
+        inputs: Inputs = {role: made[source] for role, source in step.inputs.items()}
+        made[step.name] = step.stage.run(step.config, inputs, store)
+
+
+def test_every_node_of_the_real_dag_comes_after_its_inputs() -> None:
+    for nodes in (registry.NODES, NODES):
+        seen: set[str] = set()
+        for node in nodes:
+            assert node.name not in seen
+            seen.add(node.name)
+            assert set(node.inputs.values()) < seen
+
+
+def test_a_setting_changes_the_keys_of_its_step_and_its_dependents_only() -> None:
+    before, after = keys(plan_of()), keys(plan_of("offset.offset=6"))
+    assert {name for name in before if before[name] != after[name]} == {"offset", "squares.shifted", "report"}
+
+
+def test_two_steps_of_one_stage_differ_by_their_inputs() -> None:
+    plan = plan_of()
+    assert plan.by_name["squares.plain"].stage is plan.by_name["squares.shifted"].stage
+    assert plan.by_name["squares.plain"].key != plan.by_name["squares.shifted"].key
+
+
+def test_a_stages_name_selects_all_its_steps() -> None:
+    plan = plan_of()
+    assert plan.select(["squares"], "--only") == {"squares.plain", "squares.shifted"}
+    assert plan.select(["squares.plain"], "--only") == {"squares.plain"}
+    with pytest.raises(UserError, match=r"unknown stage 'square' \(--only\): choose one of: numbers, offset"):
+        plan.select(["square"], "--only")
+
+
+def test_inputs_and_dependents_reach_all_the_way() -> None:
+    plan = plan_of()
+    assert plan.with_inputs({"squares.shifted"}) == {"numbers", "offset", "squares.shifted"}
+    assert plan.with_dependents({"offset"}) == {"offset", "squares.shifted", "report"}
+
+
+def test_store_knows_the_condition_of_every_step(store: Store) -> None:
+    plan = plan_of()
+    assert {finding.condition for finding in look_up(plan, store).values()} == {Condition.MISSING}
+    build_all(plan, store)
+    assert {finding.condition for finding in look_up(plan, store).values()} == {Condition.CACHED}
+    store.artifact("offset", plan.by_name["offset"].key).folder.write("offset.json", b"6")
+    conditions = {name: finding.condition for name, finding in look_up(plan, store).items()}
+    assert conditions["offset"] is Condition.DAMAGED
+    assert conditions["squares.shifted"] is Condition.CACHED
+
+
+def test_recomputed_input_with_other_contents_makes_dependents_outdated(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of()
+    build_all(plan, store)
+    discard_steps(plan, {"offset"}, store)
+    monkeypatch.setenv("COMAT_TEST_NOISE", "1")
+    offset = plan.by_name["offset"]
+    offset.stage.run(offset.config, {"numbers": store.artifact("numbers", plan.by_name["numbers"].key)}, store)
+    conditions = {name: finding.condition for name, finding in look_up(plan, store).items()}
+    assert conditions["squares.shifted"] is Condition.OUTDATED
+    assert conditions["squares.plain"] is Condition.CACHED

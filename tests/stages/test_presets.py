@@ -1,0 +1,111 @@
+"""Presets: values, overrides, and one clear line for every mistake."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from comat_core.errors import UserError
+from stages import registry
+from stages.presets import as_yaml, load_preset, preset_names
+from tests.fakes.dag import NODES, PRESET
+
+
+@pytest.fixture
+def _fake_dag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "NODES", NODES)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_shipped_preset_is_complete_and_survives_a_round_trip(name: str, tmp_path: Path) -> None:
+    preset = load_preset(name)
+    (tmp_path / f"{name}.yaml").write_text(as_yaml(preset))
+    assert load_preset(str(tmp_path / f"{name}.yaml")) == preset
+
+
+@pytest.mark.parametrize(("name", "online", "weight", "batch"), [("sd15", 5e-5, 1.0, 4), ("sdxl", 2e-5, 0.5, 6)])
+def test_large_presets_follow_table_8(name: str, online: float, weight: float, batch: int) -> None:
+    values = yaml.safe_load(as_yaml(load_preset(name)))
+    train = values["train"]
+    assert (train["online"]["learning_rate"], train["weights"]["fidelity"], train["batch_size"]) == (
+        online,
+        weight,
+        batch,
+    )
+    assert train["online"]["betas"] == [0.9, 0.999]
+    assert (train["online"]["gradient_clip"], train["discriminator"]["gradient_clip"]) == (0.1, 1.0)
+    assert (train["discriminator"]["learning_rate"], train["discriminator"]["betas"]) == (5e-5, [0.0, 0.999])
+    assert (train["weights"]["attribute_region"], train["weights"]["attribute_pixel"]) == (1e-3, 5e-5)
+    assert (train["online"]["rank"], train["pair_batch_size"], train["processes"]) == (128, 2, 8)
+    assert (train["steps"], train["precision"], values["resolution"]) == (2000, "fp16", 512)
+    sampling = train["sampling"]
+    assert (sampling["num_inference_steps"], sampling["guidance_scale"], sampling["scheduler"]) == (50, 7.5, "ddpm")
+    assert (sampling["gradient_steps"], sampling["attention_steps"]) == (5, 2)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_reference_latents_are_sampled_as_training_samples(name: str) -> None:
+    values = yaml.safe_load(as_yaml(load_preset(name)))
+    for setting, value in values["latents"]["sampling"].items():
+        assert values["train"]["sampling"][setting] == value, setting
+
+
+@pytest.mark.usefixtures("_fake_dag")
+class TestFakePreset:
+    def test_shared_values_reach_the_stages_that_declare_them(self) -> None:
+        preset = load_preset(PRESET, ["seed=7"])
+        assert preset.sections["numbers"].model_dump() == {"seed": 7, "count": 6, "speed": 1}
+        assert "seed" not in preset.sections["squares"].model_dump()
+
+    def test_a_stages_own_value_wins_over_the_shared_one(self) -> None:
+        assert load_preset(PRESET, ["numbers.seed=9"]).sections["numbers"].model_dump()["seed"] == 9
+
+    def test_execution_settings_are_no_part_of_any_section(self) -> None:
+        preset = load_preset(PRESET, ["execution.workers=4", "execution.runner=dask"])
+        assert (preset.shared.execution.workers, preset.shared.execution.runner) == (4, "dask")
+        assert preset.sections == load_preset(PRESET).sections
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("numbers.count=0", r"numbers\.count = 0 is not allowed: Input should be greater than or equal to 1"),
+            ("numbers.count=many", r"numbers\.count = 'many' is not allowed"),
+            ("numbers.cuont=3", r"unknown setting numbers\.cuont .*known settings here: seed, count, speed"),
+            ("nubmers.count=3", r"unknown setting nubmers .*numbers"),
+            ("seed=-1", "seed = -1 is not allowed"),
+            ("resolution=63", "resolution = 63 is not allowed"),
+            ("execution.runner=slurm", r"execution\.runner = 'slurm' is not allowed"),
+            ("models.other=org/name", r"models\.other is used by no stage"),
+            ("numbers=3", "section numbers has no settings inside"),
+            ("seed.x=3", "seed in seed.x has no settings inside"),
+            ("seed", r"cannot read 'seed' \(--set\)"),
+            ("=3", "cannot read '=3'"),
+            ("seed={a: ]", "cannot read the value of"),
+        ],
+    )
+    def test_wrong_override_is_told_in_one_line(self, override: str, message: str) -> None:
+        with pytest.raises(UserError, match=message) as caught:
+            load_preset(PRESET, [override])
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"a: [1\nb: 2", r"malformed YAML: .*line 2"),
+            (b"\xff\xfe\x00", "not UTF-8 text .*byte 0"),
+            (b"a: \x01", "malformed YAML"),
+            (b"- 1\n- 2", "no mapping of settings"),
+            (b"", "no mapping of settings"),
+            (b"seed: 1\nresolution: 64", "setting description is missing"),
+        ],
+    )
+    def test_wrong_file_is_told_in_one_line(self, content: bytes, message: str, tmp_path: Path) -> None:
+        (tmp_path / "mine.yaml").write_bytes(content)
+        with pytest.raises(UserError, match=message) as caught:
+            load_preset(str(tmp_path / "mine.yaml"))
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["nope", "nope.yaml", "", "tests"])
+    def test_unknown_preset_is_told_with_the_known_ones(self, name: str) -> None:
+        with pytest.raises(UserError, match=f"unknown preset '{name}'.*miniature, sd15, sdxl"):
+            load_preset(name)
