@@ -14,7 +14,7 @@ from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pix
 from data.miniature_world.tokenizers import CAPTION_PREFIX
 
 SCENES = 30_000
-STEPS = 1_800
+STEPS = 5_000
 BATCH_SIZE = 32
 LEARNING_RATE = 1.5e-3
 

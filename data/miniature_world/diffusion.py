@@ -1,6 +1,7 @@
 """The miniature Stable Diffusion: text encoder and UNet trained together on the web-like base world."""
 
 import random
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,14 +18,32 @@ from data.miniature_world.scenes import Scene
 from data.miniature_world.tokenizers import build_clip_tokenizer
 
 SCENES = 36_000
-STEPS = 2_200
 BATCH_SIZE = 64
-LEARNING_RATE = 1.5e-3
 CAPTIONS_PER_SCENE = 4
 DROPPED_CAPTION_SHARE = 0.1
 MAX_SNR = 5.0
 PROMPT_LENGTH = 32
 LATENT_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with a learning rate and a loss weighting of its own."""
+
+    name: str
+    steps: int
+    learning_rate: float
+    decay_steps: int
+    average_decay: float
+    largest_weight: float
+    """Of the noisiest timesteps; 1 is the plain loss on the noise."""
+
+
+PHASES = (
+    Phase("diffusion", 1_457, 1.5e-3, 2_200, 0.998, 1.0),
+    # What stands where is decided at the noisiest timesteps, where the loss on the noise hardly feels it.
+    Phase("diffusion, noisy steps", 1_900, 1.2e-3, 1_900, 0.995, 30.0),
+)
 
 
 def train_pipeline(autoencoder: AutoencoderKL, seed: int) -> StableDiffusionPipeline:
@@ -35,12 +54,43 @@ def train_pipeline(autoencoder: AutoencoderKL, seed: int) -> StableDiffusionPipe
     captions = _tokenized_captions(tokenizer, scenes, seed)
     empty = tokenizer("", padding="max_length", max_length=PROMPT_LENGTH, return_tensors="pt").input_ids[0]
     model = nn.ModuleDict({"text_encoder": _text_encoder(tokenizer, seed), "unet": _unet(seed)})
-    text_encoder, unet = model["text_encoder"], model["unet"]
     scheduler = _scheduler()
+    for phase in PHASES:
+        train_phase(phase, model, scheduler, latents, captions, empty, seed)
+    return StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=model["text_encoder"],
+        tokenizer=tokenizer,
+        unet=model["unet"],
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        image_encoder=None,
+        requires_safety_checker=False,
+    )
+
+
+def train_phase(
+    phase: Phase,
+    model: nn.ModuleDict,
+    scheduler: DDPMScheduler,
+    latents: torch.Tensor,
+    captions: torch.Tensor,
+    empty: torch.Tensor,
+    seed: int,
+) -> None:
+    """Train "text_encoder" and "unet" of the model in place.
+
+    Args:
+        latents: (scenes, 4, h, w).
+        captions: (scenes, CAPTIONS_PER_SCENE, PROMPT_LENGTH) token ids.
+        empty: (PROMPT_LENGTH,) token ids of the empty prompt, which guidance leads away from.
+    """
+    text_encoder, unet = model["text_encoder"], model["unet"]
 
     def loss_of_step(step: int) -> torch.Tensor:
-        rows = draw_rows(seed, "diffusion", step, SCENES, BATCH_SIZE)
-        generator = make_generator(seed, "diffusion noise", step)
+        rows = draw_rows(seed, phase.name, step, len(latents), BATCH_SIZE)
+        generator = make_generator(seed, f"{phase.name} noise", step)
         tokens = captions[rows, torch.randint(CAPTIONS_PER_SCENE, rows.shape, generator=generator)].long()
         dropped = torch.rand(rows.shape, generator=generator) < DROPPED_CAPTION_SHARE
         tokens = torch.where(dropped[:, None], empty, tokens)
@@ -49,19 +99,16 @@ def train_pipeline(autoencoder: AutoencoderKL, seed: int) -> StableDiffusionPipe
         noisy = scheduler.add_noise(latents[rows], noise, timesteps)
         predicted = unet(noisy, timesteps, text_encoder(tokens).last_hidden_state).sample.float()
         error = (predicted - noise).square().mean(dim=(1, 2, 3))
-        return (error * _snr_weights(scheduler, timesteps)).mean()
+        return (error * _weights(scheduler, timesteps, phase.largest_weight)).mean()
 
-    fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="diffusion", average_decay=0.998)
-    return StableDiffusionPipeline(
-        vae=autoencoder,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        image_encoder=None,
-        requires_safety_checker=False,
+    fit(
+        model,
+        loss_of_step,
+        steps=phase.steps,
+        learning_rate=phase.learning_rate,
+        decay_steps=phase.decay_steps,
+        name=phase.name,
+        average_decay=phase.average_decay,
     )
 
 
@@ -85,11 +132,15 @@ def _tokenized_captions(tokenizer: CLIPTokenizer, scenes: list[Scene], seed: int
     return ids.view(len(scenes), CAPTIONS_PER_SCENE, PROMPT_LENGTH).to(torch.int16)
 
 
-def _snr_weights(scheduler: DDPMScheduler, timesteps: torch.Tensor) -> torch.Tensor:
-    """Weights min(SNR, 5) / SNR of the noise-prediction loss (Hang et al. 2023): less effort on almost clean inputs."""
+def _weights(scheduler: DDPMScheduler, timesteps: torch.Tensor, largest: float) -> torch.Tensor:
+    """Weights of the noise-prediction loss: min(SNR, 5) / SNR, times 1 / alpha_bar up to `largest`.
+
+    The first factor (Hang et al. 2023) spends less on almost clean inputs; the second, the weight that a loss on the
+    velocity would have, spends more on the noisiest.
+    """
     kept = scheduler.alphas_cumprod[timesteps]
     ratio = kept / (1 - kept)
-    return ratio.clamp(max=MAX_SNR) / ratio
+    return ratio.clamp(max=MAX_SNR) / ratio * (1 / kept).clamp(max=largest)
 
 
 def _text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:

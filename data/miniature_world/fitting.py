@@ -1,6 +1,6 @@
 """The loop that fits every model of the miniature world."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ def fit(
     steps: int,
     learning_rate: float,
     name: str,
+    decay_steps: int | None = None,
     weight_decay: float = 0.01,
     average_decay: float | None = None,
 ) -> None:
@@ -30,6 +31,7 @@ def fit(
         steps: number of optimiser steps.
         learning_rate: the peak.
         name: shown by the progress bar.
+        decay_steps: the step at which the rate would reach zero; `steps` by default.
         average_decay: when given, the parameters end as their exponential moving average with this decay per step.
     """
     optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
@@ -37,7 +39,7 @@ def fit(
         optimizer,
         [
             torch.optim.lr_scheduler.LinearLR(optimizer, 0.02, total_iters=WARM_UP_STEPS),
-            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps - WARM_UP_STEPS, 1)),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max((decay_steps or steps) - WARM_UP_STEPS, 1)),
         ],
         milestones=[WARM_UP_STEPS],
     )
@@ -67,14 +69,14 @@ def draw_rows(seed: int, name: str, step: int, count: int, batch_size: int) -> t
     return torch.randint(count, (batch_size,), generator=make_generator(seed, f"{name} batch", step))
 
 
-def initialise(module: nn.Module, seed: int, name: str, *, except_for: Iterable[nn.Module] = ()) -> None:
-    """Draw a module's initial weights again, from the seed: matrices with a variance of 1 / fan-in, vectors kept.
+def initialise(module: nn.Module, seed: int, name: str) -> None:
+    """Draw a module's initial weights again, from the seed, with a variance of 1 / fan-in; constant vectors are kept.
 
     Constructors draw from torch's global generator, which nobody here seeds.
     """
-    kept = {id(parameter) for part in except_for for parameter in part.parameters()}
     for key, parameter in module.named_parameters():
-        if parameter.dim() < 2 or id(parameter) in kept:
+        constant = bool((parameter == parameter.flatten()[0]).all())
+        if constant and parameter.dim() < 2:
             continue
         generator = make_generator(seed, f"{name} weights", key)
         fan_in = parameter.shape[1:].numel() if parameter.dim() > 2 else parameter.shape[-1]

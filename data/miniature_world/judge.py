@@ -2,12 +2,12 @@
 
 import torch
 from torch.nn import functional
-from transformers import ResNetConfig, ResNetForImageClassification
+from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
 from data.miniature_world.scenes import Scene
-from data.miniature_world.vocabulary import colour_shape_pairs
+from data.miniature_world.vocabulary import IMAGE_SIZE, colour_shape_pairs
 
 SCENES = 30_000
 STEPS = 1_500
@@ -15,7 +15,7 @@ BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
 
 
-def train_judge(seed: int) -> ResNetForImageClassification:
+def train_judge(seed: int) -> tuple[ResNetForImageClassification, ViTImageProcessor]:
     """Train on balanced scenes of its own; each class is a colour-shape pair, present or not."""
     scenes, pixels = make_scenes("balanced", seed, SCENES)
     images, targets = torch.from_numpy(pixels), pair_targets(scenes)
@@ -39,7 +39,13 @@ def train_judge(seed: int) -> ResNetForImageClassification:
         return functional.binary_cross_entropy_with_logits(logits, targets[rows]) * len(names)
 
     fit(judge, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="judge")
-    return judge
+    return judge, build_judge_processor()
+
+
+def build_judge_processor() -> ViTImageProcessor:
+    """Make the processor of 64 px images, which it takes from [0, 1] to [-1, 1]."""
+    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    return ViTImageProcessor(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
 def pair_targets(scenes: list[Scene]) -> torch.Tensor:

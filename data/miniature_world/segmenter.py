@@ -15,7 +15,7 @@ from data.miniature_world.tokenizers import build_clip_tokenizer
 from data.miniature_world.vocabulary import IMAGE_SIZE, SHAPES
 
 SCENES = 20_000
-STEPS = 1_500
+STEPS = 4_000
 BATCH_SIZE = 32
 LEARNING_RATE = 1.5e-3
 PROMPT_LENGTH = 16

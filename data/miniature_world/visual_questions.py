@@ -18,7 +18,7 @@ from data.miniature_world.tokenizers import ENCODER_START
 from data.miniature_world.vocabulary import COLOURS, PLAIN, SHAPES, TEXTURES
 
 SCENES = 30_000
-STEPS = 1_500
+STEPS = 5_000
 BATCH_SIZE = 64
 LEARNING_RATE = 1.5e-3
 QUESTIONS_PER_IMAGE = 2

@@ -1,0 +1,107 @@
+"""How good the miniature models are, on scenes that none of them has seen."""
+
+import random
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from transformers import ResNetForImageClassification
+
+from comat_core.captioners import load_captioner
+from comat_core.randomness import derive_seed
+from comat_core.segmenters import load_segmenter
+from comat_core.visual_question_answering import load_visual_question_answerer
+from data.miniature_world.autoencoder import reconstruction_error
+from data.miniature_world.captions import noun_phrase
+from data.miniature_world.datasets import make_scenes
+from data.miniature_world.fitting import pixels_to_unit_range
+from data.miniature_world.judge import pair_targets
+from data.miniature_world.scenes import Scene
+from data.miniature_world.segmenter import noun_mask
+from data.miniature_world.visual_questions import ask
+from data.miniature_world.vocabulary import SHAPES
+
+UNSEEN_SEED: Final = 777
+SCENES: Final = 400
+
+
+def measure_accuracy(folder: Path) -> dict[str, float]:
+    """Measure every model of the folder; all values are shares in [0, 1] unless their name says otherwise."""
+    scenes, pixels = make_scenes("balanced", UNSEEN_SEED, SCENES, processes=1)
+    images = pixels_to_unit_range(torch.from_numpy(pixels))
+    with torch.no_grad():
+        return {
+            "autoencoder_rmse": autoencoder_error(folder, images),
+            "judge_exact": judge_accuracy(folder, scenes, images),
+            "captioner_prefers_right_colours": captioner_accuracy(folder, scenes, images),
+            "vqa_accuracy": question_accuracy(folder, scenes, images),
+            "segmenter_iou": segmenter_overlap(folder, scenes, images),
+            "segmenter_absent_empty": segmenter_restraint(folder, scenes, images),
+        }
+
+
+def autoencoder_error(folder: Path, images: torch.Tensor) -> float:
+    """Root mean squared error of the reconstruction, of images in [0, 1]."""
+    return reconstruction_error(AutoencoderKL.from_pretrained(folder / "base" / "vae"), images)
+
+
+def judge_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
+    """Share of scenes whose set of colour-shape pairs the judge names exactly."""
+    judge = ResNetForImageClassification.from_pretrained(folder / "judge").eval()
+    named = judge(pixel_values=images * 2 - 1).logits > 0
+    return (named == (pair_targets(scenes) > 0)).all(dim=1).float().mean().item()
+
+
+def captioner_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
+    """Share of two-object scenes whose right caption is likelier than the one with the colours swapped."""
+    rows = [row for row, scene in enumerate(scenes) if _swappable(scene)]
+    captioner = load_captioner("blip", str(folder / "captioner"))
+    right, swapped = (
+        captioner.log_likelihood(images[rows], [_caption(scenes[row], swap) for row in rows]) for swap in (False, True)
+    )
+    totals = [(found.log_probabilities * found.mask).sum(dim=1) for found in (right, swapped)]
+    return (totals[0] > totals[1]).float().mean().item()
+
+
+def question_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
+    """Share of right answers to drawn questions, half of them to be answered yes."""
+    model = load_visual_question_answerer(str(folder / "vqa"))
+    random_source = random.Random(derive_seed(UNSEEN_SEED, "questions"))
+    questions = [ask(scene, random_source) for scene in scenes]
+    probability = model.probability_of_yes(images, [question for question, _ in questions])
+    answers = torch.tensor([answer for _, answer in questions])
+    return ((probability > 0.5) == answers).float().mean().item()
+
+
+def segmenter_overlap(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
+    """Mean intersection over union of the masks of the first object's noun."""
+    segmenter = load_segmenter("clipseg", str(folder / "segmenter"))
+    nouns = [scene.objects[0].shape for scene in scenes]
+    found = np.stack([masks[0].numpy() for masks in segmenter.segment(images, [[noun] for noun in nouns])])
+    wanted = np.stack([noun_mask(scene, noun) for scene, noun in zip(scenes, nouns, strict=True)])
+    union = (found | wanted).sum(axis=(1, 2))
+    return float(((found & wanted).sum(axis=(1, 2)) / union).mean())
+
+
+def segmenter_restraint(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
+    """Share of nouns of absent shapes for which the mask is empty, up to a hundredth of the image."""
+    segmenter = load_segmenter("clipseg", str(folder / "segmenter"))
+    nouns = [[next(s for s in SHAPES if s not in {item.shape for item in scene.objects})] for scene in scenes]
+    empty = [float(masks[0].float().mean() < 0.01) for masks in segmenter.segment(images, nouns)]
+    return sum(empty) / len(empty)
+
+
+def _swappable(scene: Scene) -> bool:
+    if len(scene.objects) < 2:
+        return False
+    first, second = scene.objects
+    return first.shape != second.shape and first.colour != second.colour
+
+
+def _caption(scene: Scene, swapped: bool) -> str:
+    first, second = scene.objects
+    colours = (second.colour, first.colour) if swapped else (first.colour, second.colour)
+    phrases = (noun_phrase(first.shape, colours[0], first.texture), noun_phrase(second.shape, colours[1], second.texture))
+    return " and ".join(phrases)

@@ -1,0 +1,74 @@
+"""Rebuild every model of the miniature world from nothing, on a CPU: `comat miniature`."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from comat_core.errors import UserError
+from comat_core.memory_allocator import keep_freed_memory
+from data.miniature_world.accuracy import measure_accuracy
+from data.miniature_world.autoencoder import train_autoencoder
+from data.miniature_world.captioner import train_captioner
+from data.miniature_world.diffusion import train_pipeline
+from data.miniature_world.judge import train_judge
+from data.miniature_world.model_card import write_model_card
+from data.miniature_world.segmenter import train_segmenter
+from data.miniature_world.visual_questions import train_visual_question_model
+
+SEEDS: Final = {"base": 1, "captioner": 11, "judge": 22, "segmenter": 33, "vqa": 44}
+"""Each model has a seed of its own and so scenes of its own: what measures is never what was trained against."""
+
+
+def build_base() -> list[Any]:
+    """Train the autoencoder, then text encoder and UNet on its latents."""
+    return [train_pipeline(train_autoencoder(SEEDS["base"]), SEEDS["base"])]
+
+
+BUILDERS: Final[dict[str, Callable[[], list[Any]]]] = {
+    "base": build_base,
+    "captioner": lambda: list(train_captioner(SEEDS["captioner"])),
+    "vqa": lambda: list(train_visual_question_model(SEEDS["vqa"])),
+    "judge": lambda: list(train_judge(SEEDS["judge"])),
+    "segmenter": lambda: list(train_segmenter(SEEDS["segmenter"])),
+}
+
+
+def build(target: Path, names: list[str] | None = None) -> None:
+    """Train the named models, or all, and save each to its folder below `target`, then measure and describe them.
+
+    Raises:
+        UserError: a name is unknown.
+    """
+    chosen = names or list(BUILDERS)
+    unknown = sorted(set(chosen) - set(BUILDERS))
+    if unknown:
+        raise UserError(f"unknown model {unknown[0]!r}", "comat miniature", f"choose from {', '.join(BUILDERS)}")
+    keep_freed_memory()
+    for name in chosen:
+        started = time.monotonic()
+        parts = BUILDERS[name]()
+        _save(parts, target / name)
+        _record_build(target, name, time.monotonic() - started)
+    write_model_card(target, measure_accuracy(target))
+
+
+def _save(parts: list[Any], folder: Path) -> None:
+    """Save into a folder beside the final one and swap, so that a killed build leaves the old model whole."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for part in parts:
+        part.save_pretrained(unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.replace(folder)
+
+
+def _record_build(target: Path, name: str, seconds: float) -> None:
+    path = target / "builds.json"
+    builds = json.loads(path.read_text()) if path.exists() else {}
+    builds[name] = {"seed": SEEDS[name], "minutes": round(seconds / 60, 1), "threads": torch.get_num_threads()}
+    path.write_text(json.dumps(builds, indent=2, sort_keys=True) + "\n")

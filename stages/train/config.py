@@ -1,0 +1,192 @@
+"""Settings of the train stage. Defaults are the paper's for Stable Diffusion 1.5 (Table 8)."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stages.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.devices import AUTO
+from stages.sampling import Sampler
+
+LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, constant, no warm-up")]
+Betas = Annotated[
+    tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Field(description="AdamW's betas")
+]
+ClipNorm = Annotated[float, Field(gt=0, description="largest norm of the whole gradient")]
+Rank = Annotated[int, Field(ge=1, le=1024, description="rank of the LoRA")]
+
+
+class Part(BaseModel):
+    """A group of settings inside the train section."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OnlineSettings(Part):
+    """The online model's LoRA and its optimiser."""
+
+    rank: Rank = 128
+    learning_rate: LearningRate = 5e-5
+    betas: Betas = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay")] = 0.01
+    gradient_clip: ClipNorm = 0.1
+
+
+class DiscriminatorSettings(Part):
+    """The discriminator and its optimiser. Without `model` it shares the online model's UNet."""
+
+    kind: Annotated[
+        Literal["unet", "dinov2", "dino"], Field(description="UNet on latents, or a DINO transformer on images")
+    ] = "unet"
+    model: Annotated[
+        ModelReference | None, Field(description="its checkpoint; none shares the online model's UNet")
+    ] = None
+    rank: Rank = 128
+    learning_rate: LearningRate = 5e-5
+    betas: Betas = (0.0, 0.999)
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay")] = 0.01
+    gradient_clip: ClipNorm = 1.0
+    real: Annotated[
+        Literal["generated", "real"],
+        Field(description="what it takes for real: the reference model's latents, or those of the real images"),
+    ] = "generated"
+
+    @model_validator(mode="after")
+    def _dino_needs_a_checkpoint(self) -> "DiscriminatorSettings":
+        if self.kind != "unet" and self.model is None:
+            raise ValueError(f"the {self.kind} discriminator needs discriminator.model")
+        return self
+
+
+class CaptionerSettings(Part):
+    """The image-to-text model whose likelihood is raised."""
+
+    kind: Annotated[Literal["blip", "git", "llava"], Field(description="architecture of the captioner")] = "blip"
+    prefix: Annotated[str, Field(description="text before the caption that is given, not scored")] = "a photography of"
+
+
+class SegmenterSettings(Part):
+    """The text-prompted segmenter behind attribute concentration; models.segmenter is CLIPSeg or GroundingDINO."""
+
+    kind: Annotated[Literal["clipseg", "grounded_sam"], Field(description="architecture of the segmenter")] = "clipseg"
+    threshold: Annotated[float, Field(gt=0, lt=1, description="CLIPSeg: least probability of a mask's pixels")] = 0.5
+    box_threshold: Annotated[float, Field(gt=0, lt=1, description="Grounded-SAM: least score of a box")] = 0.3
+    text_threshold: Annotated[float, Field(gt=0, lt=1, description="Grounded-SAM: least score of a token")] = 0.25
+    sam: Annotated[ModelReference | None, Field(description="Grounded-SAM: SAM's checkpoint file")] = None
+    sam_model_type: Annotated[Literal["vit_h", "vit_l", "vit_b"], Field(description="Grounded-SAM: SAM's size")] = (
+        "vit_h"
+    )
+    text_encoder: Annotated[ModelReference | None, Field(description="Grounded-SAM: GroundingDINO's BERT")] = None
+
+    @model_validator(mode="after")
+    def _grounded_sam_is_complete(self) -> "SegmenterSettings":
+        if self.kind == "grounded_sam" and (self.sam is None or self.text_encoder is None):
+            raise ValueError("grounded_sam needs segmentation.sam and segmentation.text_encoder")
+        return self
+
+
+class WeightSettings(Part):
+    """Weights between the losses; 0 switches a loss off, and what it costs with it."""
+
+    concept_activation: Annotated[float, Field(ge=0, description="weight of L_i2t")] = 1.0
+    fidelity: Annotated[float, Field(ge=0, description="lambda, weight of L_adv")] = 1.0
+    attribute_region: Annotated[float, Field(ge=0, description="alpha of L_pos and L_neg")] = 1e-3
+    attribute_pixel: Annotated[float, Field(ge=0, description="beta of L_pos and L_neg")] = 5e-5
+
+
+class TrainingSampler(Sampler):
+    """How the online model denoises while it trains. The latents stage must sample alike."""
+
+    gradient_steps: Annotated[int, Field(ge=1, le=1000, description="K of the T steps keep a gradient")] = 5
+    attention_steps: Annotated[int, Field(ge=1, le=1000, description="r of the K steps give attention maps")] = 2
+    gradient_step_draw: Annotated[
+        Literal["uniform", "strided"], Field(description="the paper's draw of the K steps, or the authors' code's")
+    ] = "uniform"
+    detach_unet_input: Annotated[
+        bool, Field(description="stop the gradient at the UNet's input in the K steps, as the paper does")
+    ] = True
+    tau_range: Annotated[
+        tuple[int, int], Field(description="[T1, T2], timesteps from which noised real images are denoised")
+    ] = (200, 900)
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> "TrainingSampler":
+        if not self.attention_steps <= self.gradient_steps <= self.num_inference_steps:
+            raise ValueError("attention_steps <= gradient_steps <= num_inference_steps must hold")
+        if not 0 <= self.tau_range[0] <= self.tau_range[1]:
+            raise ValueError("tau_range must be two timesteps in ascending order")
+        return self
+
+
+class CheckpointSettings(Part):
+    """When state is saved; no part of the result."""
+
+    every: Annotated[int, Field(ge=1, description="steps between two checkpoints")] = 100
+    keep: Annotated[int, Field(ge=1, le=100, description="how many of the last checkpoints stay")] = 2
+
+
+class TrackingSettings(Part):
+    """What is logged while training; no part of the result."""
+
+    folder: Annotated[str, Field(description="local folder of TensorBoard's logs, one folder per run below it")] = (
+        "runs"
+    )
+    trackers: Annotated[
+        tuple[str, ...], Field(description="further trackers that accelerate knows (wandb, mlflow, ...)")
+    ] = ()
+    images_every: Annotated[int, Field(ge=0, description="steps between two pictures of the batch; 0 for none")] = 50
+
+
+class TrainConfig(StageConfig):
+    """Fine-tune the base model's LoRA with the CoMat losses."""
+
+    seed: Annotated[int, Field(ge=0, description="of the run")]
+    resolution: Annotated[int, Field(ge=8, description="pixels per side")]
+    base: Annotated[ModelReference, Field(description="the text-to-image checkpoint")]
+    vae: Annotated[ModelReference | None, Field(description="an autoencoder that replaces the checkpoint's own")] = None
+    captioner: Annotated[ModelReference | None, Field(description="the image-to-text checkpoint")] = None
+    segmenter: Annotated[ModelReference | None, Field(description="CLIPSeg's, or GroundingDINO's, checkpoint")] = None
+
+    steps: Annotated[int, Field(ge=1, description="optimiser steps")] = 2000
+    batch_size: Annotated[int, Field(ge=1, description="prompts of one process in one micro-batch")] = 4
+    pair_batch_size: Annotated[int, Field(ge=0, description="real images beside them")] = 2
+    gradient_accumulation: Annotated[int, Field(ge=1, description="micro-batches per optimiser step")] = 1
+    processes: Annotated[int, Field(ge=1, description="processes, one per GPU, that share the work")] = 1
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], Field(description="of the frozen models and autocast; LoRA stays fp32")
+    ] = "fp16"
+    token_reduction: Annotated[
+        Literal["mean", "sum"], Field(description="of a caption's token losses (release: mean, equation 2: sum)")
+    ] = "mean"
+    concentration_variant: Annotated[
+        Literal["paper", "release"], Field(description="attribute concentration by equations 4, 5 or the authors' code")
+    ] = "paper"
+    saturating: Annotated[bool, Field(description="minimise equation 3 as printed instead of its usual variant")] = (
+        False
+    )
+    nonfinite_limit: Annotated[
+        int, Field(ge=1, description="steps in a row with a non-finite loss or gradient after which training stops")
+    ] = 10
+
+    online: OnlineSettings = OnlineSettings()
+    discriminator: DiscriminatorSettings = DiscriminatorSettings()
+    captioning: CaptionerSettings = CaptionerSettings()
+    segmentation: SegmenterSettings = SegmenterSettings()
+    weights: WeightSettings = WeightSettings()
+    sampling: TrainingSampler = TrainingSampler()
+    checkpoint_unet: Annotated[
+        bool, NOT_IN_KEY, Field(description="recompute the UNet in the backward pass: less memory, more time")
+    ] = True
+    checkpoint_decoder: Annotated[bool, NOT_IN_KEY, Field(description="decode image by image, twice")] = False
+    device: Annotated[str, NOT_IN_KEY, Field(description="torch device; auto takes a GPU when there is one")] = AUTO
+    checkpoints: Annotated[CheckpointSettings, NOT_IN_KEY] = CheckpointSettings()
+    tracking: Annotated[TrackingSettings, NOT_IN_KEY] = TrackingSettings()
+
+    @model_validator(mode="after")
+    def _models_fit_the_weights(self) -> "TrainConfig":
+        if self.weights.concept_activation and self.captioner is None:
+            raise ValueError("concept activation needs models.captioner")
+        concentrates = self.weights.attribute_region or self.weights.attribute_pixel
+        if concentrates and self.segmenter is None:
+            raise ValueError("attribute concentration needs models.segmenter")
+        return self

@@ -1,0 +1,117 @@
+"""The training loop: Algorithm 1, step after step, resumable at every checkpoint."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from comat_core.adapters import active_adapter
+from comat_core.errors import UserError
+from comat_core.training_inputs import CoMatModels
+from stages.train.config import TrainConfig
+from stages.train.dataset import TrainingData
+from stages.train.models import ADAPTER_NAME, make_trainee, step_settings
+from stages.train.reporting import Reporter
+from stages.train.state import TrainingState
+from stages.train.steps import Run, judge_step, online_step
+
+
+class TrainingStopped(SystemExit):
+    """A signal asked the run to end; its state is saved, and the same command goes on from there."""
+
+
+def train(
+    config: TrainConfig,
+    models: CoMatModels,
+    training_data: TrainingData,
+    accelerator: Accelerator,
+    *,
+    checkpoint_folder: Path,
+    run_name: str,
+) -> TrainingState:
+    """Train until `config.steps`, from the newest checkpoint if there is one.
+
+    Args:
+        models: loaded models, the online one with its fresh LoRA; trained in place.
+        accelerator: knows the processes that share the work, and the trackers.
+        checkpoint_folder: local folder of the checkpoints.
+        run_name: of the logs.
+
+    Raises:
+        UserError: too many steps in a row had a non-finite loss or gradient.
+        TrainingStopped: after SIGTERM, once the state is saved.
+    """
+    # Initialize what learns and what stays.
+    scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
+    state = TrainingState(make_trainee(config, models), scaler)
+    run = Run(config, models, step_settings(config), training_data, accelerator)
+
+    # Load the previous checkpoint.
+    state.restore_latest(checkpoint_folder)
+    reporter = Reporter(config, accelerator, run_name, state.step)
+
+    # Main training loop.
+    with _termination_noticed() as termination, active_adapter(models.online.unet, ADAPTER_NAME):
+        while state.step < config.steps:
+            micro_batches, online = online_step(run, state)
+            judge = judge_step(run, state, micro_batches)
+            scaler.update()
+
+            # Count the step and report it.
+            _count(config, state, (*online.nonfinite, *judge.nonfinite))
+            metrics = online.metrics | judge.metrics | {"skipped": float(state.skipped)}
+            state.history.append({"step": float(state.step), **metrics})
+            reporter.step(state.step, metrics, micro_batches[0][1].images)
+
+            # Save a checkpoint.
+            stopping = _noticed_anywhere(bool(termination), accelerator)
+            due = state.step % config.checkpoints.every == 0
+            if accelerator.is_main_process and (stopping or due):
+                state.save(checkpoint_folder, keep=config.checkpoints.keep)
+            if stopping:
+                raise TrainingStopped(f"training stopped by a signal after step {state.step}; run again to go on")
+    reporter.close()
+    return state
+
+
+def _count(config: TrainConfig, state: TrainingState, nonfinite: tuple[str, ...]) -> None:
+    """Count the step, and the skipped ones; stop a run that goes nowhere."""
+    state.step += 1
+    state.skipped += bool(nonfinite)
+    state.skipped_in_a_row = state.skipped_in_a_row + 1 if nonfinite else 0
+    if state.skipped_in_a_row >= config.nonfinite_limit:
+        raise UserError(
+            f"{state.skipped_in_a_row} steps in a row had a non-finite gradient, the last in {nonfinite[0]}",
+            f"train, step {state.step}",
+            "lower the learning rates, or choose precision bf16 or fp32",
+        )
+
+
+@contextmanager
+def _termination_noticed() -> Iterator[list[int]]:
+    """Within the context SIGTERM only leaves a note, in the returned list; afterwards it acts as before.
+
+    Signals reach the main thread alone; a worker thread runs without this and is killed like any other.
+    """
+    noticed: list[int] = []
+    try:
+        previous = signal.signal(signal.SIGTERM, lambda number, _: noticed.append(number))
+    except ValueError:  # not in the main thread
+        yield noticed
+        return
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _noticed_anywhere(noticed: bool, accelerator: Accelerator) -> bool:
+    """All processes stop after the same step, whichever of them got the signal."""
+    if accelerator.num_processes == 1:
+        return noticed
+    flag = accelerator.reduce(torch.tensor(float(noticed), device=accelerator.device), reduction="sum")
+    assert isinstance(flag, torch.Tensor)
+    return flag.item() > 0

@@ -1,0 +1,163 @@
+"""The models and optimisers of a training run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from comat_core.adapters import add_lora, lora_parameters
+from comat_core.captioners import load_captioner
+from comat_core.discriminators import Discriminator, UNetDiscriminator, last_timestep, load_dino_discriminator
+from comat_core.precisions import PRECISIONS
+from comat_core.schedulers import make_scheduler
+from comat_core.segmenters import Segmenter, load_segmenter
+from comat_core.text_to_image import TextToImageModel
+from comat_core.training_inputs import CoMatModels, LossWeights, StepSettings
+from stages.train.config import TrainConfig
+
+ADAPTER_NAME = "comat"
+
+@dataclass
+class Trainee:
+    """Everything that learns: named parameters and the optimisers that move them."""
+
+    online: dict[str, nn.Parameter]
+    discriminator: dict[str, nn.Parameter]
+    online_optimizer: torch.optim.AdamW
+    discriminator_optimizer: torch.optim.AdamW | None
+
+
+def load_models(config: TrainConfig, device: torch.device, unet: Path | None = None) -> CoMatModels:
+    """Load all models that the loss weights call for, the base model with its new LoRA.
+
+    Args:
+        unet: folder of a UNet that replaces the checkpoint's own (the adapt stage's).
+    """
+    dtype = PRECISIONS[config.precision]
+    online = TextToImageModel.load(
+        config.base.resolve(),
+        revision=config.base.revision,
+        vae=config.vae.resolve() if config.vae else None,
+        vae_revision=config.vae.revision if config.vae else None,
+        unet=unet,
+        dtype=dtype,
+        device=device,
+    )
+    add_lora(online.unet, ADAPTER_NAME, rank=config.online.rank, seed=config.seed)
+    models = CoMatModels(
+        online=online,
+        scheduler=make_scheduler(online.scheduler, config.sampling.scheduler),
+        unconditional=online.encode_unconditional(1, config.resolution),
+    )
+    weights = config.weights
+    if weights.concept_activation:
+        assert config.captioner is not None
+        models.captioner = load_captioner(
+            config.captioning.kind,
+            config.captioner.resolve(),
+            revision=config.captioner.revision,
+            dtype=dtype,
+            device=device,
+            prefix=config.captioning.prefix,
+        )
+    if weights.fidelity:
+        models.discriminator = _load_discriminator(config, models, dtype, device)
+    if weights.attribute_region or weights.attribute_pixel:
+        models.segmenter = _load_segmenter(config, device)
+    return models
+
+
+def make_trainee(config: TrainConfig, models: CoMatModels) -> Trainee:
+    """Collect the trainable parameters, by names that do not change, and make their optimisers."""
+    wanted = {id(parameter) for parameter in lora_parameters(models.online.unet, ADAPTER_NAME)}
+    online = {name: value for name, value in models.online.unet.named_parameters() if id(value) in wanted}
+    judge = models.discriminator.named_trainable_parameters() if models.discriminator else {}
+    return Trainee(
+        online=online,
+        discriminator=judge,
+        online_optimizer=_optimizer(online, config.online),
+        discriminator_optimizer=_optimizer(judge, config.discriminator) if judge else None,
+    )
+
+
+def step_settings(config: TrainConfig) -> StepSettings:
+    """Translate the config into the kernel's settings of one step."""
+    sampling = config.sampling
+    return StepSettings(
+        tau_range=sampling.tau_range,
+        resolution=config.resolution,
+        num_inference_steps=sampling.num_inference_steps,
+        guidance_scale=sampling.guidance_scale,
+        gradient_steps=sampling.gradient_steps,
+        attention_steps=sampling.attention_steps,
+        gradient_step_draw=sampling.gradient_step_draw,
+        detach_unet_input=sampling.detach_unet_input,
+        checkpoint_unet=config.checkpoint_unet,
+        checkpoint_decoder=config.checkpoint_decoder,
+        token_reduction=config.token_reduction,
+        saturating=config.saturating,
+        discriminator_real=config.discriminator.real,
+        concentration_variant=config.concentration_variant,
+        weights=LossWeights(**config.weights.model_dump()),
+    )
+
+
+def _optimizer(parameters: dict[str, nn.Parameter], settings: Any) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters.values(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+    )
+
+
+def _load_discriminator(
+    config: TrainConfig, models: CoMatModels, dtype: torch.dtype, device: torch.device
+) -> Discriminator:
+    settings = config.discriminator
+    if settings.kind != "unet":
+        assert settings.model is not None
+        return load_dino_discriminator(
+            settings.kind,
+            settings.model.resolve(),
+            seed=config.seed,
+            revision=settings.model.revision,
+            dtype=dtype,
+            device=device,
+        )
+    model = models.online
+    if settings.model is not None:
+        model = TextToImageModel.load(
+            settings.model.resolve(), revision=settings.model.revision, dtype=dtype, device=device
+        )
+    return UNetDiscriminator(
+        model,
+        rank=settings.rank,
+        resolution=config.resolution,
+        timestep=last_timestep(models.scheduler, config.sampling.num_inference_steps),
+        seed=config.seed,
+        checkpoint_unet=config.checkpoint_unet,
+    )
+
+
+def _load_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
+    settings, checkpoint = config.segmentation, config.segmenter
+    assert checkpoint is not None
+    if settings.kind == "clipseg":
+        return load_segmenter(
+            "clipseg",
+            checkpoint.resolve(),
+            revision=checkpoint.revision,
+            device=device,
+            threshold=settings.threshold,
+        )
+    assert settings.sam is not None and settings.text_encoder is not None
+    return load_segmenter(
+        "grounded_sam",
+        checkpoint.resolve(),
+        settings.sam.resolve(),
+        sam_model_type=settings.sam_model_type,
+        text_encoder=settings.text_encoder.resolve(),
+        device=device,
+        box_threshold=settings.box_threshold,
+        text_threshold=settings.text_threshold,
+    )

@@ -1,0 +1,70 @@
+"""What a person sees of a running training: progress bar, TensorBoard, pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from stages.train.config import TrainConfig
+
+PICTURES = 8
+"""Images of one picture strip at most."""
+
+
+class Reporter:
+    """Reports from the main process; the other processes stay silent.
+
+    Args:
+        run_name: names this run's folder of logs; the same when it is resumed.
+        step: the number of steps already taken.
+    """
+
+    def __init__(self, config: TrainConfig, accelerator: Accelerator, run_name: str, step: int) -> None:
+        self._config = config
+        self._accelerator = accelerator
+        accelerator.init_trackers(run_name)
+        self._bar = tqdm(
+            total=config.steps,
+            initial=step,
+            desc="Training",
+            unit="step",
+            disable=not accelerator.is_main_process,
+            mininterval=5.0,
+        )
+
+    def step(self, step: int, metrics: dict[str, float], images: torch.Tensor | None) -> None:
+        """Report one finished step.
+
+        Args:
+            step: steps taken so far.
+            images: (B, 3, H, W) of the step's batch in [0, 1] with tails.
+        """
+        self._accelerator.log({name: value for name, value in metrics.items() if name != "step"}, step=step)
+        self._bar.set_postfix(loss=f"{metrics['total']:.3f}", skipped=int(metrics["skipped"]), refresh=False)
+        self._bar.update()
+        every = self._config.tracking.images_every
+        if images is not None and every and step % every == 0:
+            self._log_pictures(step, images)
+
+    def close(self) -> None:
+        """End the bar and flush the trackers."""
+        self._bar.close()
+        self._accelerator.end_training()
+
+    def _log_pictures(self, step: int, images: torch.Tensor) -> None:
+        pixels = (images[:PICTURES].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        for tracker in self._accelerator.trackers:
+            if hasattr(tracker, "log_images"):
+                tracker.log_images({"batch": np.stack(list(pixels))}, step=step)
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Make the object that knows the processes and the trackers. TensorBoard is always among them."""
+    folder = Path(config.tracking.folder)
+    return Accelerator(
+        cpu=config.device == "cpu",
+        log_with=["tensorboard", *config.tracking.trackers],
+        project_dir=str(folder),
+    )

@@ -1,0 +1,58 @@
+"""One optimiser step: gradients of all processes averaged, checked, clipped and applied."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import nn
+
+from comat_core.numerics import nonfinite_gradients
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an optimiser step did."""
+
+    gradient_norm: float
+    """Before clipping; NaN or infinite if the step was skipped."""
+    nonfinite: tuple[str, ...]
+    """Parameters whose gradient was not finite; the step was skipped if there is any."""
+
+
+def apply_gradients(
+    parameters: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    *,
+    clip: float,
+) -> Update:
+    """Average, unscale, check and clip the gradients, then step unless one is not finite; gradients are cleared.
+
+    Args:
+        clip: largest norm of the whole gradient.
+    """
+    average_over_processes(parameters)
+    scaler.unscale_(optimizer)
+    nonfinite = nonfinite_gradients(parameters.items())
+    norm = nn.utils.clip_grad_norm_(parameters.values(), clip)
+    if not nonfinite:
+        scaler.step(optimizer)
+    optimizer.zero_grad(set_to_none=True)
+    return Update(float(norm), nonfinite)
+
+
+def average_over_processes(parameters: dict[str, nn.Parameter]) -> None:
+    """Replace every gradient by its mean over all processes; a process without one contributes zeros."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return
+    for parameter in parameters.values():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat([parameter.grad.flatten() for parameter in parameters.values() if parameter.grad is not None])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    start = 0
+    for parameter in parameters.values():
+        assert parameter.grad is not None
+        parameter.grad.copy_(flat[start : start + parameter.numel()].view_as(parameter))
+        start += parameter.numel()

@@ -1,0 +1,129 @@
+"""The four input artifacts of the train stage, tiny, and a config that runs in seconds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from comat_core.randomness import make_generator
+from stages.artifacts import Artifact, ArtifactWriter
+from stages.config import StageConfig
+from stages.stage import Inputs, Stage
+from stages.store import Store
+from stages.train import TrainConfig
+from tests.tiny_captioners import save_tiny_blip
+from tests.tiny_models import IMAGE_SIDE, LATENT_CHANNELS, LATENT_SIDE
+from tests.tiny_segmenters import save_tiny_clipseg
+
+PROMPTS = (
+    "a red circle and a blue square",
+    "a green star above a white heart",
+    "a black circle and a red star",
+    "a white square and a green heart",
+)
+PAIRS = 3
+
+
+@pytest.fixture(scope="session")
+def captioner_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_blip(tmp_path_factory.mktemp("models") / "captioner")
+
+
+@pytest.fixture(scope="session")
+def segmenter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_clipseg(tmp_path_factory.mktemp("models") / "segmenter")
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """Artifacts as the stages before training write them."""
+    store = Store(str(tmp_path_factory.mktemp("inputs")))
+    builders = {"prompts": _prompts, "entities": _entities, "latents": _latents, "pairs": _pairs}
+    return {name: _fake_stage(name, builder).run(StageConfig(), {}, store) for name, builder in builders.items()}
+
+
+@pytest.fixture
+def make_config(
+    tiny_sd_folder: Path, captioner_folder: Path, segmenter_folder: Path, tmp_path: Path
+) -> Callable[..., TrainConfig]:
+    """A config of three quick steps; keyword arguments replace its values, dictionaries those of a group."""
+
+    def make(**changes: Any) -> TrainConfig:
+        values: dict[str, Any] = {
+            "seed": 5,
+            "resolution": IMAGE_SIDE,
+            "base": {"path": str(tiny_sd_folder)},
+            "captioner": {"path": str(captioner_folder)},
+            "segmenter": {"path": str(segmenter_folder)},
+            "steps": 3,
+            "batch_size": 2,
+            "pair_batch_size": 1,
+            "precision": "fp32",
+            "device": "cpu",
+            "online": {"rank": 2, "learning_rate": 1e-3},
+            "discriminator": {"rank": 2, "learning_rate": 1e-3},
+            "sampling": {"num_inference_steps": 4, "gradient_steps": 2, "attention_steps": 1},
+            "tracking": {"folder": str(tmp_path / "logs")},
+        }
+        for name, change in changes.items():
+            values[name] = {**values.get(name, {}), **change} if isinstance(change, dict) else change
+        return TrainConfig.model_validate(values)
+
+    return make
+
+
+def _fake_stage(name: str, builder: Callable[[ArtifactWriter], None]) -> Stage[StageConfig]:
+    def build(config: StageConfig, inputs: Inputs, writer: ArtifactWriter) -> None:  # noqa: ARG001
+        builder(writer)
+
+    return Stage(name=name, version=1, config_type=StageConfig, build=build)
+
+
+def _prompts(writer: ArtifactWriter) -> None:
+    rows = [{"prompt_id": f"p{k}", "text": text, "source": "test", "skill": "colour", "split": "train"}
+            for k, text in enumerate(PROMPTS)]
+    rows.append({"prompt_id": "held-out", "text": "a cross", "source": "test", "skill": "colour", "split": "test"})
+    writer.write_table("prompts.parquet", pa.Table.from_pylist(rows))
+
+
+def _entities(writer: ArtifactWriter) -> None:
+    rows = []
+    for number, text in enumerate(PROMPTS):
+        words = text.split()
+        for index, (attribute, noun) in enumerate(((1, 2), (len(words) - 2, len(words) - 1))):
+            rows.append(
+                {
+                    "prompt_id": f"p{number}",
+                    "entity_index": index,
+                    "noun": words[noun],
+                    "attributes": [words[attribute]],
+                    "noun_tokens": [noun + 1],
+                    "attribute_tokens": [attribute + 1],
+                    "kept": index == 0 or number != 1,
+                    "removed_because": None,
+                }
+            )
+    writer.write_table("entities.parquet", pa.Table.from_pylist(rows))
+
+
+def _latents(writer: ArtifactWriter) -> None:
+    _write_latents(writer, len(PROMPTS))
+    rows = [{"prompt_id": f"p{row}", "trajectory_seed": 100 + row, "shard": "latents/00000.safetensors", "row": row}
+            for row in range(len(PROMPTS))]
+    writer.write_table("index.parquet", pa.Table.from_pylist(rows))
+
+
+def _pairs(writer: ArtifactWriter) -> None:
+    _write_latents(writer, PAIRS)
+    rows = [{"pair_id": f"g{row}", "caption": PROMPTS[row], "shard": "latents/00000.safetensors", "row": row}
+            for row in range(PAIRS)]
+    writer.write_table("index.parquet", pa.Table.from_pylist(rows))
+
+
+def _write_latents(writer: ArtifactWriter, count: int) -> None:
+    shape = (count, LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE)
+    latents = torch.randn(shape, generator=make_generator(0, "test latents", count))
+    writer.write_tensors("latents/00000.safetensors", {"latents": latents})

@@ -1,0 +1,188 @@
+"""The train stage: what it writes, that it resumes exactly, and that it stops when it must."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
+
+import stages.train.loop as loop_module
+import stages.train.steps as steps_module
+from comat_core.errors import UserError
+from stages.artifacts import Artifact
+from stages.store import Store
+from stages.train import TrainConfig, run
+from stages.train.loop import TrainingStopped
+from stages.train.state import TrainingState, checkpoints
+
+MakeConfig = Callable[..., TrainConfig]
+LORA = "lora/pytorch_lora_weights.safetensors"
+
+
+def test_writes_a_lora_that_the_stock_pipeline_loads(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, tiny_sd_folder: Path
+) -> None:
+    artifact = run(make_config(), inputs, Store(str(tmp_path / "store")))
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_sd_folder)
+    with artifact.local_path("lora/") as folder:
+        pipeline.load_lora_weights(folder)
+        weights = load_file(folder / "pytorch_lora_weights.safetensors")
+    assert len(pipeline.get_active_adapters()) == 1
+    assert any(value.abs().max() > 0 for name, value in weights.items() if "lora_B" in name or "lora.up" in name)
+
+
+def test_metrics_have_a_row_per_step_and_a_column_per_loss(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    table = run(make_config(), inputs, Store(str(tmp_path / "store"))).read_table("metrics.parquet")
+    assert table["step"].to_pylist() == [1, 2, 3]
+    losses = {"concept_activation", "fidelity", "concentration_positive", "concentration_negative"}
+    assert losses <= set(table.column_names)
+    assert {"discriminator_loss", "gradient_norm", "skipped"} <= set(table.column_names)
+    row = table.slice(0, 1).to_pylist()[0]
+    assert row["total"] == pytest.approx(sum(row[name] for name in losses), rel=1e-5)
+
+
+def test_same_config_gives_the_same_files(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    first, second = (run(make_config(), inputs, Store(str(tmp_path / name))) for name in ("one", "two"))
+    assert first.manifest.digest == second.manifest.digest
+
+
+def test_settings_of_memory_and_logging_are_no_part_of_the_key(make_config: MakeConfig) -> None:
+    assert make_config(checkpoint_unet=False).key_payload() == make_config().key_payload()
+    assert make_config(tracking={"folder": "elsewhere"}).key_payload() == make_config().key_payload()
+    assert make_config(steps=4).key_payload() != make_config().key_payload()
+
+
+def test_a_run_killed_in_the_middle_resumes_to_the_same_result(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(steps=5, checkpoints={"every": 2, "keep": 1})
+    undisturbed = run(config, inputs, Store(str(tmp_path / "undisturbed")))
+
+    calls = []
+
+    def die_in_the_fourth_step(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(*arguments)  # type: ignore[arg-type]
+
+    original = loop_module.online_step
+    disturbed = Store(str(tmp_path / "disturbed"))
+    monkeypatch.setattr(loop_module, "online_step", die_in_the_fourth_step)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, inputs, disturbed)
+    calls.clear()
+    monkeypatch.setattr(loop_module, "online_step", lambda *arguments: (calls.append(1), original(*arguments))[1])
+    resumed = run(config, inputs, disturbed)
+    assert len(calls) == 3, "steps 1 and 2 stand in the checkpoint; 3 to 5 are made again"
+    assert resumed.manifest.digest == undisturbed.manifest.digest
+
+
+def test_sigterm_saves_the_state_and_ends_the_run(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop_module.judge_step
+
+    def signalled(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop_module, "judge_step", signalled)
+    with pytest.raises(TrainingStopped, match="after step 1; run again to go on"):
+        run(make_config(), inputs, Store(str(tmp_path / "store")))
+    assert len(list((tmp_path / "store").rglob("step-0000001/state.json"))) == 1
+    assert not list((tmp_path / "store").rglob("manifest.json"))
+
+
+def test_a_step_with_a_non_finite_gradient_is_skipped_and_counted(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil_steps({1}, monkeypatch)
+    artifact = run(make_config(), inputs, Store(str(tmp_path / "store")))
+    assert artifact.read_table("metrics.parquet")["skipped"].to_pylist() == [0, 1, 1]
+    assert all(torch.isfinite(value).all() for value in artifact.read_tensors(LORA).values())
+
+
+def test_too_many_non_finite_steps_in_a_row_end_the_run(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil_steps({0, 1, 2, 3}, monkeypatch)
+    with pytest.raises(UserError, match="2 steps in a row had a non-finite gradient") as caught:
+        run(make_config(nonfinite_limit=2), inputs, Store(str(tmp_path / "store")))
+    assert "step 2" in caught.value.where
+
+
+def spoil_steps(numbers: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the loss of the given steps NaN."""
+    original = steps_module.training_step
+
+    def spoiled(*arguments: object, step: int, **options: object) -> object:
+        output = original(*arguments, step=step, **options)  # type: ignore[arg-type]
+        if step in numbers:
+            output.total = output.total * float("nan")
+        return output
+
+    monkeypatch.setattr(steps_module, "training_step", spoiled)
+
+
+def test_a_checkpoint_without_its_marker_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "step-0000002").mkdir()
+    (tmp_path / "step-0000002" / "state.safetensors").write_bytes(b"half")
+    assert checkpoints(tmp_path) == []
+
+
+def test_only_the_last_checkpoints_stay(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    original = TrainingState.save
+
+    def save(self: TrainingState, folder: Path, *, keep: int) -> None:
+        original(self, folder, keep=keep)
+        seen.append([path.name for path in checkpoints(folder)])
+
+    monkeypatch.setattr(TrainingState, "save", save)
+    run(make_config(steps=4, checkpoints={"every": 1, "keep": 2}), inputs, Store(str(tmp_path / "store")))
+    assert seen[-1] == ["step-0000003", "step-0000004"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"captioner": None}, "concept activation needs models.captioner"),
+        ({"segmenter": None}, "attribute concentration needs models.segmenter"),
+        ({"sampling": {"gradient_steps": 9}}, "attention_steps <= gradient_steps <= num_inference_steps"),
+        ({"discriminator": {"kind": "dino"}}, "needs discriminator.model"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    make_config: MakeConfig, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_config(**changes)
+
+
+def test_gradient_accumulation_equals_one_large_batch(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    large = run(make_config(steps=1, batch_size=2), inputs, Store(str(tmp_path / "large")))
+    small = run(
+        make_config(steps=1, batch_size=1, pair_batch_size=0, gradient_accumulation=2),
+        inputs,
+        Store(str(tmp_path / "small")),
+    )
+    no_pairs = run(make_config(steps=1, batch_size=2, pair_batch_size=0), inputs, Store(str(tmp_path / "no-pairs")))
+    assert norm(no_pairs) == pytest.approx(norm(small), rel=1e-3)
+    assert norm(large) != pytest.approx(norm(small), rel=1e-3), "pairs add to the gradient"
+
+
+def norm(artifact: Artifact) -> float:
+    return artifact.read_table("metrics.parquet")["gradient_norm"][0].as_py()
