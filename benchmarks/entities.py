@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 
-from comat_core.entities import parser_text
+from comat_core.entities import ParserText
 from comat_core.parsers import load_parser
 from data.prompt_sources import read_prompt_set
 from data.registry import select_sets
@@ -91,7 +91,7 @@ def _seconds_of_bare_parser(texts: list[str], config: EntitiesConfig) -> float:
     """Loading the pipeline and parsing every text, as the stage has to."""
     start = time.perf_counter()
     parser = load_parser(config.parser)
-    shown = map(parser_text, texts)
+    shown = [ParserText.of(text).shown for text in texts]
     for _ in parser.pipe(shown, batch_size=config.batch_size, n_process=config.processes):
         pass
     return time.perf_counter() - start

@@ -1,5 +1,6 @@
 """Entities of a prompt: its objects and the attributes that belong to each (the input of attribute concentration)."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from spacy.tokens import Doc, Token
 from comat_core.noun_filter import NounFilter
 from comat_core.noun_phrases import read_noun_phrases
 from comat_core.nouns import HYPHENS, is_noun
+from comat_core.parsers import parse_in_blocks
 
+WORD = re.compile(r"\S+")
 Span = tuple[int, int]
 """First character and the one after the last, in the prompt as given."""
 
@@ -42,23 +45,47 @@ def parse_entities(
         noun_filter: the word lists that decide which nouns become entities.
         process_count: worker processes of the parser.
     """
-    texts = ((parser_text(prompt), prompt) for prompt in prompts)
-    for doc, prompt in nlp.pipe(texts, as_tuples=True, batch_size=batch_size, n_process=process_count):
-        yield entities_of(doc, noun_filter, prompt)
+    shown = ((text.shown, text) for text in map(ParserText.of, prompts))
+    for doc, text in parse_in_blocks(nlp, shown, batch_size=batch_size, process_count=process_count):
+        yield entities_of(doc, noun_filter, text)
 
 
-def parser_text(prompt: str) -> str:
-    """What the parser gets to see: prompts in capitals go in lower case, since taggers take capitals for names.
+@dataclass(frozen=True)
+class ParserText:
+    """A prompt, and what the parser gets to see of it.
 
-    No character moves, so that spans hold for the prompt as given.
+    White space is collapsed, and prompts in capitals go in lower case, since taggers take capitals for names.
     """
-    words = [word for word in prompt.split() if word[0].isalpha()]
-    capitals = sum(word[0].isupper() for word in words)
-    lowered = prompt.lower()
-    return lowered if len(words) > 1 and 2 * capitals > len(words) and len(lowered) == len(prompt) else prompt
+
+    prompt: str
+    shown: str
+    origins: tuple[int, ...] | None
+    """Place in the prompt of each shown character; None when no character moved."""
+
+    @classmethod
+    def of(cls, prompt: str) -> "ParserText":
+        """Prepare one prompt."""
+        words = [match.span() for match in WORD.finditer(prompt)]
+        shown = " ".join(prompt[start:end] for start, end in words)
+        starts = [prompt[start] for start, _ in words if prompt[start].isalpha()]
+        lowered = shown.lower()
+        if len(starts) > 1 and 2 * sum(map(str.isupper, starts)) > len(starts) and len(lowered) == len(shown):
+            shown, unlowered = lowered, shown
+        else:
+            unlowered = shown
+        if unlowered == prompt:
+            return cls(prompt, shown, None)
+        return cls(prompt, shown, tuple(place for start, end in words for place in range(start, end + 1))[:-1])
+
+    def span_in_prompt(self, shown_span: Span) -> Span:
+        """Translate a span of what was shown to the prompt."""
+        if self.origins is None:
+            return shown_span
+        start, end = shown_span
+        return self.origins[start], self.origins[end - 1] + 1
 
 
-def entities_of(doc: Doc, noun_filter: NounFilter, prompt: str) -> list[Entity]:
+def entities_of(doc: Doc, noun_filter: NounFilter, text: ParserText) -> list[Entity]:
     """Read the entities of one parsed prompt."""
     phrases = read_noun_phrases(doc, noun_filter)
     names = Counter(noun_name(phrase.noun) for phrase in phrases)
@@ -68,14 +95,15 @@ def entities_of(doc: Doc, noun_filter: NounFilter, prompt: str) -> list[Entity]:
         reason = noun_filter.reason_to_remove(name, before_of=_before_of(phrase.noun))
         if reason is None and names[name] > 1:
             reason = f"repeated: {names[name]} nouns are named {name}"
-        noun_span = word_span(phrase.noun)
-        spans = sorted({word_span(token) for token in phrase.attributes} - {noun_span})
+        noun = word_span(phrase.noun)
+        attributes = sorted({word_span(token) for token in phrase.attributes} - {noun})
+        noun_span, *attribute_spans = map(text.span_in_prompt, (noun, *attributes))
         entities.append(
             Entity(
-                noun=prompt[slice(*noun_span)],
-                attributes=tuple(prompt[slice(*span)] for span in spans),
+                noun=text.prompt[slice(*noun_span)],
+                attributes=tuple(text.prompt[slice(*span)] for span in attribute_spans),
                 noun_span=noun_span,
-                attribute_spans=tuple(spans),
+                attribute_spans=tuple(attribute_spans),
                 removed_because=reason,
             )
         )

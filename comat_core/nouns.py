@@ -40,7 +40,7 @@ def head_nouns(doc: Doc, words: NounFilter) -> list[Token]:
     """The nouns of a prompt that modify no other word, in the order of the prompt."""
     found = {token.i for token in doc if _is_head_by_labels(token, words)}
     for token in doc:
-        if token.pos_ == "DET" or token.dep_ == "nummod":
+        if token.dep_ in ("det", "nummod"):
             found |= _noun_behind_determiner(token, words, found)
         elif _is_verb_with_modifiers(token):
             found.add(token.i)
@@ -70,7 +70,7 @@ def _leans_on_next_word(token: Token, words: NounFilter) -> bool:
 
 
 def _is_bare_complement(token: Token) -> bool:
-    """ "The star is orange", but not "the fruit is an orange"."""
+    """A colour word as in "the star is orange", not as in "the fruit is an orange"."""
     return token.dep_ in ("attr", "acomp") and not any(child.dep_ == "det" for child in token.children)
 
 
@@ -81,7 +81,8 @@ def _noun_behind_determiner(determiner: Token, words: NounFilter, found: set[int
         position += 1
     if position in found:
         return set()
-    last = position if position < len(doc) and doc[position].pos_ == "VERB" else position - 1
+    is_verb = position < len(doc) and doc[position].pos_ == "VERB" and doc[position].tag_ != "VBG"
+    last = position if is_verb else position - 1
     word = doc[last]
     unfit = word.lower_ in words.attribute_words or word.lower_ in words.never_attributes or word.tag_ in ("JJR", "JJS")
     return set() if last <= determiner.i or unfit or word.pos_ not in ("VERB", "ADJ") else {last}
@@ -104,7 +105,7 @@ def _is_verb_with_modifiers(token: Token) -> bool:
 
 
 def _is_participle_clause_of_its_noun(token: Token) -> bool:
-    """ "A frog standing next to a chair", read as one compound."""
+    """A participle as in "a frog standing next to a chair", which parsers read as one compound."""
     if token.i == 0 or token.i + 1 == len(token.doc):
         return False
     is_gerund = token.tag_ == "NN" and token.lower_.endswith("ing") and any(t.dep_ == "advmod" for t in token.rights)
@@ -116,7 +117,7 @@ def _is_participle_clause_of_its_noun(token: Token) -> bool:
 
 
 def _is_first_half_of_compound(token: Token, found: set[int]) -> bool:
-    """ "Fire hydrant", read as two nouns side by side although nothing stands between them."""
+    """The "fire" of "fire hydrant", read as two nouns side by side although nothing stands between them."""
     if token.i + 1 not in found:
         return False
     following = token.nbor()

@@ -1,14 +1,20 @@
-"""Loading spaCy pipelines."""
+"""Loading spaCy pipelines, and running them over streams."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 import spacy
 from spacy.language import Language
+from spacy.pipeline import Lemmatizer
+from spacy.tokens import Doc
 from spacy.util import get_model_meta, get_package_path
 
 from comat_core.errors import UserError
 
 UNUSED_COMPONENTS = ["ner", "entity_linker", "senter", "textcat"]
+TEXTS_PER_BLOCK = 32_768
+Context = TypeVar("Context")
 NEEDED_COMPONENTS = ("tagger", "parser", "lemmatizer")
 
 
@@ -44,3 +50,20 @@ def parser_identity(name: str) -> dict[str, Any]:
 def _not_installed(name: str) -> UserError:
     how = f"install it: python -m spacy download {name} (never en-core-web-trf from PyPI: it is not spaCy's)"
     return UserError("the spaCy pipeline is not installed", name, how)
+
+
+def parse_in_blocks(
+    nlp: Language, texts: Iterable[tuple[str, Context]], *, batch_size: int, process_count: int
+) -> Iterator[tuple[Doc, Context]]:
+    """Parse a stream of (text, context) pairs of any length; yields (document, context) in the same order.
+
+    A pipeline remembers every word it meets. Here it forgets the new ones after each block, so that memory does not
+    grow with the stream. A document must not be used after the next one was asked for.
+    """
+    waiting = iter(texts)
+    while block := list(islice(waiting, TEXTS_PER_BLOCK)):
+        with nlp.memory_zone():
+            yield from nlp.pipe(block, as_tuples=True, batch_size=batch_size, n_process=process_count)
+        for _, component in nlp.pipeline:
+            if isinstance(component, Lemmatizer):
+                component.cache.clear()

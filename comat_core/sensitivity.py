@@ -53,24 +53,25 @@ def corruptions(doc: Doc, words: NounFilter) -> Corruptions:
         phrase for phrase in read_noun_phrases(doc, words) if words.reason_to_remove(phrase.noun.lemma_.lower()) is None
     ]
     return {
-        "attribute": _swap_attributes(doc, phrases),
+        "attribute": _swap_attributes(doc, phrases, words),
         "relation": _swap_subject_and_object(doc, phrases),
         "quantity": change_number(doc, [phrase.noun for phrase in phrases]),
     }
 
 
-def _swap_attributes(doc: Doc, phrases: Sequence[NounPhrase]) -> str | None:
-    described = [(span, phrase) for phrase in phrases if (span := _description(phrase)) is not None]
-    for index, (first, _) in enumerate(described):
-        for second, _ in described[index + 1 :]:
+def _swap_attributes(doc: Doc, phrases: Sequence[NounPhrase], words: NounFilter) -> str | None:
+    described = [span for phrase in phrases if (span := _description(phrase, words)) is not None]
+    for index, first in enumerate(described):
+        for second in described[index + 1 :]:
             if first[1] <= second[0] and _text(doc, first).lower() != _text(doc, second).lower():
                 return _swap(doc, first, second)
     return None
 
 
-def _description(phrase: NounPhrase) -> Span | None:
+def _description(phrase: NounPhrase, words: NounFilter) -> Span | None:
     """The characters from the first attribute in front of the noun to the last one; compounds stay with their noun."""
-    front = [token for token in phrase.attributes if token.i < phrase.noun.i and token.dep_ != "compound"]
+    own = [token for token in phrase.attributes if token.dep_ != "compound" or token.lower_ in words.attribute_words]
+    front = [token for token in own if token.i < phrase.noun.i]
     front = front or [token for token in phrase.attributes if token.i > phrase.noun.i]
     if not front:
         return None

@@ -120,6 +120,9 @@ def _copy_remote(url: str, target: Path) -> bool:
         partial.replace(target)
     except FileNotFoundError:
         return False
+    except (ImportError, ValueError) as error:
+        remedy = "give a local folder, or a URL whose file system is installed"
+        raise UserError(f"cannot read the folder of prompt files: {error}", url, remedy) from error
     finally:
         partial.unlink(missing_ok=True)
     return True

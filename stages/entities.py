@@ -12,7 +12,7 @@ and `summary.json` and `summary.md`: how many nouns and attributes there are, wh
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -27,9 +27,10 @@ from data.noun_filter import load_noun_filter
 from stages.artifacts import Artifact, ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.entity_statistics import EntityStatistics, as_markdown
+from stages.progress import progress_bar
 from stages.prompts.mixture import in_batches
 from stages.stage import Inputs, Stage
-from stages.streamed_tables import read_streamed_table, write_streamed_table
+from stages.streamed_tables import count_rows, read_streamed_table, write_streamed_table
 
 PROMPTS_PER_GROUP = 4096
 LONGEST_ENCODER = 100_000  # tokens; tokenizers that know no limit report far more
@@ -101,10 +102,11 @@ def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> Iterator[tuple
     waiting: deque[tuple[str, str]] = deque()
 
     def texts() -> Iterator[str]:
-        for rows in read_streamed_table(prompts, "prompts.parquet", ["prompt_id", "text"]):
-            for row in rows:
-                waiting.append((row["prompt_id"], row["text"]))
-                yield row["text"]
+        groups = read_streamed_table(prompts, "prompts.parquet", ["prompt_id", "text"])
+        rows = chain.from_iterable(groups)
+        for row in progress_bar(rows, "entities", total=count_rows(prompts, "prompts.parquet")):
+            waiting.append((row["prompt_id"], row["text"]))
+            yield row["text"]
 
     for entities in parse_entities(
         texts(), parser, noun_filter, batch_size=config.batch_size, process_count=config.processes

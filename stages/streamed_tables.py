@@ -21,6 +21,12 @@ def write_streamed_table(writer: ArtifactWriter, name: str, schema: pa.Schema, r
     path.unlink()
 
 
+def count_rows(artifact: Artifact, name: str) -> int:
+    """How many rows a table has, without reading them."""
+    with artifact.local_path(name) as path:
+        return pq.read_metadata(path).num_rows
+
+
 def read_streamed_table(artifact: Artifact, name: str, columns: list[str]) -> Iterator[Rows]:
     """Yield the rows of a table's columns, one row group's worth at a time."""
     with artifact.local_path(name) as path, pq.ParquetFile(path) as file:

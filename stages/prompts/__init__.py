@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from comat_core.errors import UserError
 from stages.artifacts import ArtifactWriter
+from stages.progress import progress_bar
 from stages.prompts.config import PromptsConfig, PromptSelection
 from stages.prompts.mixture import Mixture, in_batches
 from stages.prompts.summary import as_markdown, summarise, training_count
@@ -25,7 +26,8 @@ SCHEMA = pa.schema([(name, pa.string()) for name in ("prompt_id", "text", "sourc
 def build(config: PromptsConfig, _inputs: Inputs, writer: ArtifactWriter) -> None:
     """Stream the mixture into one Parquet file, then write what became of each source."""
     mixture = Mixture(config)
-    row_groups = ([vars(row) for row in rows] for rows in in_batches(mixture.rows(), ROWS_PER_GROUP))
+    rows = (vars(row) for row in progress_bar(mixture.rows(), "prompts"))
+    row_groups = in_batches(rows, ROWS_PER_GROUP)
     write_streamed_table(writer, "prompts.parquet", SCHEMA, row_groups)
     summary = summarise(mixture)
     if training_count(summary) == 0:

@@ -24,9 +24,9 @@ class PromptSelection(BaseModel):
         str,
         Field(
             pattern=r"^[a-z_]+$",
-            description="split of evaluation prompts: evaluation, fidelity, …; training prompts are in train",
+            description="split of evaluation prompts: test, fidelity, …; training prompts are in train",
         ),
-    ] = "evaluation"
+    ] = "test"
     count: Annotated[int | None, Field(ge=1, description="prompts to draw from each set; default: all")] = None
 
     @model_validator(mode="after")

@@ -35,5 +35,5 @@ def removed_in(prompt: str) -> dict[str, str]:
 @lru_cache
 def clip_tokenizer() -> CLIPTokenizer:
     """A CLIP tokenizer with a vocabulary so small that most words have several pieces."""
-    words = [prompt.text for prompt in gold_prompts(seed=0, count=60)]
+    words = [*(prompt.text for prompt in gold_prompts(seed=0, count=60)), "caf\u00e9"]
     return CLIPTokenizer().train_new_from_iterator(words, vocab_size=420)  # type: ignore[return-value]

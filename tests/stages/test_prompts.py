@@ -41,7 +41,7 @@ def texts(rows: Rows, split: str = "train") -> list[str]:
 
 def test_rows_have_identity_source_skill_and_split(build: Build) -> None:
     rows, _ = build(["a red cat", "a blue dog"], ["a green bird"])
-    assert [row["split"] for row in rows] == ["evaluation", "train", "train"]
+    assert [row["split"] for row in rows] == ["test", "train", "train"]
     assert rows[1] == {
         "prompt_id": prompt_id("a red cat"),
         "text": "a red cat",
@@ -97,7 +97,7 @@ def test_leaks_are_dropped_and_counted_per_source(build: Build) -> None:
     train = ["a red cat and a blue dog", "a blue cat and a red dog", "a green bird"]
     rows, summary = build(train, evaluation)
     assert texts(rows) == train[1:]
-    assert texts(rows, "evaluation") == evaluation
+    assert texts(rows, "test") == evaluation
     assert summary["sources"][1]["dropped"] == {"in an evaluation set": 1}
     assert summary["leaks_by_evaluation_set"] == {"evaluation.txt": 1}
     assert texts(build(train, evaluation, leakage_guard="same bag of words")[0]) == ["a green bird"]
@@ -106,7 +106,7 @@ def test_leaks_are_dropped_and_counted_per_source(build: Build) -> None:
 
 def test_evaluation_prompts_are_kept_as_they_are_with_ids_of_their_own(build: Build) -> None:
     rows, _ = build(["a red cat"], ["dog", "dog", "a red cat"], leakage_guard="off")
-    assert texts(rows, "evaluation") == ["dog", "dog", "a red cat"]
+    assert texts(rows, "test") == ["dog", "dog", "a red cat"]
     assert len({row["prompt_id"] for row in rows}) == 4
 
 
@@ -120,7 +120,7 @@ def test_generated_prompts_of_the_miniature_world(tmp_path: Path) -> None:
         ],
     )
     rows = run(config, {}, Store(str(tmp_path))).read_table("prompts.parquet").to_pylist()
-    assert [sum(row["split"] == split for row in rows) for split in ("evaluation", "fidelity")] == [20, 10]
+    assert [sum(row["split"] == split for row in rows) for split in ("test", "fidelity")] == [20, 10]
     assert {row["skill"] for row in rows} >= {"colour", "spatial", "fidelity"}
     assert len({row["prompt_id"] for row in rows}) == len(rows)
 
