@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from comat_core.adapters import lora_parameters
+from comat_core.adapters import active_adapter, lora_parameters
 from comat_core.concept_activation import concept_activation_loss
 from comat_core.discriminators import UNetDiscriminator
 from comat_core.fidelity import discriminator_loss, generator_adversarial_loss
@@ -27,7 +27,8 @@ from tests.comat_core.training_world import (
 
 
 def step_of(models: CoMatModels, batch: CoMatBatch, settings: StepSettings, step: int = 0) -> StepOutput:
-    return training_step(models, batch, settings, seed=SEED, step=step)
+    with active_adapter(models.online.unet, "online"):
+        return training_step(models, batch, settings, seed=SEED, step=step)
 
 
 def online_parameters(models: CoMatModels) -> list[nn.Parameter]:
@@ -201,7 +202,7 @@ def test_nothing_is_computed_twice(tiny_sd_folder: Path, monkeypatch: pytest.Mon
 def test_the_untrained_online_model_walks_the_reference_models_trajectory(tiny_sd_folder: Path) -> None:
     models, settings = make_models(tiny_sd_folder, stirred=False), make_settings()
     batch = make_batch(models)
-    reference = sample(make_models(tiny_sd_folder, stirred=False), batch, settings)
+    reference = sample(models, batch, settings, adapter=None)
     output = step_of(models, batch, settings)
     torch.testing.assert_close(output.latents, reference, rtol=1e-4, atol=1e-4)
 

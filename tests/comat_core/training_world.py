@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from comat_core.adapters import add_lora
+from comat_core.adapters import active_adapter, add_lora
 from comat_core.attribute_concentration import EntityTokens
 from comat_core.captioners.protocol import CaptionLikelihood
 from comat_core.denoising import denoise
@@ -120,19 +120,20 @@ def make_batch(models: CoMatModels, rows: Sequence[int] = range(4)) -> CoMatBatc
 
 
 @torch.no_grad()
-def sample(models: CoMatModels, batch: CoMatBatch, settings: StepSettings) -> Tensor:
+def sample(models: CoMatModels, batch: CoMatBatch, settings: StepSettings, adapter: str | None = "online") -> Tensor:
     """Latents of the batch's prompts as the sampler alone makes them, on the same trajectories."""
     latents, generators = start_from_noise(models.online, batch.trajectory_seeds, settings.resolution)
-    return denoise(
-        models.online,
-        latents,
-        models.online.encode_prompts(batch.prompts, settings.resolution),
-        models.unconditional.repeat(len(batch.prompts)),
-        scheduler=models.scheduler,
-        num_inference_steps=settings.num_inference_steps,
-        guidance_scale=settings.guidance_scale,
-        generators=generators,
-    ).latents
+    with active_adapter(models.online.unet, adapter):
+        return denoise(
+            models.online,
+            latents,
+            models.online.encode_prompts(batch.prompts, settings.resolution),
+            models.unconditional.repeat(len(batch.prompts)),
+            scheduler=models.scheduler,
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            generators=generators,
+        ).latents
 
 
 @torch.no_grad()

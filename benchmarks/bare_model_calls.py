@@ -1,0 +1,113 @@
+"""The model calls that a training step cannot avoid, and nothing else: what its time is held against."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from benchmarks.training_workload import SEED, Workload
+from comat_core.adapters import active_adapter
+from comat_core.discriminators.protocol import gradient_wanted
+from comat_core.discriminators.unet import ADAPTER_NAME
+from comat_core.prompt_conditioning import PromptConditioning
+from comat_core.randomness import make_generator, normal_noise
+from comat_core.training_step import training_step
+from comat_core.trajectories import pair_start_steps, start_from_images
+
+
+@dataclass(frozen=True)
+class _UnetInput:
+    """Ready-made arguments of one UNet call, unconditional half included."""
+
+    latents: Tensor
+    timesteps: Tensor
+    conditioning: PromptConditioning
+    keeps_gradient: bool
+
+
+def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
+    """Prepare the calls of one training step on inputs of the right shapes; calling the result makes them.
+
+    The UNet sees as many rows at each step as the training step would give it (real images join at their tau), keeps
+    a graph at the same steps, and recomputes if the settings say so. Each differentiable call is walked backwards by
+    itself, from a gradient of ones.
+    """
+    models, batch, settings = workload.models, workload.batch, workload.settings
+    online, device = models.online, models.online.device
+    count, captions = len(batch.prompts), [*batch.prompts, *batch.pair_captions]
+    unet_inputs = _unet_inputs(workload, step)
+    shape = (online.latent_channels, *[online.latent_size(settings.resolution)] * 2)
+    latents = normal_noise(shape, [make_generator(SEED, "bare", row) for row in range(len(captions))], device=device)
+    image_shape = (len(captions), 3, settings.resolution, settings.resolution)
+    images = torch.rand(image_shape, generator=make_generator(SEED, "bare images")).to(device)
+    both_sides = torch.cat([latents[:count], latents[:count]])
+    nouns = [[entity.noun for entity in entities] for entities in batch.entities]
+    captioner, segmenter = models.captioner, models.segmenter
+    assert captioner is not None and segmenter is not None
+
+    def call_captioner(images: Tensor) -> Tensor:
+        return captioner.log_likelihood(images, captions).log_probabilities
+
+    def call_discriminator(latents: Tensor) -> Tensor:
+        timesteps = torch.full((len(latents),), workload.discriminator.timestep, device=device)
+        empty = workload.discriminator.empty_prompt.repeat(len(latents))
+        prediction = online.predict(latents, timesteps, empty)
+        return workload.discriminator.head(prediction.permute(0, 2, 3, 1))
+
+    def make_calls() -> None:
+        online.encode_prompts(captions, settings.resolution)
+        for inputs in unet_inputs:
+            if inputs.keeps_gradient:
+                _forward_and_backward(
+                    lambda x, i=inputs: online.predict(x, i.timesteps, i.conditioning),
+                    inputs.latents,
+                    recompute=settings.checkpoint_unet,
+                )
+            else:
+                with torch.no_grad():
+                    online.predict(inputs.latents, inputs.timesteps, inputs.conditioning)
+        _forward_and_backward(online.decode, latents.clone().requires_grad_())
+        _forward_and_backward(call_captioner, images.clone().requires_grad_())
+        segmenter.segment(images[:count], nouns)
+        with active_adapter(online.unet, ADAPTER_NAME):
+            with gradient_wanted(workload.discriminator.named_trainable_parameters(), False):
+                generated = latents[:count].clone().requires_grad_()
+                _forward_and_backward(call_discriminator, generated, recompute=settings.checkpoint_unet)
+            _forward_and_backward(call_discriminator, both_sides, recompute=settings.checkpoint_unet)
+
+    return make_calls
+
+
+def _unet_inputs(workload: Workload, step: int) -> list[_UnetInput]:
+    models, batch, settings = workload.models, workload.batch, workload.settings
+    count, pairs, device = len(batch.prompts), len(batch.pair_captions), models.online.device
+    gradient_steps = training_step(models, batch, settings, seed=SEED, step=step).gradient_steps
+    joins: list[int] = []
+    if pairs:
+        assert batch.pair_latents is not None
+        _, joins = start_from_images(
+            batch.pair_latents,
+            [make_generator(SEED, "pair", step, pair_id) for pair_id in batch.pair_ids],
+            scheduler=models.scheduler,
+            num_inference_steps=settings.num_inference_steps,
+            steps=pair_start_steps(models.scheduler, settings.num_inference_steps, settings.tau_range),
+        )
+    prompted = models.online.encode_prompts([*batch.prompts, *batch.pair_captions], settings.resolution)
+    models.scheduler.set_timesteps(settings.num_inference_steps)
+    shape = (models.online.latent_channels, *[models.online.latent_size(settings.resolution)] * 2)
+    inputs = []
+    for index, timestep in enumerate(models.scheduler.timesteps):
+        rows = count + sum(join <= index for join in joins)
+        conditioning = PromptConditioning.concatenate([models.unconditional.repeat(rows), prompted.select(slice(rows))])
+        generators = [make_generator(SEED, "bare", index, row) for row in range(2 * rows)]
+        latents = normal_noise(shape, generators, device=device)
+        inputs.append(_UnetInput(latents, timestep.to(device).expand(2 * rows), conditioning, index in gradient_steps))
+    return inputs
+
+
+def _forward_and_backward(call: Callable[[Tensor], Tensor], argument: Tensor, *, recompute: bool = False) -> None:
+    result = checkpoint(call, argument, use_reentrant=False) if recompute else call(argument)
+    assert isinstance(result, Tensor)
+    result.backward(torch.ones_like(result))

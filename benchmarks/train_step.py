@@ -1,0 +1,223 @@
+"""What a training step costs beyond the model calls it cannot avoid, in time and in memory.
+
+    python -m benchmarks.train_step                                  # the miniature models, every part
+    python -m benchmarks.train_step --models FOLDER --parts time --device cuda --resolution 512
+
+FOLDER holds "base" (a diffusers pipeline), "captioner" (BLIP) and "segmenter" (CLIPSeg). Parts:
+
+time       a full step (both optimisers' backward passes, all losses) over the bare model calls, made alternately
+memory     peak bytes of a step as K and as T grow, with and without recomputing the UNet
+attention  denoising that captures attention maps over denoising with fused attention alone, made alternately
+
+The last line is one JSON object with the ratios and the number of repetitions.
+"""
+
+import argparse
+import gc
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from benchmarks.bare_model_calls import bare_model_calls
+from benchmarks.peak_memory import peak_bytes
+from benchmarks.training_workload import ONLINE, SEED, Workload, load_workload
+from comat_core.adapters import active_adapter
+from comat_core.attention_maps import CaptureRequest
+from comat_core.denoising import denoise
+from comat_core.training_inputs import StepSettings
+from comat_core.training_step import discriminator_step, training_step
+from comat_core.trajectories import start_from_noise
+
+GRADIENT_STEP_COUNTS = (1, 2, 5, 10)
+INFERENCE_STEP_COUNTS = (10, 25, 50)
+
+
+def main() -> None:
+    arguments = _arguments()
+    settings = StepSettings(
+        tau_range=(1, 999),
+        resolution=arguments.resolution,
+        num_inference_steps=arguments.num_inference_steps,
+        gradient_steps=arguments.gradient_steps,
+        checkpoint_unet=not arguments.keep_activations,
+    )
+    workload = load_workload(
+        arguments.models,
+        settings,
+        prompts=arguments.prompts,
+        pairs=arguments.pairs,
+        rank=arguments.rank,
+        device=arguments.device,
+    )
+    result: dict[str, object] = {
+        "settings": asdict(settings) | {"prompts": arguments.prompts, "pairs": arguments.pairs},
+        "models": str(arguments.models),
+        "device": arguments.device,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    with active_adapter(workload.models.online.unet, ONLINE):
+        for part in arguments.parts:
+            result[part] = PARTS[part](workload, arguments.repetitions)
+            print(part, json.dumps(result[part], indent=2))
+    print(json.dumps(result))
+
+
+def measure_time(workload: Workload, repetitions: int) -> dict[str, object]:
+    """A full training step over the bare model calls it needs."""
+
+    def full_step() -> None:
+        _full_step(workload)
+        workload.forget_gradients()
+
+    make_calls = bare_model_calls(workload, step=0)
+
+    def bare_step() -> None:
+        make_calls()
+        workload.forget_gradients()
+
+    return _alternate(full_step, bare_step, repetitions, workload.models.online.device.type)
+
+
+def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]:
+    """Denoising and its backward pass, with r of K gradient steps captured over none."""
+    models, batch, settings = workload.models, workload.batch, workload.settings
+    online = models.online
+    gradient_steps = range(settings.gradient_steps)
+
+    def denoising(captured_steps: range) -> None:
+        latents, generators = start_from_noise(online, batch.trajectory_seeds, settings.resolution)
+        result = denoise(
+            online,
+            latents,
+            conditioning,
+            models.unconditional.repeat(len(latents)),
+            scheduler=models.scheduler,
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            generators=generators,
+            gradient_steps=gradient_steps,
+            checkpoint_unet=settings.checkpoint_unet,
+            capture=CaptureRequest(captured_steps) if captured_steps else None,
+        )
+        maps = [layer.square().sum() for step in result.attention_maps for layer in step.values()]
+        torch.stack([result.latents.sum(), *maps]).sum().backward()
+        workload.forget_gradients()
+
+    conditioning = online.encode_prompts(batch.prompts, settings.resolution)
+    captured = range(min(settings.attention_steps, settings.gradient_steps))
+    return _alternate(lambda: denoising(captured), lambda: denoising(range(0)), repetitions, online.device.type)
+
+
+def measure_memory(workload: Workload, repetitions: int) -> dict[str, object]:
+    """Peak bytes of a step for each K (at T = 10, the least that holds them all) and each T (at the K given)."""
+    del repetitions
+    return {
+        name: _memory_curves(replace(workload, settings=replace(workload.settings, checkpoint_unet=recompute)))
+        for name, recompute in (("recomputing", True), ("keeping_activations", False))
+    } | {"repetitions": 1, "unit": "bytes above the start, counted at the allocator"}
+
+
+PARTS: dict[str, Callable[[Workload, int], dict[str, object]]] = {
+    "time": measure_time,
+    "memory": measure_memory,
+    "attention": measure_attention,
+}
+
+
+def _memory_curves(workload: Workload) -> dict[str, object]:
+    workload.discriminator.checkpoint_unet = workload.settings.checkpoint_unet
+    most = max(GRADIENT_STEP_COUNTS)
+    by_k = {count: _step_bytes(workload, T=most, K=count) for count in GRADIENT_STEP_COUNTS}
+    by_t = {
+        steps: _step_bytes(workload, T=steps, K=workload.settings.gradient_steps) for steps in INFERENCE_STEP_COUNTS
+    }
+    return {
+        "peak_by_gradient_steps": by_k,
+        "peak_by_inference_steps": by_t,
+        "ratio_over_T": max(by_t.values()) / min(by_t.values()),
+        "ratio_over_K": by_k[most] / by_k[1],
+        "ratio_over_K_if_linear": most,
+    }
+
+
+def _step_bytes(workload: Workload, *, T: int, K: int) -> int:  # noqa: N803, the paper's names
+    settings = replace(workload.settings, num_inference_steps=T, gradient_steps=K)
+    chosen = replace(workload, settings=settings)
+    workload.forget_gradients()
+    return peak_bytes(lambda: _full_step(chosen), str(workload.models.online.device))
+
+
+def _full_step(workload: Workload) -> None:
+    models, batch, settings = workload.models, workload.batch, workload.settings
+    output = training_step(models, batch, settings, seed=SEED, step=0)
+    output.total.backward()
+    discriminator_step(models, batch, output, settings).loss.backward()
+
+
+def _alternate(
+    measured: Callable[[], None], against: Callable[[], None], repetitions: int, device: str
+) -> dict[str, object]:
+    """Time two calls in turn, first the one then the other in front, after one unmeasured round."""
+    seconds: dict[str, list[float]] = {"measured": [], "against": []}
+    for repetition in range(repetitions + 1):
+        pair = [("measured", measured), ("against", against)]
+        for name, call in pair if repetition % 2 else reversed(pair):
+            elapsed = _seconds(call, device)
+            if repetition:
+                seconds[name].append(elapsed)
+    ratios = sorted(a / b for a, b in zip(seconds["measured"], seconds["against"], strict=True))
+    return {
+        "ratio": median(ratios),
+        "ratio_lowest": ratios[0],
+        "ratio_highest": ratios[-1],
+        "seconds": median(seconds["measured"]),
+        "seconds_against": median(seconds["against"]),
+        "repetitions": repetitions,
+    }
+
+
+def _seconds(call: Callable[[], None], device: str) -> float:
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=_miniature_folder(), help="default: the miniature models")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--repetitions", type=int, default=9, help="measured rounds of each timed part")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--resolution", type=int, default=64, help="side of the images, pixels")
+    parser.add_argument("--prompts", type=int, default=4, help="prompts in the batch")
+    parser.add_argument("--pairs", type=int, default=2, help="real images in the batch")
+    parser.add_argument("--rank", type=int, default=16, help="of the adapters")
+    parser.add_argument("--num-inference-steps", type=int, default=50, help="T")
+    parser.add_argument("--gradient-steps", type=int, default=5, help="K")
+    parser.add_argument("--keep-activations", action="store_true", help="do not recompute the UNet")
+    arguments = parser.parse_args()
+    if not (arguments.models / "base").is_dir():
+        parser.error(f"{arguments.models} holds no folder named base")
+    return arguments
+
+
+def _miniature_folder() -> Path:
+    specification = find_spec("data")
+    assert specification is not None and specification.origin is not None
+    return Path(specification.origin).parent / "miniature"
+
+
+if __name__ == "__main__":
+    main()

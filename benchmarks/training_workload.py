@@ -1,0 +1,112 @@
+"""The models, batch and settings that the training-step benchmark times: a real step on the given checkpoints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from comat_core.adapters import add_lora, lora_parameters
+from comat_core.attribute_concentration import EntityTokens
+from comat_core.captioners import load_captioner
+from comat_core.discriminators import UNetDiscriminator, last_timestep
+from comat_core.randomness import derive_seed, make_generator, normal_noise
+from comat_core.schedulers import make_scheduler
+from comat_core.segmenters import load_segmenter
+from comat_core.text_to_image import TextToImageModel
+from comat_core.token_alignment import align
+from comat_core.training_inputs import CoMatBatch, CoMatModels, StepSettings
+
+SEED = 0
+ONLINE = "online"
+"""Name of the trainable adapter; the caller switches it on."""
+OBJECTS = (("red", "circle"), ("blue", "square"), ("green", "star"), ("white", "heart"), ("purple", "cross"))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One training step, ready to run."""
+
+    models: CoMatModels
+    discriminator: UNetDiscriminator
+    batch: CoMatBatch
+    settings: StepSettings
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """Parameters of the online adapter and of the discriminator."""
+        online = lora_parameters(self.models.online.unet, ONLINE)
+        return [*online, *self.discriminator.named_trainable_parameters().values()]
+
+    def forget_gradients(self) -> None:
+        """Drop what backward passes have left behind."""
+        for parameter in self.trainable:
+            parameter.grad = None
+
+
+def load_workload(
+    folder: Path, settings: StepSettings, *, prompts: int, pairs: int, rank: int, device: str
+) -> Workload:
+    """Load the checkpoints "base", "captioner" (BLIP) and "segmenter" (CLIPSeg) of a folder and make up a batch.
+
+    Args:
+        prompts: B.
+        pairs: G.
+        rank: of both adapters.
+    """
+    online = TextToImageModel.load(folder / "base", device=device)
+    add_lora(online.unet, ONLINE, rank=rank, seed=SEED)
+    scheduler = make_scheduler(online.scheduler, "ddpm")
+    discriminator = UNetDiscriminator(
+        online,
+        rank=rank,
+        resolution=settings.resolution,
+        timestep=last_timestep(scheduler, settings.num_inference_steps),
+        seed=SEED,
+        checkpoint_unet=settings.checkpoint_unet,
+    )
+    models = CoMatModels(
+        online=online,
+        scheduler=scheduler,
+        unconditional=online.encode_unconditional(1, settings.resolution),
+        captioner=load_captioner("blip", str(folder / "captioner"), device=device),
+        discriminator=discriminator,
+        segmenter=load_segmenter("clipseg", str(folder / "segmenter"), device=device),
+    )
+    return Workload(models, discriminator, _make_batch(online, settings, prompts, pairs), settings)
+
+
+def _make_batch(online: TextToImageModel, settings: StepSettings, prompts: int, pairs: int) -> CoMatBatch:
+    texts = [_two_objects(number) for number in range(prompts)]
+    shape = (online.latent_channels, *[online.latent_size(settings.resolution)] * 2)
+
+    def latents(purpose: str, rows: int) -> torch.Tensor:
+        return normal_noise(shape, [make_generator(SEED, purpose, row) for row in range(rows)], device=online.device)
+
+    return CoMatBatch(
+        prompts=texts,
+        trajectory_seeds=[derive_seed(SEED, "trajectory", number) for number in range(prompts)],
+        entities=[_entities(online, text) for text in texts],
+        reference_latents=latents("reference", prompts),
+        pair_ids=list(range(pairs)),
+        pair_captions=[_two_objects(prompts + number) for number in range(pairs)],
+        pair_latents=latents("pair", pairs),
+    )
+
+
+def _two_objects(number: int) -> str:
+    (first_colour, first), (second_colour, second) = OBJECTS[number % 5], OBJECTS[(number + 1) % 5]
+    return f"a {first_colour} {first} and a {second_colour} {second}"
+
+
+def _entities(online: TextToImageModel, text: str) -> Sequence[EntityTokens]:
+    words, spans, start = text.split(), {}, 0
+    for word in words:
+        start = text.index(word, start)
+        spans.setdefault(word, (start, start + len(word)))
+    found = []
+    for colour, noun in ((words[1], words[2]), (words[5], words[6])):
+        aligned = align(online.tokenizer, text, [spans[noun], spans[colour]], online.tokenizer.model_max_length)
+        found.append(EntityTokens(noun, aligned[0].tokens, aligned[1].tokens))
+    return found
