@@ -7,6 +7,7 @@ from transformers import (
     BertTokenizer,
     BlipConfig,
     BlipForConditionalGeneration,
+    BlipForQuestionAnswering,
     BlipImageProcessor,
     BlipProcessor,
     CLIPImageProcessor,
@@ -81,6 +82,14 @@ def save_tiny_blip(folder: Path, *, label_smoothing: float = 0.0) -> str:
     tokenizer = word_piece_tokenizer()
     model = BlipForConditionalGeneration(blip_config(tokenizer, label_smoothing=label_smoothing))
     fill_with_noise(model, seed=1).save_pretrained(folder)
+    blip_processor(tokenizer).save_pretrained(folder)
+    return str(folder)
+
+
+def save_tiny_question_answerer(folder: Path) -> str:
+    """Save a BlipForQuestionAnswering and its processor."""
+    tokenizer = word_piece_tokenizer()
+    fill_with_noise(BlipForQuestionAnswering(blip_config(tokenizer)), seed=9).save_pretrained(folder)
     blip_processor(tokenizer).save_pretrained(folder)
     return str(folder)
 

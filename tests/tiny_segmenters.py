@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from string import ascii_lowercase
 
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
@@ -12,24 +11,18 @@ from transformers import (
     CLIPSegConfig,
     CLIPSegForImageSegmentation,
     CLIPSegProcessor,
-    CLIPTokenizer,
     ViTImageProcessor,
 )
 
 from comat_core.segmenters.grounding_dino import GroundingDinoConfig, build_grounding_dino
 from tests.deterministic_weights import fill_with_noise
 from tests.tiny_captioners import word_piece_tokenizer
+from tests.tiny_clip import letter_clip_tokenizer
 
 SEGMENTER_SIDE = 32
 SAM_SIDE = 64
 TINY_DETECTOR = GroundingDinoConfig(enc_layers=1, dec_layers=1, dim_feedforward=64, num_queries=20)
 """Swin-T's own sizes cannot be changed by configuration, nor the width of 256, which the decoder's queries fix."""
-
-
-def letter_clip_tokenizer() -> CLIPTokenizer:
-    """Make a CLIP tokenizer that spells every word in letters."""
-    pieces = [*ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=[], model_max_length=24)
 
 
 def save_tiny_clipseg(folder: Path) -> str:

@@ -13,8 +13,8 @@ class BlipCaptioner(TransformersCaptioner):
 
     What counts: the caption's word pieces and the [SEP] that ends it, as in the labels that BLIP is trained with. The
     likelihood is the plain one: the loss that transformers computes smooths its labels by
-    `text_config.label_smoothing` (0.1 in BLIP's training), which is no likelihood. A row begins with the decoder's start
-    token (`text_config.bos_token_id`), as in BLIP's training and in generate(), not with the tokenizer's [CLS].
+    `text_config.label_smoothing` (0.1 in BLIP's training), which is no likelihood. A row begins with the start
+    token `text_config.bos_token_id`, as in BLIP's training and in generate(), not with the tokenizer's [CLS].
     """
 
     model_class = BlipForConditionalGeneration

@@ -148,18 +148,21 @@ class GroundingDinoDetector:
             nouns: per image any number of nouns or short noun phrases, none included.
         """
         assert len(images) == len(nouns), f"{len(images)} images for {len(nouns)} lists of nouns"
-        model = self.model
-        captions = [write_captions(model.tokenizer, of_image, model.max_text_len) for of_image in nouns]
-        pairs = [(image, caption) for image, of_image in enumerate(captions) for caption in of_image]
-        found: list[list[Detections]] = [[] for _ in nouns]
-        if pairs:
-            inputs = self._preprocess(images)[[image for image, _ in pairs]]
-            with torch.autocast(images.device.type, enabled=False):
-                output = model(inputs, captions=[caption.text for _, caption in pairs])
-            rows = zip(pairs, output["pred_logits"].sigmoid(), output["pred_boxes"], strict=True)
-            for (image, caption), probabilities, boxes in rows:
-                found[image].append(self._read_boxes(probabilities, boxes, caption, images.shape[-2:]))
-        return [_merge(of_image, images.device) for of_image in found]
+        detections = []
+        for image, of_image in zip(images, nouns, strict=True):
+            captions = write_captions(self.model.tokenizer, of_image, self.model.max_text_len)
+            detections.append(_merge([self._ask(image, caption) for caption in captions], images.device))
+        return detections
+
+    def _ask(self, image: Tensor, caption: NounCaption) -> Detections:
+        """Run the model on one (3, H, W) image and one caption.
+
+        Never on several: the package's text layers hand the attention masks of a batch's captions to the wrong rows, so
+        that the boxes of an image would depend on what is asked of its neighbours.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            output = self.model(self._preprocess(image[None]), captions=[caption.text])
+        return self._read_boxes(output["pred_logits"][0].sigmoid(), output["pred_boxes"][0], caption, image.shape[-2:])
 
     def _preprocess(self, images: Tensor) -> Tensor:
         """Resize as the detector was trained: the shorter side to a length, unless the longer gets too long."""
@@ -197,7 +200,7 @@ class GroundingDinoDetector:
 
 
 def build_grounding_dino(config: GroundingDinoConfig, text_encoder: str) -> nn.Module:
-    """Build the package's model, with random weights but for the text encoder's.
+    """Build the package's model in float32, with random weights but for the text encoder's.
 
     Raises:
         UserError: the text encoder cannot be read.
@@ -213,7 +216,7 @@ def build_grounding_dino(config: GroundingDinoConfig, text_encoder: str) -> nn.M
     try:
         # The package prints the encoder's name; standard output belongs to the command line's own result.
         with _own_text_encoder(), contextlib.redirect_stdout(io.StringIO()):
-            return build_model(options)
+            return build_model(options).float()
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

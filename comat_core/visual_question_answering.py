@@ -1,0 +1,164 @@
+"""Questions about images, answered by BLIP (BlipForQuestionAnswering) as T2I-CompBench asks them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers import BlipForQuestionAnswering
+
+from comat_core.errors import UserError
+from comat_core.image_preprocessing import ImagePreprocessing
+from comat_core.pretrained import load_frozen_model, load_processor
+
+_DROPPED_SIGNS: Final = re.compile(r'[.!"()*#:;~]')
+
+
+@dataclass(frozen=True)
+class QuestionProtocol:
+    """How an image and a question reach the model."""
+
+    image_side: int | None
+    """Pixels to which images are squashed; None is the size that the checkpoint was saved for."""
+    max_question_tokens: int | None
+    """What is kept of a question, the start and end tokens included; None is all that the model can read."""
+
+
+OFFICIAL: Final = QuestionProtocol(image_side=480, max_question_tokens=35)
+"""T2I-CompBench's own. The public transformers checkpoints are saved for 384 px: their position embeddings, once shrunk
+from the original's 480 px, are stretched again."""
+CORRECTED: Final = QuestionProtocol(image_side=None, max_question_tokens=None)
+"""It differs in two points: images have the size the checkpoint's position embeddings are for, and long questions stay
+whole."""
+
+
+class VisualQuestionAnswerer:
+    """A frozen BLIP that is asked about images.
+
+    Under both protocols a question is lower-cased, loses the signs that BLIP's own preprocessing drops, and begins with
+    the [ENC] token that its question encoder was trained with (the last of the vocabulary, 30523 in the original) in
+    place of the tokenizer's [CLS].
+    """
+
+    def __init__(
+        self, model: BlipForQuestionAnswering, processor: Any, *, protocol: QuestionProtocol = OFFICIAL
+    ) -> None:
+        self.model: Any = model
+        self.protocol = protocol
+        self.tokenizer = processor.tokenizer
+        own = ImagePreprocessing.from_processor(processor.image_processor, model.name_or_path)
+        side = protocol.image_side
+        self.preprocess = own if side is None else replace(own, size=(side, side), crop=None)
+        self._yes, self._no = (self._token_id(word) for word in ("yes", "no"))
+
+    @classmethod
+    def load(
+        cls,
+        folder: str,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        protocol: QuestionProtocol = OFFICIAL,
+    ) -> "VisualQuestionAnswerer":
+        """Load a frozen model from a folder or hub id; UserError if that is no BLIP for question answering."""
+        model = load_frozen_model(BlipForQuestionAnswering, folder, revision=revision, dtype=dtype, device=device)
+        return cls(model, load_processor(folder, revision), protocol=protocol)
+
+    @torch.no_grad()
+    def probability_of_yes(
+        self, images: Tensor, questions: Sequence[str], image_of_question: Sequence[int] | None = None
+    ) -> Tensor:
+        """Ask for yes or no: p(yes) / (p(yes) + p(no)) as the first token of the answer.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            questions: Q questions.
+            image_of_question: which image each question is about; None if question i is about image i. An image that
+                several questions are about is looked at once.
+
+        Returns:
+            (Q,) float32 in [0, 1].
+        """
+        states, attention_mask = self._read_questions(images, questions, image_of_question)
+        logits = self.model.text_decoder(
+            input_ids=self._answer_starts(len(questions)),
+            encoder_hidden_states=states,
+            encoder_attention_mask=attention_mask,
+            use_cache=False,
+        ).logits[:, 0]
+        return (logits[:, self._yes].float() - logits[:, self._no].float()).sigmoid()
+
+    @torch.no_grad()
+    def answer(
+        self,
+        images: Tensor,
+        questions: Sequence[str],
+        image_of_question: Sequence[int] | None = None,
+        *,
+        max_tokens: int = 10,
+    ) -> list[str]:
+        """Answer freely, by the likeliest token at each step; arguments as `probability_of_yes` takes them."""
+        states, attention_mask = self._read_questions(images, questions, image_of_question)
+        text_config = self.model.config.text_config
+        sequences = self.model.text_decoder.generate(
+            input_ids=self._answer_starts(len(questions)),
+            encoder_hidden_states=states,
+            encoder_attention_mask=attention_mask,
+            eos_token_id=text_config.sep_token_id,
+            pad_token_id=text_config.pad_token_id,
+            max_new_tokens=max_tokens,
+            do_sample=False,
+        )
+        return [text.strip() for text in self.tokenizer.batch_decode(sequences[:, 1:], skip_special_tokens=True)]
+
+    def encode_questions(self, questions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Tokenize questions into (Q, L) ids and their (Q, L) attention mask."""
+        text_config = self.model.config.text_config
+        encoding = self.tokenizer(
+            [clean_question(question) for question in questions],
+            padding="longest",
+            truncation=True,
+            max_length=self.protocol.max_question_tokens or text_config.max_position_embeddings,
+            return_tensors="pt",
+        ).to(self.model.device)
+        encoding["input_ids"][:, 0] = text_config.vocab_size - 1
+        return encoding["input_ids"], encoding["attention_mask"]
+
+    def _read_questions(
+        self, images: Tensor, questions: Sequence[str], image_of_question: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Read each question in the light of its image, to (Q, L, D) states and their (Q, L) attention mask."""
+        asked = len(images) if image_of_question is None else len(image_of_question)
+        assert asked == len(questions), f"{len(questions)} questions for {asked} images"
+        pixel_values = self.preprocess(images).to(self.model.dtype)
+        trained_side = self.model.config.vision_config.image_size
+        seen = self.model.vision_model(
+            pixel_values=pixel_values, interpolate_pos_encoding=pixel_values.shape[-1] != trained_side
+        ).last_hidden_state
+        if image_of_question is not None:
+            seen = seen[list(image_of_question)]
+        input_ids, attention_mask = self.encode_questions(questions)
+        states = self.model.text_encoder(
+            input_ids=input_ids, attention_mask=attention_mask, encoder_hidden_states=seen
+        ).last_hidden_state
+        return states, attention_mask
+
+    def _answer_starts(self, count: int) -> Tensor:
+        """Give `count` answers their first token, the decoder's start."""
+        return torch.full((count, 1), self.model.config.text_config.bos_token_id, device=self.model.device)
+
+    def _token_id(self, word: str) -> int:
+        token_id = self.tokenizer.convert_tokens_to_ids(word)
+        if token_id in (None, self.tokenizer.unk_token_id):
+            raise UserError(
+                f"the tokenizer has no word {word!r}", self.model.name_or_path, "use a BLIP checkpoint in English"
+            )
+        return token_id
+
+
+def clean_question(question: str) -> str:
+    """Drop letter case, the signs that BLIP's preprocessing drops, and spaces at the end."""
+    return _DROPPED_SIGNS.sub("", question.lower()).rstrip(" ")
