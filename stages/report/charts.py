@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-SMOOTHING_SHARE = 0.06
+SMOOTHING_SHARE = 0.08
 """Width of the smoothing window of a curve, as a share of its length."""
 
 
@@ -72,7 +72,7 @@ def line_chart(label: str, xs: Sequence[float], ys: Sequence[float]) -> Markup:
     x_low, x_high = _spread(min(x for x, _ in points), max(x for x, _ in points))
     y_low, y_high = _spread(min(y for _, y in points), max(y for _, y in points))
     margin = 0.06 * (y_high - y_low)
-    frame = Frame(46, width - 8, 10, height - 22, x_low, x_high, y_low - margin, y_high + margin)
+    frame = Frame(46, width - 14, 10, height - 22, x_low, x_high, y_low - margin, y_high + margin)
     drawing = _axes(frame)
     if len(points) <= 400:
         drawing += _path(frame, points, "raw")
@@ -81,15 +81,15 @@ def line_chart(label: str, xs: Sequence[float], ys: Sequence[float]) -> Markup:
 
 
 def running_mean(values: Sequence[float]) -> list[float]:
-    """Mean over a centred window that shrinks towards both ends, so that it stays centred."""
+    """Mean over a centred window, which loses its outer part at both ends."""
     reach = int(len(values) * SMOOTHING_SHARE / 2)
     sums = [0.0]
     for value in values:
         sums.append(sums[-1] + value)
     means = []
     for index in range(len(values)):
-        near = min(reach, index, len(values) - 1 - index)
-        means.append((sums[index + near + 1] - sums[index - near]) / (2 * near + 1))
+        first, last = max(index - reach, 0), min(index + reach, len(values) - 1)
+        means.append((sums[last + 1] - sums[first]) / (last + 1 - first))
     return means
 
 
@@ -144,6 +144,6 @@ def _path(frame: Frame, points: Sequence[tuple[float, float]], name: str) -> Mar
 
 
 def _svg(width: int, height: int, label: str, drawing: Markup) -> Markup:
-    return Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">{}</svg>').format(
-        width, height, width, height, label, drawing
-    )
+    return Markup(
+        '<svg viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img"><title>{label}</title>{drawing}</svg>'
+    ).format(w=width, h=height, label=label, drawing=drawing)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EVALUATIONS = ("attributes", "judge", "fidelity")
 TABLE_METRICS = ("attribute_binding", "all_right")
+SHOWN_DIGITS = 2
 NO_SCORES = PromptScores({}, {}, {})
 
 
@@ -72,6 +73,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
         "benchmarks": benchmarks,
         "headlines": _headlines(benchmarks),
         "row_charts": _row_charts(benchmarks),
+        "has_skills": any(row.skill for benchmark in benchmarks for row in benchmark.rows),
         "groups": [_show_group(group, prompts, scores, ranking, images, config.shown_samples) for group in groups],
         "ranking_label": METRICS[ranking].label if ranking else None,
         "pixelated": config.resolution <= KEPT_SIDE,
@@ -140,7 +142,8 @@ def _show_group(
             for sample in images.samples.get(prompt_id, [])[:shown_samples]
         ]
         change = own.change(ranking) if ranking else None
-        examples.append({"text": prompts[prompt_id].text, "columns": columns, "change": change})
+        verdict = _verdict(change or 0.0)
+        examples.append({"text": prompts[prompt_id].text, "columns": columns, "change": change, "verdict": verdict})
     return {"title": group.title, "rule": group.rule, "examples": examples}
 
 
@@ -173,9 +176,15 @@ def _prompt_rows(
     return rows
 
 
-def _cell(scores: PromptScores, metric: str) -> dict[str, float] | None:
+def _cell(scores: PromptScores, metric: str) -> dict[str, Any] | None:
     base, tuned = scores.mean(metric, "base"), scores.mean(metric, "tuned")
     if base is None or tuned is None:
         return None
-    # Rounded, so that a change too small to be shown is not called better or worse.
-    return {"base": round(base, 4), "tuned": round(tuned, 4), "change": round(tuned - base, 4)}
+    change = tuned - base
+    return {"base": base, "tuned": tuned, "change": round(change, SHOWN_DIGITS), "verdict": _verdict(change)}
+
+
+def _verdict(change: float) -> str:
+    """Of one prompt: a change too small to be shown is neither better nor worse."""
+    shown = round(change, SHOWN_DIGITS)
+    return "better" if shown > 0 else "worse" if shown < 0 else "unclear"

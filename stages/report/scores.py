@@ -26,8 +26,8 @@ METRICS = {
     "attribute_accuracy": Metric(
         "Objects as described", "share of the prompt's objects that the judge sees as described"
     ),
-    "all_right": Metric("All right", "share of images in which the judge sees every object as described"),
-    "exact": Metric("Exact", "share of images that are all right and show nothing else"),
+    "all_right": Metric("All objects right", "share of images in which the judge sees every object as described"),
+    "exact": Metric("Right, nothing else", "share of images with all objects right and no further pair"),
     "frechet_distance": Metric("Fréchet distance", "of generated to real images; lower is better", False),
 }
 

@@ -40,6 +40,14 @@
     body.append(...rows);
   }
 
+  const bySkill = document.getElementById("by-skill");
+  if (bySkill) {
+    const showSkills = () => document.getElementById("score-table").classList.toggle("brief", !bySkill.checked);
+    bySkill.checked = false;
+    bySkill.addEventListener("change", showSkills);
+    showSkills();
+  }
+
   filters.addEventListener("input", filterRows);
   filters.addEventListener("submit", (event) => event.preventDefault());
   for (const button of table.querySelectorAll("button[data-key]")) {

@@ -1,0 +1,144 @@
+"""GenEval: are the objects there, as many, in the colours and places that the prompt says? Judged on detections."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final
+
+COLOURS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
+CONFIDENCE: Final = 0.3
+COUNTING_CONFIDENCE: Final = 0.9
+MAXIMUM_OBJECTS: Final = 16
+POSITION_MARGIN: Final = 0.1
+"""Objects whose offset is within this share of their summed sizes stand in no relation along that axis."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One detected object: corners in pixels, y downwards, and the detector's confidence in [0, 1]."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One clause of a prompt's metadata. `position` is (relation, index of the clause it relates to)."""
+
+    class_name: str
+    count: int
+    colour: str | None = None
+    position: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an image is right, and if not, why."""
+
+    correct: bool
+    reasons: tuple[str, ...]
+
+
+ColourClassifier = Callable[[str, Sequence[Detection]], Sequence[str]]
+"""(class name, detections) -> the colour of each."""
+
+
+def select_detections(detections: Mapping[str, Sequence[Detection]], task: str) -> dict[str, list[Detection]]:
+    """The detections that count, by class, surest first: at most 16 above the threshold, which is 0.9 for counting."""
+    threshold = COUNTING_CONFIDENCE if task == "counting" else CONFIDENCE
+    kept = {}
+    for name, found in detections.items():
+        sure = [detection for detection in found if detection.confidence > threshold]
+        if sure:
+            kept[name] = sorted(sure, key=lambda detection: -detection.confidence)[:MAXIMUM_OBJECTS]
+    return kept
+
+
+def relations(first: Detection, second: Detection) -> set[str]:
+    """Where the first object stands as seen from the second: any of "left of", "right of", "above", "below".
+
+    The offset of the centres is shortened along each axis by a tenth of both objects' summed size; a relation holds
+    when what is left along its axis is more than half of the whole offset's length.
+    """
+    offsets = (
+        (first.x_min + first.x_max - second.x_min - second.x_max) / 2,
+        (first.y_min + first.y_max - second.y_min - second.y_max) / 2,
+    )
+    sizes = (
+        first.x_max - first.x_min + second.x_max - second.x_min,
+        first.y_max - first.y_min + second.y_max - second.y_min,
+    )
+    shortened = [
+        math.copysign(max(abs(offset) - POSITION_MARGIN * size, 0.0), offset)
+        for offset, size in zip(offsets, sizes, strict=True)
+    ]
+    if all(abs(value) < 1e-3 for value in shortened):
+        return set()
+    x, y = (value / math.hypot(*offsets) for value in shortened)
+    holds = {"left of": x < -0.5, "right of": x > 0.5, "above": y < -0.5, "below": y > 0.5}
+    return {relation for relation, is_so in holds.items() if is_so}
+
+
+def judge_image(
+    detections: Mapping[str, Sequence[Detection]],
+    include: Sequence[Requirement],
+    exclude: Sequence[Requirement],
+    classify_colours: ColourClassifier,
+) -> Verdict:
+    """Check one image: every clause of `include` must hold, none of `exclude` may be reached.
+
+    Of each class only the surest detections are looked at, as many as the clause asks for.
+
+    Args:
+        detections: by class, as `select_detections` gives them.
+    """
+    reasons: list[str] = []
+    matched: list[Sequence[Detection] | None] = []
+    for requirement in include:
+        found = list(detections.get(requirement.class_name, ()))[: requirement.count]
+        problem = _problem_with(requirement, found, matched, classify_colours)
+        matched.append(None if problem else found)
+        if problem:
+            reasons.append(problem)
+    for requirement in exclude:
+        number = len(detections.get(requirement.class_name, ()))
+        if number >= requirement.count:
+            reasons.append(f"expected {requirement.class_name}<{requirement.count}, found {number}")
+    return Verdict(not reasons, tuple(reasons))
+
+
+def overall_score(results: Iterable[tuple[str, bool]]) -> tuple[float, dict[str, float]]:
+    """Mean over tasks of the share of right images, and that share by task, from (task, correct) of every image."""
+    by_task: dict[str, list[bool]] = defaultdict(list)
+    for task, correct in results:
+        by_task[task].append(correct)
+    shares = {task: fmean(correct) for task, correct in by_task.items()}
+    return fmean(shares.values()), shares
+
+
+def _problem_with(
+    requirement: Requirement,
+    found: Sequence[Detection],
+    matched: Sequence[Sequence[Detection] | None],
+    classify_colours: ColourClassifier,
+) -> str | None:
+    name, count = requirement.class_name, requirement.count
+    if len(found) < count:
+        return f"expected {name}>={count}, found {len(found)}"
+    if requirement.colour is not None:
+        colours = list(classify_colours(name, found))
+        if colours.count(requirement.colour) < count:
+            return f"expected {requirement.colour} {name}>={count}, found {', '.join(colours)}"
+    if requirement.position is not None:
+        relation, target = requirement.position
+        others = matched[target]
+        if others is None:
+            return f"no target for {name} to be {relation}"
+        if not all(relation in relations(one, other) for one in found for other in others):
+            return f"expected {name} {relation} target"
+    return None
