@@ -1,9 +1,6 @@
 """The flow: from a preset to the report, or any part of the way."""
 
-from typing import Annotated
-
 from prefect import flow
-from pydantic import Field
 
 from flows.execution import Outcome, carry_out
 from flows.publishing import publish
@@ -15,16 +12,23 @@ from stages.store import DEFAULT_STORE, Store
 
 @flow(name="comat", flow_run_name="{preset}", persist_result=False, validate_parameters=True)
 def comat(
-    preset: Annotated[str, Field(description="a shipped preset (comat presets lists them) or a .yaml file")],
-    only: Annotated[list[str] | None, Field(description="stages to run, with the inputs they lack")] = None,
-    refresh: Annotated[list[str] | None, Field(description="stages to recompute, with their dependents")] = None,
-    store: Annotated[str, Field(description="folder or fsspec URL of the store")] = DEFAULT_STORE,
-    settings: Annotated[list[str] | None, Field(description="overrides of the preset, as dotted.key=value")] = None,
+    preset: str,
+    only: list[str] | None = None,
+    refresh: list[str] | None = None,
+    store: str = DEFAULT_STORE,
+    settings: list[str] | None = None,
 ) -> dict[str, Outcome]:
     """Fine-tune a text-to-image model with CoMat and measure the result.
 
     Every stage whose artifact is in the store already is taken from there. With `only`, the run ends at those stages;
     with `refresh`, those stages and what depends on them are computed again.
+
+    Args:
+        preset: a shipped preset (`comat presets` lists them) or the path of a .yaml file.
+        only: stages to run, with the inputs they lack; all by default.
+        refresh: stages to compute again, with what depends on them.
+        store: folder or fsspec URL of the store.
+        settings: overrides of the preset, each as dotted.key=value.
     """
     chosen = load_preset(preset, settings or [])
     plan = make_plan(chosen.sections)
