@@ -118,10 +118,13 @@ def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]
 def measure_memory(workload: Workload, repetitions: int) -> dict[str, object]:
     """Peak bytes of a step for each K (at T = 10, the least that holds them all) and each T (at the K given)."""
     del repetitions
-    return {
+    found = workload.discriminator.checkpoint_unet
+    curves = {
         name: _memory_curves(replace(workload, settings=replace(workload.settings, checkpoint_unet=recompute)))
         for name, recompute in (("recomputing", True), ("keeping_activations", False))
-    } | {"repetitions": 1, "unit": "bytes above the start, counted at the allocator"}
+    }
+    workload.discriminator.checkpoint_unet = found
+    return curves | {"repetitions": 1, "unit": "bytes above the start, counted at the allocator"}
 
 
 PARTS: dict[str, Callable[[Workload, int], dict[str, object]]] = {
@@ -134,6 +137,7 @@ PARTS: dict[str, Callable[[Workload, int], dict[str, object]]] = {
 def _memory_curves(workload: Workload) -> dict[str, object]:
     workload.discriminator.checkpoint_unet = workload.settings.checkpoint_unet
     most = max(GRADIENT_STEP_COUNTS)
+    _step_bytes(workload, T=most, K=1)  # what is made once and kept shall not count
     by_k = {count: _step_bytes(workload, T=most, K=count) for count in GRADIENT_STEP_COUNTS}
     by_t = {
         steps: _step_bytes(workload, T=steps, K=workload.settings.gradient_steps) for steps in INFERENCE_STEP_COUNTS

@@ -1,5 +1,5 @@
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from comat_core.adapters import active_adapter, lora_parameters
 from comat_core.concept_activation import concept_activation_loss
 from comat_core.discriminators import UNetDiscriminator
 from comat_core.fidelity import discriminator_loss, generator_adversarial_loss
+from comat_core.text_to_image import TextToImageModel
 from comat_core.training_inputs import CoMatBatch, CoMatModels, LossWeights, StepSettings
 from comat_core.training_step import StepOutput, discriminator_step, training_step
 from tests.comat_core.training_world import (
@@ -24,6 +25,8 @@ from tests.comat_core.training_world import (
     make_settings,
     sample,
 )
+
+ModelOf = Callable[[str], TextToImageModel]
 
 
 def step_of(models: CoMatModels, batch: CoMatBatch, settings: StepSettings, step: int = 0) -> StepOutput:
@@ -45,14 +48,12 @@ def judge_parameters(models: CoMatModels) -> list[nn.Parameter]:
 
 
 def gradients(models: CoMatModels, *losses: Tensor) -> list[Tensor]:
-    """Gradients of the online adapter, accumulated over the losses."""
+    """Gradients of the online adapter, accumulated over the losses; zeros where none arrived."""
     for parameter in online_parameters(models):
         parameter.grad = None
     for loss in losses:
         loss.backward()
-    found = [parameter.grad for parameter in online_parameters(models)]
-    assert all(gradient is not None for gradient in found)
-    return [gradient for gradient in found if gradient is not None]
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in online_parameters(models)]
 
 
 def assert_close(left: list[Tensor], right: list[Tensor]) -> None:
@@ -61,31 +62,36 @@ def assert_close(left: list[Tensor], right: list[Tensor]) -> None:
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * scale)
 
 
-def test_every_trainable_parameter_moves_after_one_step_and_no_frozen_one_does(tiny_sd_folder: Path) -> None:
-    models, settings = make_models(tiny_sd_folder), make_settings()
-    batch = make_batch(models)
-    modules = [models.online.unet, models.online.vae, models.online.pipeline.text_encoder, judge_of(models).head]
+@pytest.mark.parametrize(("kind", "judge_kind"), [("sd", None), ("sdxl", "sd")])
+def test_every_trainable_parameter_moves_after_one_step_and_no_frozen_one_does(
+    tiny_model: ModelOf, kind: str, judge_kind: str | None
+) -> None:
+    models = make_models(tiny_model(kind), judge=tiny_model(judge_kind) if judge_kind else None)
+    batch, settings = make_batch(models), make_settings()
+    online, judge = models.online, judge_of(models)
+    modules = [online.unet, online.vae, online.pipeline.text_encoder, judge.head]
+    modules += [judge.model.unet] if judge.model is not online else []
     everything = [parameter for module in modules for parameter in module.parameters()]
     before = [parameter.detach().clone() for parameter in everything]
-    online = torch.optim.AdamW(online_parameters(models), lr=1e-3)
-    judge = torch.optim.AdamW(judge_parameters(models), lr=1e-3)
+    online_optimizer = torch.optim.AdamW(online_parameters(models), lr=1e-3, weight_decay=0.0)
+    judge_optimizer = torch.optim.AdamW(judge_parameters(models), lr=1e-3, weight_decay=0.0)
 
     output = step_of(models, batch, settings)
     output.total.backward()
     assert all(parameter.grad is None for parameter in judge_parameters(models))
-    online.step()
-    online.zero_grad()
+    online_optimizer.step()
+    online_optimizer.zero_grad()
     discriminator_step(models, batch, output, settings).loss.backward()
     assert all(parameter.grad is None for parameter in online_parameters(models))
-    judge.step()
+    judge_optimizer.step()
 
     trainable = {id(parameter) for parameter in (*online_parameters(models), *judge_parameters(models))}
     for parameter, old in zip(everything, before, strict=True):
         assert torch.equal(parameter, old) == (id(parameter) not in trainable)
 
 
-def test_four_accumulated_batches_of_one_equal_one_batch_of_four(tiny_sd_folder: Path) -> None:
-    models, settings = make_models(tiny_sd_folder), make_settings()
+def test_four_accumulated_batches_of_one_equal_one_batch_of_four(tiny_model: ModelOf) -> None:
+    models, settings = make_models(tiny_model("sd")), make_settings()
     whole = step_of(models, make_batch(models), settings, step=3)
     parts = [step_of(models, make_batch(models, [row]), settings, step=3) for row in range(4)]
     for name, loss in whole.losses.items():
@@ -100,8 +106,8 @@ def test_four_accumulated_batches_of_one_equal_one_batch_of_four(tiny_sd_folder:
     assert judged.item() == pytest.approx(torch.stack(alone).mean().item(), rel=1e-4)
 
 
-def test_with_all_extra_weights_zero_the_step_is_concept_activation_alone(tiny_sd_folder: Path) -> None:
-    models, settings = make_models(tiny_sd_folder), make_settings(CONCEPT_ONLY)
+def test_with_all_extra_weights_zero_the_step_is_concept_activation_alone(tiny_model: ModelOf) -> None:
+    models, settings = make_models(tiny_model("sd")), make_settings(CONCEPT_ONLY)
     bare = replace(models, discriminator=None, segmenter=None)
     batch = replace(make_batch(models), entities=(), reference_latents=None)
     output = step_of(bare, batch, settings)
@@ -118,8 +124,8 @@ def test_with_all_extra_weights_zero_the_step_is_concept_activation_alone(tiny_s
     assert output.total.item() == pytest.approx(with_everything.losses["concept_activation"].item(), rel=1e-5)
 
 
-def test_the_total_is_the_weighted_sum_of_its_terms(tiny_sd_folder: Path) -> None:
-    models = make_models(tiny_sd_folder)
+def test_the_total_is_the_weighted_sum_of_its_terms(tiny_model: ModelOf) -> None:
+    models = make_models(tiny_model("sd"))
     losses = step_of(models, make_batch(models), make_settings()).losses
     expected = (
         EVERYTHING.concept_activation * losses["concept_activation"]
@@ -140,9 +146,9 @@ def test_the_total_is_the_weighted_sum_of_its_terms(tiny_sd_folder: Path) -> Non
     ],
 )
 def test_a_zero_weight_takes_the_term_away_and_the_other_terms_stay(
-    tiny_sd_folder: Path, off: dict[str, float], gone: set[str]
+    tiny_model: ModelOf, off: dict[str, float], gone: set[str]
 ) -> None:
-    models = make_models(tiny_sd_folder)
+    models = make_models(tiny_model("sd"))
     batch = make_batch(models)
     everything = step_of(models, batch, make_settings()).losses
     without = step_of(models, batch, make_settings(replace(EVERYTHING, **off))).losses
@@ -151,8 +157,8 @@ def test_a_zero_weight_takes_the_term_away_and_the_other_terms_stay(
         assert without[name].item() == pytest.approx(everything[name].item(), rel=1e-4), name
 
 
-def test_a_term_that_is_off_calls_none_of_its_models(tiny_sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    models = make_models(tiny_sd_folder)
+def test_a_term_that_is_off_calls_none_of_its_models(tiny_model: ModelOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = make_models(tiny_model("sd"))
     decoded: list[tuple[int, bool]] = []
     decode = models.online.decode
 
@@ -172,8 +178,8 @@ def test_a_term_that_is_off_calls_none_of_its_models(tiny_sd_folder: Path, monke
     assert decoded == [(4, False)]  # the prompts' images alone, for the segmenter, without a graph
 
 
-def test_nothing_is_computed_twice(tiny_sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    models, settings = make_models(tiny_sd_folder), make_settings()
+def test_nothing_is_computed_twice(tiny_model: ModelOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    models, settings = make_models(tiny_model("sd")), make_settings()
     calls = {"decode": 0, "encode_prompts": 0, "predict": 0, "score": 0}
 
     def count(owner: object, name: str) -> None:
@@ -199,16 +205,16 @@ def test_nothing_is_computed_twice(tiny_sd_folder: Path, monkeypatch: pytest.Mon
     assert len(segmenter.images) == 1
 
 
-def test_the_untrained_online_model_walks_the_reference_models_trajectory(tiny_sd_folder: Path) -> None:
-    models, settings = make_models(tiny_sd_folder, stirred=False), make_settings()
+def test_the_untrained_online_model_walks_the_reference_models_trajectory(tiny_model: ModelOf) -> None:
+    models, settings = make_models(tiny_model("sd"), stirred=False), make_settings()
     batch = make_batch(models)
     reference = sample(models, batch, settings, adapter=None)
     output = step_of(models, batch, settings)
     torch.testing.assert_close(output.latents, reference, rtol=1e-4, atol=1e-4)
 
 
-def test_real_images_serve_concept_activation_alone(tiny_sd_folder: Path) -> None:
-    models, settings = make_models(tiny_sd_folder), make_settings()
+def test_real_images_serve_concept_activation_alone(tiny_model: ModelOf) -> None:
+    models, settings = make_models(tiny_model("sd")), make_settings()
     batch = make_batch(models)
     assert batch.pair_latents is not None
     other = replace(batch, pair_latents=batch.pair_latents + 1)
@@ -218,11 +224,11 @@ def test_real_images_serve_concept_activation_alone(tiny_sd_folder: Path) -> Non
         assert changed[name].item() == pytest.approx(losses[name].item(), rel=1e-4)
 
 
-def test_recomputation_changes_neither_loss_nor_gradient(tiny_sd_folder: Path) -> None:
+def test_recomputation_changes_neither_loss_nor_gradient(tiny_model: ModelOf) -> None:
     """A capture that counts layers would count the recomputed ones as well."""
     results = []
     for recompute in (False, True):
-        models = make_models(tiny_sd_folder, discriminator_checkpoint=recompute)
+        models = make_models(tiny_model("sd"), discriminator_checkpoint=recompute)
         settings = make_settings(checkpoint_unet=recompute, checkpoint_decoder=recompute)
         output = step_of(models, make_batch(models), settings)
         results.append((output.losses, gradients(models, output.total)))
@@ -232,8 +238,8 @@ def test_recomputation_changes_neither_loss_nor_gradient(tiny_sd_folder: Path) -
     assert_close(plain, recomputed)
 
 
-def test_the_segmenter_sees_clamped_images_of_the_prompts_that_have_entities(tiny_sd_folder: Path) -> None:
-    models = make_models(tiny_sd_folder)
+def test_the_segmenter_sees_clamped_images_of_the_prompts_that_have_entities(tiny_model: ModelOf) -> None:
+    models = make_models(tiny_model("sd"))
     output = step_of(models, make_batch(models), make_settings())
     segmenter = models.segmenter
     assert isinstance(segmenter, HalfSegmenter) and output.images is not None and output.masks is not None
@@ -245,8 +251,8 @@ def test_the_segmenter_sees_clamped_images_of_the_prompts_that_have_entities(tin
     assert [len(mask) for mask in output.masks] == [1, 2, 0, 1]
 
 
-def test_a_batch_without_entities_gives_zero_concentration_and_asks_no_segmenter(tiny_sd_folder: Path) -> None:
-    models = make_models(tiny_sd_folder)
+def test_a_batch_without_entities_gives_zero_concentration_and_asks_no_segmenter(tiny_model: ModelOf) -> None:
+    models = make_models(tiny_model("sd"))
     weights = LossWeights(concept_activation=0.0, fidelity=0.0)
     output = step_of(models, make_batch(models, [2]), make_settings(weights))
     output.total.backward()
@@ -256,8 +262,8 @@ def test_a_batch_without_entities_gives_zero_concentration_and_asks_no_segmenter
     assert segmenter.images == []
 
 
-def test_fidelity_terms_are_those_of_the_discriminators_logits(tiny_sd_folder: Path) -> None:
-    models = make_models(tiny_sd_folder)
+def test_fidelity_terms_are_those_of_the_discriminators_logits(tiny_model: ModelOf) -> None:
+    models = make_models(tiny_model("sd"))
     batch, judge = make_batch(models), judge_of(models)
     assert batch.reference_latents is not None and batch.pair_latents is not None
     for saturating in (False, True):
@@ -291,8 +297,8 @@ class EdgeDiscriminator:
         return {"weight": self.weight}
 
 
-def test_a_discriminator_of_images_is_shown_images_of_prompts(tiny_sd_folder: Path) -> None:
-    models = replace(make_models(tiny_sd_folder), discriminator=EdgeDiscriminator())
+def test_a_discriminator_of_images_is_shown_images_of_prompts(tiny_model: ModelOf) -> None:
+    models = replace(make_models(tiny_model("sd")), discriminator=EdgeDiscriminator())
     judge = models.discriminator
     assert isinstance(judge, EdgeDiscriminator)
     weights = LossWeights(concept_activation=0.0, fidelity=1.0, attribute_region=0.0, attribute_pixel=0.0)
@@ -312,8 +318,8 @@ def test_a_discriminator_of_images_is_shown_images_of_prompts(tiny_sd_folder: Pa
     assert judge.weight.grad is not None
 
 
-def test_losses_are_float32_and_all_gradients_arrive_under_autocast(tiny_sd_folder: Path) -> None:
-    models, settings = make_models(tiny_sd_folder), make_settings(checkpoint_unet=True)
+def test_losses_are_float32_and_all_gradients_arrive_under_autocast(tiny_model: ModelOf) -> None:
+    models, settings = make_models(tiny_model("sd")), make_settings(checkpoint_unet=True)
     batch = make_batch(models)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = step_of(models, batch, settings)
@@ -325,8 +331,8 @@ def test_losses_are_float32_and_all_gradients_arrive_under_autocast(tiny_sd_fold
     assert all(parameter.grad is not None for parameter in judge_parameters(models))
 
 
-def test_a_step_repeats_exactly_and_steps_differ(tiny_sd_folder: Path) -> None:
-    models, settings = make_models(tiny_sd_folder), make_settings(num_inference_steps=6)
+def test_a_step_repeats_exactly_and_steps_differ(tiny_model: ModelOf) -> None:
+    models, settings = make_models(tiny_model("sd")), make_settings(num_inference_steps=6)
     batch = make_batch(models, [0, 1])
     outputs = []
     for step in (5, 5, 6):
@@ -339,9 +345,9 @@ def test_a_step_repeats_exactly_and_steps_differ(tiny_sd_folder: Path) -> None:
     assert outputs[2].losses["concept_activation"].item() != outputs[0].losses["concept_activation"].item()
 
 
-def test_a_gradient_is_lost_nowhere_when_an_adapter_is_still_zero(tiny_sd_folder: Path) -> None:
+def test_a_gradient_is_lost_nowhere_when_an_adapter_is_still_zero(tiny_model: ModelOf) -> None:
     """The first step of a run: the up projections are zero and must get a gradient."""
-    models = make_models(tiny_sd_folder, stirred=False)
+    models = make_models(tiny_model("sd"), stirred=False)
     output = step_of(models, make_batch(models), make_settings())
     output.total.backward()
     ups = [p for name, p in models.online.unet.named_parameters() if ".lora_B.online." in name]
@@ -349,8 +355,8 @@ def test_a_gradient_is_lost_nowhere_when_an_adapter_is_still_zero(tiny_sd_folder
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in ups)
 
 
-def test_each_term_alone_teaches_the_online_model(tiny_sd_folder: Path) -> None:
-    models = make_models(tiny_sd_folder)
+def test_each_term_alone_teaches_the_online_model(tiny_model: ModelOf) -> None:
+    models = make_models(tiny_model("sd"))
     off = LossWeights(concept_activation=0.0, fidelity=0.0, attribute_region=0.0, attribute_pixel=0.0)
     for term in ("concept_activation", "fidelity", "attribute_region", "attribute_pixel"):
         output = step_of(models, make_batch(models), make_settings(replace(off, **{term: 1.0})))

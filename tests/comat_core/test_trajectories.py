@@ -1,5 +1,5 @@
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,8 +14,10 @@ from tests.tiny_models import IMAGE_SIDE
 SHAPE = (4, 8, 8)
 
 
-def test_a_seed_gives_the_same_start_and_the_same_further_noise_in_any_batch(tiny_sd_folder: Path) -> None:
-    model = TextToImageModel.load(tiny_sd_folder)
+def test_a_seed_gives_the_same_start_and_the_same_further_noise_in_any_batch(
+    tiny_model: Callable[[str], TextToImageModel],
+) -> None:
+    model = tiny_model("sd")
     latents, generators = start_from_noise(model, [5, 6], IMAGE_SIDE)
     alone, own = start_from_noise(model, [6], IMAGE_SIDE)
     assert latents.shape == (2, *SHAPE)

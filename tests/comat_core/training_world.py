@@ -1,7 +1,6 @@
 """A complete set of models for the training step: a tiny diffusion checkpoint, and stand-ins for the others."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -81,12 +80,23 @@ def make_settings(weights: LossWeights = EVERYTHING, **changes: object) -> StepS
     return StepSettings(**(settings | changes))  # pyright: ignore[reportArgumentType]
 
 
-def make_models(folder: Path, *, stirred: bool = True, discriminator_checkpoint: bool = False) -> CoMatModels:
-    """Load everything anew. Unless told otherwise the adapters are as if trained: no weight is zero."""
-    online = TextToImageModel.load(folder)
+def make_models(
+    online: TextToImageModel,
+    *,
+    judge: TextToImageModel | None = None,
+    stirred: bool = True,
+    discriminator_checkpoint: bool = False,
+) -> CoMatModels:
+    """Add adapters to models of a test's own.
+
+    Args:
+        judge: whose UNet the discriminator has; the online model's by default.
+        stirred: the adapters are as if trained: no weight is zero.
+        discriminator_checkpoint: the discriminator recomputes its UNet.
+    """
     lora = add_lora(online.unet, "online", rank=2, seed=SEED)
     discriminator = UNetDiscriminator(
-        online, rank=2, resolution=IMAGE_SIDE, timestep=1, seed=SEED, checkpoint_unet=discriminator_checkpoint
+        judge or online, rank=2, resolution=IMAGE_SIDE, timestep=1, seed=SEED, checkpoint_unet=discriminator_checkpoint
     )
     if stirred:
         stir([*lora, *discriminator.named_trainable_parameters().values()])

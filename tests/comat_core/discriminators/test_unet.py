@@ -1,4 +1,4 @@
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -19,15 +19,12 @@ from comat_core.randomness import make_generator
 from comat_core.text_to_image import TextToImageModel
 from tests.tiny_models import IMAGE_SIDE
 
-
-@pytest.fixture
-def folders(tiny_sd_folder: Path, tiny_sdxl_folder: Path) -> dict[str, Path]:
-    return {"sd": tiny_sd_folder, "sdxl": tiny_sdxl_folder}
+ModelOf = Callable[[str], TextToImageModel]
 
 
 @pytest.fixture
-def online(folders: dict[str, Path]) -> TextToImageModel:
-    return TextToImageModel.load(folders["sd"])
+def online(tiny_model: ModelOf) -> TextToImageModel:
+    return tiny_model("sd")
 
 
 def make_discriminator(model: TextToImageModel, *, seed: int = 0, checkpoint_unet: bool = False) -> UNetDiscriminator:
@@ -55,13 +52,13 @@ def grads(parameters: list[torch.nn.Parameter]) -> list[Tensor | None]:
 
 @pytest.mark.parametrize("kind", ["sd", "sdxl"])
 def test_untrained_score_is_the_head_on_each_pixel_of_the_base_models_prediction(
-    folders: dict[str, Path], kind: str
+    tiny_model: ModelOf, kind: str
 ) -> None:
-    model = TextToImageModel.load(folders[kind])
+    model = tiny_model(kind)
     latents = latents_of(model)
     discriminator = make_discriminator(model)
     logits = discriminator.score(latents)
-    plain = TextToImageModel.load(folders[kind])
+    plain = tiny_model(kind)
     empty = plain.encode_prompts(["", ""], IMAGE_SIDE)
     prediction = plain.predict(latents, torch.tensor([1, 1]), empty)
     weight, bias = discriminator.head.weight[0], discriminator.head.bias[0]
@@ -133,11 +130,11 @@ def test_on_its_own_side_every_parameter_of_its_own_gets_a_gradient_and_no_other
 
 
 def test_recomputing_gives_the_same_gradient_though_another_adapter_is_active_by_then(
-    folders: dict[str, Path],
+    tiny_model: ModelOf,
 ) -> None:
     gradients = {}
     for checkpoint_unet in (False, True):
-        model = TextToImageModel.load(folders["sd"])
+        model = tiny_model("sd")
         stir(add_lora(model.unet, "online", rank=2, seed=0))
         discriminator = make_discriminator(model, checkpoint_unet=checkpoint_unet)
         stir(list(discriminator.named_trainable_parameters().values()), seed=1)
@@ -149,7 +146,7 @@ def test_recomputing_gives_the_same_gradient_though_another_adapter_is_active_by
     assert torch.allclose(gradients[True], gradients[False], rtol=1e-5, atol=1e-6)
 
 
-def test_sharing_saves_the_bytes_of_two_unets(folders: dict[str, Path], online: TextToImageModel) -> None:
+def test_sharing_saves_the_bytes_of_two_unets(tiny_model: ModelOf, online: TextToImageModel) -> None:
     bare = sum(p.numel() * p.element_size() for p in online.unet.parameters())
     adapters = [add_lora(online.unet, "online", rank=2, seed=0)]
     shared = make_discriminator(online)
@@ -158,30 +155,30 @@ def test_sharing_saves_the_bytes_of_two_unets(folders: dict[str, Path], online: 
     memory = unet_memory(online, shared)
     assert (memory.resident, memory.separate, memory.saved) == (bare + added, 3 * bare + added, 2 * bare)
 
-    apart = unet_memory(online, make_discriminator(TextToImageModel.load(folders["sd"])))
+    apart = unet_memory(online, make_discriminator(tiny_model("sd")))
     assert apart.saved == bare
 
 
-def test_a_separate_unet_leaves_the_online_one_alone(folders: dict[str, Path]) -> None:
-    online, other = TextToImageModel.load(folders["sdxl"]), TextToImageModel.load(folders["sd"])
+def test_a_separate_unet_leaves_the_online_one_alone(tiny_model: ModelOf) -> None:
+    online, other = tiny_model("sdxl"), tiny_model("sd")
     discriminator = make_discriminator(other)
     assert discriminator.score(latents_of(online)).shape == (2, *latents_of(online).shape[2:])
     assert not hasattr(online.unet, "peft_config")
 
 
-def test_start_depends_on_the_seed_alone(folders: dict[str, Path]) -> None:
+def test_start_depends_on_the_seed_alone(tiny_model: ModelOf) -> None:
     states = []
     for seed in (0, 0, 1):
         torch.rand(3)  # the global generator has no say
-        states.append(trainable_state(make_discriminator(TextToImageModel.load(folders["sd"]), seed=seed)))
+        states.append(trainable_state(make_discriminator(tiny_model("sd"), seed=seed)))
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert not all(torch.equal(value, states[2][name]) for name, value in states[0].items())
 
 
-def test_state_is_restored_and_a_foreign_one_refused(folders: dict[str, Path]) -> None:
-    first = make_discriminator(TextToImageModel.load(folders["sd"]))
+def test_state_is_restored_and_a_foreign_one_refused(tiny_model: ModelOf) -> None:
+    first = make_discriminator(tiny_model("sd"))
     stir(list(first.named_trainable_parameters().values()))
-    second = make_discriminator(TextToImageModel.load(folders["sd"]), seed=1)
+    second = make_discriminator(tiny_model("sd"), seed=1)
     latents = latents_of(first.model)
     assert not torch.allclose(first.score(latents), second.score(latents))
     state = trainable_state(first)
