@@ -1,3 +1,7 @@
+import os
+from collections import Counter
+from pathlib import Path
+
 import pytest
 import spacy
 
@@ -62,3 +66,23 @@ def test_rounding_happens_before_the_product():
 
 def test_a_prompt_without_phrases_scores_1():
     assert binding_score([]) == 1.0
+
+
+# How many phrases the official prompts have. Needs T2I-CompBench's prompt files below $COMAT_DATASETS/t2i_compbench.
+PHRASES = {
+    "color": {1: 10, 2: 247, 3: 21, 4: 10, 5: 6, 6: 2, 7: 3, 8: 1},
+    "shape": {1: 2, 2: 214, 3: 40, 4: 30, 5: 11, 6: 3},
+    "texture": {1: 5, 2: 235, 3: 13, 4: 34, 5: 12, 6: 1},
+    "complex": {1: 1, 2: 143, 3: 81, 4: 17, 5: 24, 6: 26, 7: 6, 8: 2},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("COMAT_DATASETS" not in os.environ, reason="COMAT_DATASETS names no folder with T2I-CompBench")
+@pytest.mark.parametrize("category", PHRASES)
+def test_official_prompts_have_as_many_phrases_as_counted(parse, category):
+    files = list(Path(os.environ["COMAT_DATASETS"], "t2i_compbench").rglob(f"{category}_val.txt"))
+    assert len(files) == 1
+    prompts = [line.strip() for line in files[0].read_text(encoding="utf-8").splitlines() if line.strip()]
+    counts = Counter(len(noun_phrases(doc, "official")) for doc in parse.pipe(prompts))
+    assert counts == PHRASES[category]

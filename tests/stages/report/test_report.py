@@ -216,7 +216,7 @@ def test_attention_shows_each_word_for_both_models_on_one_scale(store, inputs, m
 
     def maps(noun, attribute):
         layer = torch.zeros(4, 4, 5)
-        layer[1, 1, 3], layer[2, 2, 2] = noun, attribute
+        layer[0:2, 0:2, 3], layer[2:4, 2:4, 2] = noun, attribute
         return [layer]
 
     def record(_config, _inputs, _prompts, chosen):
@@ -235,9 +235,9 @@ def test_attention_shows_each_word_for_both_models_on_one_scale(store, inputs, m
     assert "over 3 steps" in words
     red, circle = drawn[:2], drawn[2:]
     assert [one[0] for one in red] == [b"base png", b"tuned png"]
-    assert red[0][2] == red[1][2] == pytest.approx(0.1, abs=0.01)
-    assert circle[0][2] == circle[1][2] == pytest.approx(0.8, abs=0.01)
-    assert circle[0][1] == pytest.approx(0.2, abs=0.01)
+    assert red[0][2] == red[1][2] == pytest.approx(0.1)
+    assert circle[0][2] == circle[1][2] == pytest.approx(0.8)
+    assert circle[0][1] == pytest.approx(0.2)
 
 
 def test_heat_map_adds_tokens_and_averages_layers():
