@@ -60,12 +60,15 @@ class ClipSegSegmenter:
         if not sum(counts):
             return [images.new_zeros(0, height, width, dtype=torch.float32) for _ in counts]
         with torch.autocast(images.device.type, enabled=False):
-            logits = self._decode_pairs(images.clamp(0, 1), nouns)
+            logits = self.pair_logits(images.clamp(0, 1), nouns)
         logits = transforms.resize(logits.float(), [height, width], InterpolationMode.BILINEAR, antialias=True)
         return list(logits.sigmoid().split(counts))
 
-    def _decode_pairs(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> Tensor:
-        """Run the model on all pairs, in the order of the images and their nouns, to (pairs, h, w) logits."""
+    def pair_logits(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> Tensor:
+        """Run the model on all pairs, in the order of the images and their nouns, to (pairs, h, w) logits.
+
+        Differentiable with respect to the weights; images in [0, 1]; at least one noun in all.
+        """
         with_nouns = [index for index, of_image in enumerate(nouns) if of_image]
         row_of_pair = [row for row, index in enumerate(with_nouns) for _ in nouns[index]]
         pixel_values = self.preprocess(images[with_nouns]).to(self.model.dtype)

@@ -12,7 +12,7 @@ from transformers import ResNetForImageClassification
 from comat_core.captioners import load_captioner
 from comat_core.randomness import derive_seed
 from comat_core.segmenters import load_segmenter
-from comat_core.visual_question_answering import load_visual_question_answerer
+from comat_core.visual_question_answering import CORRECTED, VisualQuestionAnswerer
 from data.miniature_world.autoencoder import reconstruction_error
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.datasets import make_scenes
@@ -67,11 +67,11 @@ def captioner_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) 
 
 def question_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
     """Share of right answers to drawn questions, half of them to be answered yes."""
-    model = load_visual_question_answerer(str(folder / "vqa"))
+    model = VisualQuestionAnswerer.load(str(folder / "vqa"), protocol=CORRECTED)
     random_source = random.Random(derive_seed(UNSEEN_SEED, "questions"))
     questions = [ask(scene, random_source) for scene in scenes]
     probability = model.probability_of_yes(images, [question for question, _ in questions])
-    answers = torch.tensor([answer for _, answer in questions])
+    answers = torch.tensor([answer == "yes" for _, answer in questions])
     return ((probability > 0.5) == answers).float().mean().item()
 
 

@@ -19,7 +19,7 @@ BATCH_SIZE = 32
 LEARNING_RATE = 1.5e-3
 
 
-def train_captioner(seed: int) -> tuple[BlipForConditionalGeneration, BlipProcessor]:
+def train_captioner(seed: int, name: str = "captioner") -> tuple[BlipForConditionalGeneration, BlipProcessor]:
     """Train by maximum likelihood, through the same code that later scores generated images."""
     scenes, pixels = make_scenes("balanced", seed, SCENES)
     images = torch.from_numpy(pixels)
@@ -36,5 +36,5 @@ def train_captioner(seed: int) -> tuple[BlipForConditionalGeneration, BlipProces
         likelihood = captioner.log_likelihood(batch, captions)
         return -likelihood.log_probabilities[likelihood.mask].mean()
 
-    fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="captioner", average_decay=0.99)
+    fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name=name, average_decay=0.99)
     return model, processor

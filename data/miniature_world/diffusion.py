@@ -42,7 +42,8 @@ class Phase:
 PHASES = (
     Phase("diffusion", 1_457, 1.5e-3, 2_200, 0.998, 1.0),
     # What stands where is decided at the noisiest timesteps, where the loss on the noise hardly feels it.
-    Phase("diffusion, noisy steps", 1_900, 1.2e-3, 1_900, 0.995, 30.0),
+    Phase("diffusion, noisy steps", 891, 1.2e-3, 1_900, 0.995, 30.0),
+    Phase("diffusion, to the end", 700, 9e-4, 700, 0.99, 30.0),
 )
 
 

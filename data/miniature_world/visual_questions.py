@@ -1,4 +1,4 @@
-"""The miniature VQA model: a BLIP that answers yes or no to "a red circle?"."""
+"""The miniature VQA model: a BLIP that answers "a red circle?" with yes or no, and names a shape's colour."""
 
 import random
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from transformers import BlipForQuestionAnswering, BlipProcessor
 from comat_core.image_preprocessing import ImagePreprocessing
 from comat_core.randomness import derive_seed
 from data.miniature_world.blip import build_config, build_processor
+from data.miniature_world.captioner import train_captioner
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
@@ -18,27 +19,40 @@ from data.miniature_world.tokenizers import ENCODER_START
 from data.miniature_world.vocabulary import COLOURS, PLAIN, SHAPES, TEXTURES
 
 SCENES = 30_000
-STEPS = 5_000
-BATCH_SIZE = 64
-LEARNING_RATE = 1.5e-3
-QUESTIONS_PER_IMAGE = 2
+STEPS = 2_500
+BATCH_SIZE = 96
+LEARNING_RATE = 1e-3
+QUESTIONS_PER_IMAGE = 6
 
-Question = tuple[str, bool]
+OPEN_SHARE = 0.4
+"""Share of questions with open answers, which say more per question than yes or no and so teach faster."""
+
+Question = tuple[str, str]
+"""(question, answer of one word)."""
 
 
 def train_visual_question_model(seed: int) -> tuple[BlipForQuestionAnswering, BlipProcessor]:
-    """Train on balanced scenes of its own, half of the questions to be answered yes."""
+    """Train on balanced scenes of its own, half of the closed questions to be answered yes.
+
+    As with the original, the vision encoder has learned to caption before: here from the same scenes of its own.
+    """
+    pretrained, _ = train_captioner(seed, name="visual questions: vision")
     scenes, pixels = make_scenes("balanced", seed, SCENES)
     images = torch.from_numpy(pixels)
     processor = build_processor(seed)
     model = BlipForQuestionAnswering(build_config(processor.tokenizer, text_layers=2))
     initialise(model, seed, "visual questions")
+    model.vision_model.load_state_dict(pretrained.vision_model.state_dict())
     preprocess = ImagePreprocessing.from_processor(processor.image_processor, "the miniature VQA model")
 
     def loss_of_step(step: int) -> torch.Tensor:
         rows = draw_rows(seed, "visual questions", step, SCENES, BATCH_SIZE // QUESTIONS_PER_IMAGE)
         random_source = random.Random(derive_seed(seed, "questions", step))
-        questions = [ask(scenes[row], random_source) for row in rows.tolist() for _ in range(QUESTIONS_PER_IMAGE)]
+        asked = [scenes[row] for row in rows.tolist() for _ in range(QUESTIONS_PER_IMAGE)]
+        questions = [
+            ask_openly(scene, random_source) if random_source.random() < OPEN_SHARE else ask(scene, random_source)
+            for scene in asked
+        ]
         batch = preprocess(jitter(pixels_to_unit_range(images[rows]), seed, step))
         return _answer_loss(model, processor, batch, questions)
 
@@ -50,12 +64,24 @@ def ask(scene: Scene, random_source: random.Random) -> Question:
     """Draw a question about a scene; half of the answers are yes, and most others are no for one word only."""
     item = random_source.choice(scene.objects)
     if random_source.random() < 0.5:
-        return _phrase(item, random_source) + "?", True
+        return _phrase(item, random_source) + "?", "yes"
     for _ in range(20):
         wanted = _altered(item, scene, random_source)
         if not any(_shows(present, wanted) for present in scene.objects):
-            return _phrase(wanted, random_source, exact=True) + "?", False
-    return _phrase(item, random_source) + "?", True
+            return _phrase(wanted, random_source, exact=True) + "?", "no"
+    return _phrase(item, random_source) + "?", "yes"
+
+
+def ask_openly(scene: Scene, random_source: random.Random) -> Question:
+    """Draw a question about the colour of a shape, or the shape of a colour, that has one answer."""
+    item = random_source.choice(scene.objects)
+    others = [other for other in scene.objects if other is not item]
+    by_colour = random_source.random() < 0.5
+    if by_colour and all(other.shape != item.shape for other in others):
+        return f"the colour of the {item.shape}?", item.colour
+    if all(other.colour != item.colour for other in others):
+        return f"the shape of the {item.colour}?", item.shape
+    return _phrase(item, random_source) + "?", "yes"
 
 
 def _phrase(item: SceneObject, random_source: random.Random, *, exact: bool = False) -> str:
@@ -93,11 +119,11 @@ def _shows(present: SceneObject, wanted: SceneObject) -> bool:
 def _answer_loss(
     model: BlipForQuestionAnswering, processor: BlipProcessor, pixel_values: torch.Tensor, questions: Sequence[Question]
 ) -> torch.Tensor:
-    """Cross entropy of the answers, "yes" or "no" and the token that ends them."""
+    """Cross entropy of the answers and of the token that ends them."""
     tokenizer = processor.tokenizer
     encoding = tokenizer([question for question, _ in questions], padding=True, return_tensors="pt")
     encoding["input_ids"][:, 0] = tokenizer.convert_tokens_to_ids(ENCODER_START)
-    answers = torch.tensor([tokenizer.convert_tokens_to_ids("yes" if right else "no") for _, right in questions])
+    answers = torch.tensor([tokenizer.convert_tokens_to_ids(answer) for _, answer in questions])
     seen = model.vision_model(pixel_values=pixel_values).last_hidden_state.repeat_interleave(QUESTIONS_PER_IMAGE, dim=0)
     asked = model.text_encoder(
         input_ids=encoding["input_ids"], attention_mask=encoding["attention_mask"], encoder_hidden_states=seen
