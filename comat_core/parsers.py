@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import spacy
 from spacy.language import Language
 from spacy.pipeline import Lemmatizer
 from spacy.tokens import Doc
-from spacy.util import get_model_meta, get_package_path
 
 from comat_core.errors import UserError
+from comat_core.parser_identity import not_installed
 
 UNUSED_COMPONENTS = ["ner", "entity_linker", "senter", "textcat"]
 TEXTS_PER_BLOCK = 32_768
@@ -27,29 +27,11 @@ def load_parser(name: str) -> Language:
     try:
         nlp = spacy.load(name, exclude=UNUSED_COMPONENTS)
     except OSError as error:
-        raise _not_installed(name) from error
+        raise not_installed(name) from error
     missing = [component for component in NEEDED_COMPONENTS if component not in nlp.pipe_names]
     if missing:
         raise UserError(f"the spaCy pipeline has no {missing[0]}", name, "use a pipeline such as en_core_web_sm")
     return nlp
-
-
-def parser_identity(name: str) -> dict[str, Any]:
-    """What the pipeline is, without loading it: its name and version.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        meta = get_model_meta(get_package_path(name))
-    except (ImportError, OSError) as error:
-        raise _not_installed(name) from error
-    return {key: meta[key] for key in ("lang", "name", "version")}
-
-
-def _not_installed(name: str) -> UserError:
-    how = f"install it: python -m spacy download {name} (never en-core-web-trf from PyPI: it is not spaCy's)"
-    return UserError("the spaCy pipeline is not installed", name, how)
 
 
 def parse_in_blocks(

@@ -6,8 +6,10 @@ shard or step can be redone alone with the numbers it had, and a resumed run nee
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # seeds alone are wanted where torch is too slow to import
+    import torch
 
 
 def derive_seed(seed: int, purpose: str, *item_ids: str | int) -> int:
@@ -23,18 +25,26 @@ def derive_seed(seed: int, purpose: str, *item_ids: str | int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def make_generator(seed: int, purpose: str, *item_ids: str | int) -> torch.Generator:
+def make_generator(seed: int, purpose: str, *item_ids: str | int) -> "torch.Generator":
     """Make the generator of one item. It lives on the CPU so that its numbers are the same on every device."""
+    import torch
+
     return torch.Generator("cpu").manual_seed(derive_seed(seed, purpose, *item_ids))
 
 
 def normal_noise(
     row_shape: Sequence[int],
-    generators: Sequence[torch.Generator],
+    generators: "Sequence[torch.Generator]",
     *,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> torch.Tensor:
-    """Draw standard normal noise of shape (len(generators), *row_shape), each row from its own generator."""
+    dtype: "torch.dtype | None" = None,
+    device: "torch.device | str" = "cpu",
+) -> "torch.Tensor":
+    """Draw standard normal noise of shape (len(generators), *row_shape), each row from its own generator.
+
+    Args:
+        dtype: of the result; the numbers are drawn in float32, which is also the default.
+    """
+    import torch
+
     rows = [torch.randn(tuple(row_shape), generator=generator) for generator in generators]
-    return torch.stack(rows).to(device=device, dtype=dtype)
+    return torch.stack(rows).to(device=device, dtype=dtype or torch.float32)

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
-
 from comat_core.errors import UserError
 from comat_core.randomness import make_generator
 from data.downloads import DEFAULT_CACHE, fetch
@@ -90,6 +88,8 @@ def draw(read_all: Callable[[], Iterator[Prompt]], count: int, seed: int, name: 
     total = sum(1 for _ in read_all())
     if count > total:
         raise UserError(f"{count} prompts wanted of {name}, which has {total}", "prompts", "lower the count")
+    import torch
+
     chosen = torch.zeros(total, dtype=torch.bool)
     chosen[torch.randperm(total, generator=make_generator(seed, "draw prompts", name))[:count]] = True
     for prompt, take in zip(read_all(), chosen.tolist(), strict=True):

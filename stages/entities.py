@@ -13,16 +13,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 from pydantic import Field
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from comat_core.entities import Entity, Span, parse_entities
 from comat_core.errors import UserError
-from comat_core.parsers import load_parser, parser_identity
-from comat_core.token_alignment import AlignedSpan, align_prompts
+from comat_core.parser_identity import parser_identity
 from data.noun_filter import load_noun_filter
 from stages.artifacts import Artifact, ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
@@ -31,6 +28,12 @@ from stages.progress import progress_bar
 from stages.prompts.mixture import in_batches
 from stages.stage import Inputs, Stage
 from stages.streamed_tables import count_rows, read_streamed_table, write_streamed_table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from comat_core.entities import Entity, Span
+    from comat_core.token_alignment import AlignedSpan
 
 PROMPTS_PER_GROUP = 4096
 LONGEST_ENCODER = 100_000  # tokens; tokenizers that know no limit report far more
@@ -81,6 +84,8 @@ def _row_groups(
     config: EntitiesConfig, prompts: Artifact, statistics: EntityStatistics
 ) -> Iterator[list[dict[str, Any]]]:
     """The table's rows, one list per group of prompts."""
+    from comat_core.token_alignment import align_prompts
+
     tokenizer = load_tokenizer(config.base)
     for group in in_batches(_parsed_prompts(config, prompts), PROMPTS_PER_GROUP):
         texts = [text for _, text, _ in group]
@@ -95,8 +100,11 @@ def _row_groups(
         yield rows
 
 
-def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> Iterator[tuple[str, str, list[Entity]]]:
+def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tuple[str, str, list[Entity]]]":
     """(prompt_id, text, entities) of every prompt, from one call of the parser, which keeps its workers busy."""
+    from comat_core.entities import parse_entities
+    from comat_core.parsers import load_parser
+
     parser = load_parser(config.parser)
     noun_filter = load_noun_filter(config.noun_filter.resolve() if config.noun_filter else None)
     waiting: deque[tuple[str, str]] = deque()
@@ -114,11 +122,11 @@ def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> Iterator[tuple
         yield *waiting.popleft(), entities
 
 
-def _spans(entity: Entity) -> tuple[Span, ...]:
+def _spans(entity: "Entity") -> "tuple[Span, ...]":
     return (entity.noun_span, *entity.attribute_spans)
 
 
-def _with_tokens(entity: Entity, aligned: Sequence[AlignedSpan]) -> tuple[Entity, dict[str, Any]]:
+def _with_tokens(entity: "Entity", aligned: "Sequence[AlignedSpan]") -> "tuple[Entity, dict[str, Any]]":
     """The entity as the text encoder sees it, and its row. A noun beyond the last token is removed, with reason."""
     noun, *attributes = aligned
     if entity.removed_because is None and not noun.tokens:
@@ -135,8 +143,10 @@ def _with_tokens(entity: Entity, aligned: Sequence[AlignedSpan]) -> tuple[Entity
     }
 
 
-def load_tokenizer(base: ModelReference) -> PreTrainedTokenizerBase:
+def load_tokenizer(base: ModelReference) -> "PreTrainedTokenizerBase":
     """Load the tokenizer of a diffusion model."""
+    from transformers import AutoTokenizer
+
     path = base.resolve()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer", revision=base.revision)

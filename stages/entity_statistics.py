@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from comat_core.entities import Entity
+if TYPE_CHECKING:
+    from comat_core.entities import Entity
 
 MOST_COMMON = 30
 MOST_WORDS = 50_000
@@ -25,7 +26,7 @@ class EntityStatistics:
         self.removed: Counter[str] = Counter()
         self.removed_nouns: Counter[str] = Counter()
 
-    def add(self, entities: Sequence[Entity]) -> None:
+    def add(self, entities: "Sequence[Entity]") -> None:
         """Count one prompt's entities, removed ones included."""
         kept = [entity for entity in entities if entity.removed_because is None]
         self.prompts += 1
