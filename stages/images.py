@@ -25,11 +25,13 @@ SCHEMA = pa.schema([("prompt_id", pa.string()), ("split", pa.string()), ("sample
 class ImagesConfig(SamplingConfig):
     """How many images are drawn, and how."""
 
-    vae: ModelReference | None = Field(None, description="an autoencoder that replaces the checkpoint's own")
+    vae: ModelReference | None = Field(default=None, description="an autoencoder that replaces the checkpoint's own")
     samples: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
-        {"test": 2, "fidelity": 1}, min_length=1, description="split of the prompts -> images of each of its prompts"
+        default={"test": 2, "fidelity": 1},
+        min_length=1,
+        description="split of the prompts -> images of each of its prompts",
     )
-    shard_size: int = Field(512, ge=1, le=100_000, description="images per shard")
+    shard_size: int = Field(default=512, ge=1, le=100_000, description="images per shard")
 
 
 def count_shards(config: ImagesConfig, inputs: Inputs) -> int:

@@ -28,9 +28,9 @@ class Sampler(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    scheduler: Literal["ddpm", "ddim", "dpm-solver++"] = Field("ddpm", description="sampler")
-    num_inference_steps: int = Field(50, ge=1, le=1000, description="T, denoising steps")
-    guidance_scale: float = Field(7.5, ge=0, le=100, description="classifier-free guidance; 1 is none")
+    scheduler: Literal["ddpm", "ddim", "dpm-solver++"] = Field(default="ddpm", description="sampler")
+    num_inference_steps: int = Field(default=50, ge=1, le=1000, description="T, denoising steps")
+    guidance_scale: float = Field(default=7.5, ge=0, le=100, description="classifier-free guidance; 1 is none")
 
 
 class SamplingConfig(StageConfig):
@@ -40,9 +40,9 @@ class SamplingConfig(StageConfig):
     resolution: int = Field(ge=8, le=4096, description="pixels per side of an image")
     base: ModelReference = Field(description="the text-to-image checkpoint")
     sampling: Sampler = Sampler()
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the model's weights")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(8, ge=1, le=4096, description="prompts denoised together")
-    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="of the model's weights")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, le=4096, description="prompts denoised together")
+    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
 
 @contextmanager

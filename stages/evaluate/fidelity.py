@@ -43,12 +43,14 @@ class FidelityConfig(StageConfig):
     """Settings of the fidelity distance."""
 
     judge: ModelReference = Field(description="the classifier whose pooled features are compared")
-    real: RealImages = Field(RealImages(), description="the real images")
+    real: RealImages = Field(default=RealImages(), description="the real images")
     resolution: int = Field(ge=8, le=4096, description="pixels per side of real images, that of the generated ones")
     seed: int = Field(ge=0, lt=2**63, description="of the bootstrap and of the miniature world's images")
-    resamples: int = Field(500, ge=100, le=100_000, description="bootstrap resamples")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(64, ge=1, le=4096, description="images per call of the extractor")
-    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+    resamples: int = Field(default=500, ge=100, le=100_000, description="bootstrap resamples")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(
+        default=64, ge=1, le=4096, description="images per call of the extractor"
+    )
+    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
 
 def count_shards(_config: FidelityConfig, inputs: Inputs) -> int:
@@ -77,7 +79,7 @@ def build_rest(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -
     from comat_core.metrics.frechet import compare_fidelity
 
     items = join_parts(writer, "fidelity").sort_by([("prompt_id", "ascending"), ("sample", "ascending")])
-    tables = {model: items.filter(pc.equal(items["model"], model)) for model in MODELS}
+    tables = {model: items.filter(pc.field("model") == model) for model in MODELS}
     real = _real_features(config)
     writer.write_table("real.parquet", pa.table({"features": list(real)}))
     comparison = compare_fidelity(

@@ -54,7 +54,7 @@ def read_part(inputs: Inputs, part: str, split: str) -> list[GeneratedImage]:
 def read_prompts(prompts: Artifact, split: str) -> dict[str, Prompt]:
     """The prompts of a split by their ids."""
     table = prompts.read_table("prompts.parquet")
-    rows = table.filter(pc.equal(table["split"], split)).select(["prompt_id", "text", "skill"]).to_pylist()
+    rows = table.filter(pc.field("split") == split).select(["prompt_id", "text", "skill"]).to_pylist()
     return {row["prompt_id"]: Prompt(**row) for row in rows}
 
 
@@ -70,5 +70,5 @@ def decode_images(images: Sequence[bytes]) -> "Tensor":
 
 def _read(artifact: Artifact, model: str, part: str, split: str) -> list[GeneratedImage]:
     table: pa.Table = artifact.read_table(part)
-    rows = table.filter(pc.equal(table["split"], split)).select(["prompt_id", "sample", "png"]).to_pylist()
+    rows = table.filter(pc.field("split") == split).select(["prompt_id", "sample", "png"]).to_pylist()
     return [GeneratedImage(model=model, **row) for row in rows]

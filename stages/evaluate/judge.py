@@ -40,9 +40,9 @@ class JudgeConfig(StageConfig):
 
     judge: ModelReference = Field(description='a multi-label ResNet classifier of "colour shape" pairs')
     seed: int = Field(ge=0, lt=2**63, description="of the bootstrap")
-    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(64, ge=1, le=4096, description="images judged at a time")
-    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+    resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=64, ge=1, le=4096, description="images judged at a time")
+    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
 
 def count_shards(_config: JudgeConfig, inputs: Inputs) -> int:

@@ -83,7 +83,7 @@ def summarise_items(
 
 
 def _of_model(items: pa.Table, model: str) -> pa.Table:
-    chosen = items.filter(pc.equal(items["model"], model))
+    chosen = items.filter(pc.field("model") == model)
     return chosen.sort_by([("prompt_id", "ascending"), ("sample", "ascending")])
 
 

@@ -19,15 +19,17 @@ PAGE = "report.html"
 class ReportConfig(StageConfig):
     """Settings of the report."""
 
-    title: str = Field("Base and tuned", min_length=1, max_length=200, description="the page's heading")
+    title: str = Field(default="Base and tuned", min_length=1, max_length=200, description="the page's heading")
     base: ModelReference = Field(description="the text-to-image checkpoint, for the attention maps")
-    vae: ModelReference | None = Field(None, description="an autoencoder that replaces the checkpoint's own")
+    vae: ModelReference | None = Field(default=None, description="an autoencoder that replaces the checkpoint's own")
     resolution: int = Field(ge=8, le=4096, description="pixels per side of the generated images")
     seed: int = Field(ge=0, lt=2**63, description="of the random sample")
-    examples: int = Field(6, ge=1, le=100, description="prompts shown in each group of examples")
-    shown_samples: int = Field(2, ge=1, le=16, description="images shown of each example's prompt")
-    attention_examples: int = Field(4, ge=0, le=100, description="prompts whose attention maps are shown; 0 for none")
-    device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
+    examples: int = Field(default=6, ge=1, le=100, description="prompts shown in each group of examples")
+    shown_samples: int = Field(default=2, ge=1, le=16, description="images shown of each example's prompt")
+    attention_examples: int = Field(
+        default=4, ge=0, le=100, description="prompts whose attention maps are shown; 0 for none"
+    )
+    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
 
 def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:

@@ -53,7 +53,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
     """Everything that the template shows, by the template's names.
 
     Raises:
-        UserError: the run has no held-out prompts.
+        UserError: the run has no held-out prompts, or no images of them.
     """
     from stages.report.attention import compose_attention
 
@@ -66,6 +66,8 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
     groups = _choose(config, prompts, scores, ranking)
     shown_ids = {prompt_id for group in groups for prompt_id in group.prompt_ids}
     images = _read_images(inputs, shown_ids, config.shown_samples)
+    if not images.samples:
+        raise UserError("no image of a held-out prompt to show", "report", 'let images.samples have the split "test"')
     return {
         "title": config.title,
         "prompt_count": len(images.samples),

@@ -13,7 +13,7 @@ def gaussian(mean, standard_deviations):
 def distance_by_matrix_square_root(first, second):
     covariances = [np.cov(rows, rowvar=False) for rows in (first, second)]
     offset = first.mean(axis=0) - second.mean(axis=0)
-    root = np.asarray(sqrtm(covariances[0] @ covariances[1])).real
+    root = np.real(np.asarray(sqrtm(covariances[0] @ covariances[1])))
     return offset @ offset + np.trace(covariances[0] + covariances[1] - 2 * root)
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from comat_core.metrics.spatial import (
     Detection,
+    Mode,
     intersection_over_union,
     locality_of,
     position_score,
@@ -14,7 +15,7 @@ def box(label, x, y, side=40.0, confidence=0.8):
     return Detection(label, confidence, x - side / 2, y - side / 2, x + side / 2, y + side / 2)
 
 
-def place(locality, x, y, mode="corrected", side=40.0):
+def place(locality, x, y, mode: Mode = "corrected", side=40.0):
     """Score of a first object at (x, y) from a second one in the middle of the frame."""
     return position_score(locality, box("a", 240 + x, 240 + y, side), box("b", 240, 240, side), mode)
 

@@ -63,7 +63,8 @@ class RednessAnswerer:
     def __init__(self):
         self.calls = []
 
-    def probability_of_yes(self, images, questions, image_of_question):
+    def probability_of_yes(self, images, questions, image_of_question=None):
+        assert image_of_question is not None
         self.calls.append((len(images), len(questions)))
         red = images[image_of_question, 0].mean(dim=(1, 2)) - images[image_of_question, 1].mean(dim=(1, 2))
         return torch.tensor([float(r) if "red" in q else 0.25 for r, q in zip(red, questions, strict=True)])
