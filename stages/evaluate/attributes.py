@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from comat_core.errors import UserError
+from comat_core.parser_identity import parser_identity
 from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
@@ -56,6 +56,9 @@ class AttributesConfig(StageConfig):
         default=64, ge=1, le=4096, description="questions answered at a time"
     )
     device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
+
+    def key_payload(self) -> dict[str, Any]:
+        return {**super().key_payload(), "parser": parser_identity(self.parser)}
 
 
 def count_shards(_config: AttributesConfig, inputs: Inputs) -> int:
@@ -149,16 +152,10 @@ def _chosen_prompts(config: AttributesConfig, inputs: Inputs) -> dict[str, Promp
 
 def _questions(prompts: Mapping[str, Prompt], config: AttributesConfig) -> dict[str, list[str]]:
     """Prompt id -> the questions about it."""
-    import spacy
-
     from comat_core.metrics.attribute_binding import noun_phrases, question_about
+    from comat_core.parsers import load_parser
 
-    try:
-        parser = spacy.load(config.parser)
-    except (OSError, ValueError) as error:
-        advice = f"install it, for example with python -m spacy download {config.parser}"
-        raise UserError(f"no spaCy pipeline {config.parser!r}", "evaluate.attributes.parser", advice) from error
-    docs = parser.pipe(prompt.text for prompt in prompts.values())
+    docs = load_parser(config.parser).pipe(prompt.text for prompt in prompts.values())
     return {
         key: [question_about(phrase) for phrase in noun_phrases(doc, config.mode)]
         for key, doc in zip(prompts, docs, strict=True)

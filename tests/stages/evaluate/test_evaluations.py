@@ -181,7 +181,7 @@ def test_attribute_binding_of_chosen_skills_only(store, inputs):
 
 @pytest.mark.usefixtures("redness")
 def test_an_unknown_parser_is_the_users_mistake(store, inputs):
-    with pytest.raises(UserError, match="no spaCy pipeline 'no_such_parser'"):
+    with pytest.raises(UserError, match="the spaCy pipeline is not installed"):
         attributes.run(attributes_config(parser="no_such_parser"), inputs, store)
 
 

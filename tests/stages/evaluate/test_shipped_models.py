@@ -1,0 +1,93 @@
+"""The evaluations with the miniature world's own models, on scenes whose right answers are known."""
+
+import random
+
+import pytest
+
+from comat_core.metrics.judge import PairVocabulary
+from data.miniature_world.drawing import draw_scene
+from data.miniature_world.prompts import held_out_prompts
+from data.miniature_world.scenes import Scene, SceneObject
+from data.miniature_world.vocabulary import PLAIN, colour_shape_pairs
+from stages.config import ModelReference
+from stages.evaluate import attributes, fidelity, judge
+from stages.evaluate.real_images import RealImages
+from stages.store import Store
+from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_table
+
+BACKGROUND = (172, 174, 170)
+PLACES = ((19.0, 20.0), (45.0, 42.0))
+COUNT = 24
+
+
+def scene_png(pairs, random_source):
+    """Draw (colour, shape) pairs, the first at the upper left, the second at the lower right."""
+    objects = tuple(
+        SceneObject(shape, colour, PLAIN, x, y, random_source.uniform(9, 12), random_source.uniform(-12, 12))
+        for (colour, shape), (x, y) in zip(pairs, PLACES, strict=True)
+    )
+    return png_of(draw_scene(Scene(objects, BACKGROUND, None)))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module")
+def inputs(store):
+    """A "tuned" model that draws every prompt right, and a "base" that swaps the two colours."""
+    vocabulary = PairVocabulary([" ".join(pair) for pair in colour_shape_pairs()])
+    random_source = random.Random(0)
+    prompts, base, tuned = [], [], []
+    for index, (text, skill) in enumerate(held_out_prompts(5, 200)):
+        first, second = vocabulary.required_objects(text)
+        if skill != "colour" or first.colour == second.colour or len(prompts) == 2 * COUNT:
+            continue
+        right = [(first.colour, first.shape), (second.colour, second.shape)]
+        swapped = [(second.colour, first.shape), (first.colour, second.shape)]
+        for split in ("test", "fidelity"):
+            prompt_id = f"{split}{index}"
+            prompts.append((prompt_id, text, skill, split))
+            base.append((prompt_id, split, 0, scene_png(swapped, random_source)))
+            tuned.append((prompt_id, split, 0, scene_png(right, random_source)))
+    images = {"base": base, "tuned": tuned}
+    return {
+        "prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(prompts)}),
+        **{
+            model: make_artifact(store, "images", key=model, tables={"images/00000.parquet": images_table(rows)})
+            for model, rows in images.items()
+        },
+    }
+
+
+def reference(name):
+    return ModelReference(path=f"data://miniature/{name}")
+
+
+def test_attribute_binding_tells_right_colours_from_swapped_ones(store, inputs):
+    config = attributes.AttributesConfig(vqa=reference("vqa"), seed=1, resamples=100, device="cpu")
+    summary = attributes.run(config, inputs, store).read_json("summary.json")
+    assert summary["models"]["tuned"]["attribute_binding"]["n"] == COUNT
+    assert summary["models"]["tuned"]["attribute_binding"]["mean"] > 0.8
+    assert summary["models"]["base"]["attribute_binding"]["mean"] < 0.2
+
+
+def test_judge_sees_the_objects_of_both_and_the_attributes_of_one(store, inputs):
+    config = judge.JudgeConfig(judge=reference("judge"), seed=1, resamples=100, device="cpu")
+    models = judge.run(config, inputs, store).read_json("summary.json")["models"]
+    assert models["base"]["object_accuracy"]["mean"] > 0.95
+    assert models["tuned"]["all_right"]["mean"] > 0.9
+    assert models["base"]["all_right"]["mean"] < 0.1
+
+
+def test_fidelity_is_a_distance_to_the_base_worlds_images(store, inputs):
+    config = fidelity.FidelityConfig(
+        judge=reference("judge"), real=RealImages(count=200), resolution=64, seed=1, resamples=100, device="cpu"
+    )
+    summary = fidelity.run(config, inputs, store).read_json("summary.json")
+    distances = {model: scores["frechet_distance"] for model, scores in summary["models"].items()}
+    assert all(distance["mean"] > 0 and distance["n"] == COUNT for distance in distances.values())
+    ratio = summary["delta"]["frechet_distance_ratio"]
+    assert ratio["mean"] == pytest.approx(distances["tuned"]["mean"] / distances["base"]["mean"])
+    assert ratio["low"] < ratio["mean"] < ratio["high"]
