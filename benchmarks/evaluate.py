@@ -1,0 +1,114 @@
+"""Time of the attribute binding stage over the time of the bare calls of its answering model.
+
+    python -m benchmarks.evaluate --prompts 100 --repetitions 3
+
+The stage reads images and prompts, parses, decodes, asks, scores and writes; the bare calls get decoded images and the
+same questions in the same batches. Both run in turn. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from comat_core.metrics.attribute_binding import noun_phrases, question_about
+from comat_core.parsers import load_parser
+from comat_core.visual_question_answering import CORRECTED, VisualQuestionAnswerer
+from data.miniature_world.datasets import make_scenes
+from data.miniature_world.prompts import held_out_prompts
+from stages.config import ModelReference
+from stages.evaluate.attributes import AttributesConfig, run
+from stages.stage import Inputs
+from stages.store import Store
+from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_table
+
+SEED = 1
+SAMPLES = 2
+VQA = ModelReference(path="data://miniature/vqa")
+
+
+def main() -> None:
+    arguments = _arguments()
+    prompts = held_out_prompts(SEED, arguments.prompts)
+    _, pixels = make_scenes("balanced", SEED, 2 * SAMPLES * len(prompts), processes=1)
+    config = AttributesConfig(vqa=VQA, seed=SEED, device="cpu", batch_size=arguments.batch_size)
+    answerer = VisualQuestionAnswerer.load(VQA.resolve(), protocol=CORRECTED)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    asked = _questions([text for text, _ in prompts], config.parser)
+    bare, stage = [], []
+    for repetition in range(arguments.repetitions):
+        bare.append(_seconds_of_bare_calls(answerer, images, asked, arguments.batch_size))
+        with tempfile.TemporaryDirectory() as folder:
+            store = Store(str(Path(folder) / "store"))
+            inputs = _artifacts(store, prompts, pixels)
+            start = time.perf_counter()
+            run(config, inputs, store)
+            stage.append(time.perf_counter() - start)
+        print(f"repetition {repetition + 1}: bare calls {bare[-1]:.2f} s, stage {stage[-1]:.2f} s")
+    ratios = [with_stage / alone for with_stage, alone in zip(stage, bare, strict=True)]
+    result = {
+        "images": len(images),
+        "questions": len(asked),
+        "seconds_bare": median(bare),
+        "seconds_stage": median(stage),
+        "ratio": median(ratios),
+        "ratios": ratios,
+        "repetitions": arguments.repetitions,
+    }
+    print(json.dumps(result))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=200, help=f"each with {SAMPLES} images of two models")
+    parser.add_argument("--batch-size", type=int, default=64, help="questions per call")
+    parser.add_argument("--repetitions", type=int, default=3)
+    return parser.parse_args()
+
+
+def _questions(texts: list[str], parser: str) -> list[tuple[int, str]]:
+    """(image, question) pairs in the order in which the stage asks: both models' images, prompt by prompt."""
+    docs = list(load_parser(parser).pipe(texts))
+    by_prompt = [[question_about(phrase) for phrase in noun_phrases(doc)] for doc in docs]
+    owners = [prompt for _ in range(2) for prompt in range(len(texts)) for _ in range(SAMPLES)]
+    return [(image, question) for image, prompt in enumerate(owners) for question in by_prompt[prompt]]
+
+
+def _seconds_of_bare_calls(
+    answerer: VisualQuestionAnswerer, images: torch.Tensor, asked: list[tuple[int, str]], batch_size: int
+) -> float:
+    start = time.perf_counter()
+    for first in range(0, len(asked), batch_size):
+        batch = asked[first : first + batch_size]
+        rows = sorted({row for row, _ in batch})
+        answerer.probability_of_yes(images[rows], [text for _, text in batch], [rows.index(row) for row, _ in batch])
+    return time.perf_counter() - start
+
+
+def _artifacts(store: Store, prompts: list[tuple[str, str]], pixels: np.ndarray) -> Inputs:
+    ids = [f"p{index:05d}" for index in range(len(prompts))]
+    rows = [(one, text, skill, "test") for one, (text, skill) in zip(ids, prompts, strict=True)]
+    owners = [(one, sample) for one in ids for sample in range(SAMPLES)]
+    halves = {"base": pixels[: len(owners)], "tuned": pixels[len(owners) :]}
+    tables = {
+        model: images_table(
+            [(one, "test", sample, png_of(image)) for (one, sample), image in zip(owners, half, strict=True)]
+        )
+        for model, half in halves.items()
+    }
+    return {
+        "prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(rows)}),
+        **{
+            model: make_artifact(store, "images", key=model, tables={"images/00000.parquet": table})
+            for model, table in tables.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
