@@ -119,7 +119,7 @@ def measure_memory(workload: Workload, repetitions: int) -> dict[str, object]:
     """Peak bytes of a step for each K (at T = 10, the least that holds them all) and each T (at the K given)."""
     del repetitions
     found = workload.discriminator.checkpoint_unet
-    curves = {
+    curves: dict[str, object] = {
         name: _memory_curves(replace(workload, settings=replace(workload.settings, checkpoint_unet=recompute)))
         for name, recompute in (("recomputing", True), ("keeping_activations", False))
     }

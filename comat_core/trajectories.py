@@ -54,7 +54,7 @@ def start_from_images(
         (G, C, h, w) noised latents, and the step at which each row joins the denoising.
     """
     rows, start_steps = [], []
-    for clean, generator in zip(latents.split(1), generators, strict=True):
+    for clean, generator in zip(latents.unsqueeze(1), generators, strict=True):
         start = steps[int(torch.randint(len(steps), (), generator=generator))]
         noise = normal_noise(clean.shape[1:], [generator], dtype=clean.dtype, device=clean.device)
         rows.append(noisy_start(scheduler, clean, noise, start, num_inference_steps))
