@@ -17,7 +17,7 @@ class ClipScorer:
 
     def __init__(self, model: CLIPModel, processor: Any) -> None:
         self.model: Any = model
-        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, model.name_or_path)
+        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
         self.tokenizer = processor.tokenizer
 
     @classmethod

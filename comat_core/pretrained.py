@@ -35,8 +35,9 @@ def load_frozen_model(
         UserError: the checkpoint cannot be read, is of another architecture, or lacks some of the weights.
     """
     _check_architecture(model_class, folder, revision)
+    loader: Any = model_class
     try:
-        model, report = model_class.from_pretrained(
+        model, report = loader.from_pretrained(
             folder, revision=revision, dtype=dtype, output_loading_info=True, **options
         )
     except _UNREADABLE as error:
@@ -63,7 +64,7 @@ def load_processor(folder: str, revision: str | None = None) -> Any:
         raise _unreadable(folder, error) from error
 
 
-def _check_architecture(model_class: type[PreTrainedModel], folder: str, revision: str | None) -> None:
+def _check_architecture(model_class: Any, folder: str, revision: str | None) -> None:
     try:
         config = AutoConfig.from_pretrained(folder, revision=revision)
     except _UNREADABLE as error:

@@ -1,7 +1,7 @@
 """Questions about images, answered by BLIP (BlipForQuestionAnswering) as T2I-CompBench asks them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -48,7 +48,7 @@ class VisualQuestionAnswerer:
         self.model: Any = model
         self.protocol = protocol
         self.tokenizer = processor.tokenizer
-        own = ImagePreprocessing.from_processor(processor.image_processor, model.name_or_path)
+        own = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
         side = protocol.image_side
         self.preprocess = own if side is None else replace(own, size=(side, side), crop=None)
         self._yes, self._no = (self._token_id(word) for word in ("yes", "no"))
@@ -82,14 +82,13 @@ class VisualQuestionAnswerer:
         Returns:
             (Q,) float32 in [0, 1].
         """
-        states, attention_mask = self._read_questions(images, questions, image_of_question)
-        logits = self.model.text_decoder(
-            input_ids=self._answer_starts(len(questions)),
-            encoder_hidden_states=states,
-            encoder_attention_mask=attention_mask,
-            use_cache=False,
-        ).logits[:, 0]
-        return (logits[:, self._yes].float() - logits[:, self._no].float()).sigmoid()
+        result = torch.zeros(len(questions), device=images.device)
+        for rows, states in self._read_questions(images, questions, image_of_question):
+            logits = self.model.text_decoder(
+                input_ids=self._answer_starts(len(rows)), encoder_hidden_states=states, use_cache=False
+            ).logits[:, 0]
+            result[rows] = (logits[:, self._yes].float() - logits[:, self._no].float()).sigmoid()
+        return result
 
     @torch.no_grad()
     def answer(
@@ -101,50 +100,56 @@ class VisualQuestionAnswerer:
         max_tokens: int = 10,
     ) -> list[str]:
         """Answer freely, by the likeliest token at each step; arguments as `probability_of_yes` takes them."""
-        states, attention_mask = self._read_questions(images, questions, image_of_question)
         text_config = self.model.config.text_config
-        sequences = self.model.text_decoder.generate(
-            input_ids=self._answer_starts(len(questions)),
-            encoder_hidden_states=states,
-            encoder_attention_mask=attention_mask,
-            eos_token_id=text_config.sep_token_id,
-            pad_token_id=text_config.pad_token_id,
-            max_new_tokens=max_tokens,
-            do_sample=False,
-        )
-        return [text.strip() for text in self.tokenizer.batch_decode(sequences[:, 1:], skip_special_tokens=True)]
+        answers = [""] * len(questions)
+        for rows, states in self._read_questions(images, questions, image_of_question):
+            sequences = self.model.text_decoder.generate(
+                input_ids=self._answer_starts(len(rows)),
+                encoder_hidden_states=states,
+                eos_token_id=text_config.sep_token_id,
+                pad_token_id=text_config.pad_token_id,
+                max_new_tokens=max_tokens,
+                do_sample=False,
+            )
+            texts = self.tokenizer.batch_decode(sequences[:, 1:], skip_special_tokens=True)
+            for row, text in zip(rows, texts, strict=True):
+                answers[row] = text.strip()
+        return answers
 
-    def encode_questions(self, questions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Tokenize questions into (Q, L) ids and their (Q, L) attention mask."""
+    def encode_questions(self, questions: Sequence[str]) -> list[list[int]]:
+        """Tokenize each question, without padding."""
         text_config = self.model.config.text_config
         encoding = self.tokenizer(
             [clean_question(question) for question in questions],
-            padding="longest",
             truncation=True,
             max_length=self.protocol.max_question_tokens or text_config.max_position_embeddings,
-            return_tensors="pt",
-        ).to(self.model.device)
-        encoding["input_ids"][:, 0] = text_config.vocab_size - 1
-        return encoding["input_ids"], encoding["attention_mask"]
+        )
+        encoder_token = text_config.vocab_size - 1
+        return [[encoder_token, *ids[1:]] for ids in encoding["input_ids"]]
 
     def _read_questions(
         self, images: Tensor, questions: Sequence[str], image_of_question: Sequence[int] | None
-    ) -> tuple[Tensor, Tensor]:
-        """Read each question in the light of its image, to (Q, L, D) states and their (Q, L) attention mask."""
-        asked = len(images) if image_of_question is None else len(image_of_question)
-        assert asked == len(questions), f"{len(questions)} questions for {asked} images"
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Read each question in the light of its image; yield rows of questions and their (rows, L, D) states.
+
+        Questions of equal length go together, so that there is no padding: the decoder of BLIP in transformers does not
+        hand its cross-attention the mask, and would read padding as part of the question.
+        """
+        image_of_question = range(len(images)) if image_of_question is None else image_of_question
+        assert len(image_of_question) == len(questions), f"{len(questions)} questions, {len(image_of_question)} images"
         pixel_values = self.preprocess(images).to(self.model.dtype)
         trained_side = self.model.config.vision_config.image_size
         seen = self.model.vision_model(
             pixel_values=pixel_values, interpolate_pos_encoding=pixel_values.shape[-1] != trained_side
         ).last_hidden_state
-        if image_of_question is not None:
-            seen = seen[list(image_of_question)]
-        input_ids, attention_mask = self.encode_questions(questions)
-        states = self.model.text_encoder(
-            input_ids=input_ids, attention_mask=attention_mask, encoder_hidden_states=seen
-        ).last_hidden_state
-        return states, attention_mask
+        encoded = self.encode_questions(questions)
+        for length in sorted({len(ids) for ids in encoded}):
+            rows = [row for row, ids in enumerate(encoded) if len(ids) == length]
+            states = self.model.text_encoder(
+                input_ids=torch.tensor([encoded[row] for row in rows], device=images.device),
+                encoder_hidden_states=seen[[image_of_question[row] for row in rows]],
+            ).last_hidden_state
+            yield rows, states
 
     def _answer_starts(self, count: int) -> Tensor:
         """Give `count` answers their first token, the decoder's start."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
+from typing import Any
 
 from transformers import (
     BertTokenizer,
@@ -96,7 +97,7 @@ def save_tiny_question_answerer(folder: Path) -> str:
 
 def save_tiny_git(folder: Path) -> str:
     """Save a GitForCausalLM and its processor, which crops the centre as CLIP's does."""
-    tokenizer = word_piece_tokenizer()
+    tokenizer: Any = word_piece_tokenizer()
     config = GitConfig(
         vision_config={
             "hidden_size": 32,
@@ -123,7 +124,7 @@ def save_tiny_git(folder: Path) -> str:
 
 def save_tiny_llava(folder: Path, *, chat_template: str | None = None) -> str:
     """Save a LlavaForConditionalGeneration (CLIP vision tower, Llama decoder) and its processor."""
-    tokenizer = _llama_tokenizer()
+    tokenizer: Any = _llama_tokenizer()
     image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(

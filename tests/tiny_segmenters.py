@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
@@ -80,6 +81,7 @@ def save_tiny_detector(folder: Path, text_encoder: str) -> str:
 def tiny_sam(checkpoint: None = None) -> Sam:
     """Build a SAM of two layers that reads 64 px; the signature is that of segment_anything's registry."""
     assert checkpoint is None
+    layer_norm: Any = partial(torch.nn.LayerNorm, eps=1e-6)
     sam = Sam(
         image_encoder=ImageEncoderViT(
             img_size=SAM_SIDE,
@@ -89,7 +91,7 @@ def tiny_sam(checkpoint: None = None) -> Sam:
             num_heads=2,
             mlp_ratio=2,
             out_chans=32,
-            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            norm_layer=layer_norm,
             use_rel_pos=True,
             window_size=2,
             global_attn_indexes=(1,),
@@ -105,7 +107,8 @@ def tiny_sam(checkpoint: None = None) -> Sam:
             iou_head_hidden_dim=32,
         ),
     )
-    sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(torch.linspace(-1, 1, 32).view(2, 16))
+    frequencies: Any = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    frequencies.copy_(torch.linspace(-1, 1, 32).view(2, 16))
     return sam
 
 

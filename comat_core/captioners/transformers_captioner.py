@@ -22,7 +22,7 @@ class TransformersCaptioner(ABC):
     def __init__(self, model: PreTrainedModel, processor: Any, *, prefix: str = DEFAULT_PREFIX) -> None:
         self.model: Any = model
         self.prefix = prefix
-        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, model.name_or_path)
+        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
         self.tokenizer = processor.tokenizer
 
     @classmethod

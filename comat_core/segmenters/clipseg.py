@@ -19,7 +19,7 @@ class ClipSegSegmenter:
     def __init__(self, model: CLIPSegForImageSegmentation, processor: Any, *, threshold: float = 0.5) -> None:
         self.model: Any = model
         self.threshold = threshold
-        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, model.name_or_path)
+        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
         self.tokenizer = processor.tokenizer
 
     @classmethod

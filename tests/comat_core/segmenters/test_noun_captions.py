@@ -1,9 +1,11 @@
 """Nouns joined into the detector's caption, and the token columns that belong to each."""
 
+from typing import Any
+
 from comat_core.segmenters.noun_captions import NounCaption, write_captions
 from tests.tiny_captioners import word_piece_tokenizer
 
-TOKENIZER = word_piece_tokenizer()
+TOKENIZER: Any = word_piece_tokenizer()
 
 
 def decode(caption: NounCaption) -> list[list[str]]:
