@@ -1,0 +1,172 @@
+"""The adapt stage: a short warm-up of the whole UNet at the training resolution, on images of its own.
+
+For checkpoints made for larger images than training uses (SDXL: 1024 px, trained at 512). The base model draws images
+of training prompts at its native resolution; resized, they teach its UNet the training resolution by the plain
+diffusion loss. Everything after this stage uses the UNet that it writes:
+
+    unet/                         the UNet, as diffusers saves one
+    latents/00000.safetensors     what it was trained on: "latents" (N, C, h, w) of the resized images
+    metrics.parquet               step, loss
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from comat_core.errors import UserError
+from stages.artifacts import ArtifactWriter
+from stages.config import ModelReference
+from stages.progress import progress_bar
+from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
+from stages.stage import Inputs, Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from comat_core.text_to_image import TextToImageModel
+
+IMAGES_PER_PART = 32
+"""A part is what a killed run has to draw again at most. Unlike the batch it decides which file holds what."""
+
+Prompt = tuple[str, str]  # id, text
+
+
+class AdaptConfig(SamplingConfig):
+    """The warm-up. `resolution` is the one to adapt to."""
+
+    vae: ModelReference | None = Field(default=None, description="an autoencoder that replaces the checkpoint's own")
+    native_resolution: int = Field(default=1024, ge=8, le=4096, description="pixels per side that the base model draws")
+    images: int = Field(default=400, ge=1, le=1_000_000, description="images drawn, one for each of so many prompts")
+    steps: int = Field(default=100, ge=1, le=100_000, description="optimiser steps")
+    training_batch_size: int = Field(default=8, ge=1, le=4096, description="images of one optimiser step")
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="of AdamW, constant")] = 1e-5
+    gradient_clip: Annotated[float, Field(gt=0, description="largest norm of the whole gradient")] = 1.0
+    prompt_dropout: Annotated[float, Field(ge=0, lt=1, description="share of images trained without prompt")] = 0.1
+
+
+def build(config: AdaptConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Draw the images, unless an earlier run did, then train on them."""
+    prompts = _chosen_prompts(config, inputs)
+    parts = in_parts(prompts, IMAGES_PER_PART)
+    if not all(writer.has_part(_part(index)) for index in range(len(parts))):
+        with sampling_model(config, {}, config.vae) as model:
+            for index, part in enumerate(progress_bar(parts, "Adapt: images at the native resolution")):
+                if not writer.has_part(_part(index)):
+                    with writer.part(_part(index)):
+                        latents = _resized_latents(config, model, part)
+                        writer.write_tensors(_latents_file(index), {"latents": latents})
+    losses = _train(config, prompts, _read_latents(writer, len(parts)), writer)
+    writer.write_table("metrics.parquet", pa.table({"step": list(range(1, len(losses) + 1)), "loss": losses}))
+
+
+def _chosen_prompts(config: AdaptConfig, inputs: Inputs) -> list[Prompt]:
+    """The prompts to draw, chosen by the digest that their ids are, and so without regard to their order."""
+    table = inputs["prompts"].read_table("prompts.parquet")
+    rows = table.filter(pc.equal(table["split"], "train")).select(["prompt_id", "text"]).to_pylist()
+    if not rows:
+        raise UserError("there is no training prompt", "adapt", "check the settings of the prompts stage")
+    return sorted((row["prompt_id"], row["text"]) for row in rows)[: config.images]
+
+
+def _resized_latents(config: AdaptConfig, model: "TextToImageModel", prompts: Sequence[Prompt]) -> "Tensor":
+    """Draw images at the native resolution, and encode them at the other one: (N, C, h, w)."""
+    import torch
+    from torchvision.transforms.functional import resize
+
+    from comat_core.randomness import derive_seed, make_generator
+
+    native = config.model_copy(update={"resolution": config.native_resolution})
+    latents = []
+    for batch in in_parts(prompts, config.batch_size):
+        seeds = [derive_seed(config.seed, "adaptation image", prompt_id) for prompt_id, _ in batch]
+        with torch.no_grad():
+            images = model.decode(sample_latents(model, native, [text for _, text in batch], seeds)).clamp(0, 1)
+            smaller = resize(images, [config.resolution, config.resolution], antialias=True)
+        generators = [make_generator(config.seed, "adaptation posterior", prompt_id) for prompt_id, _ in batch]
+        latents.append(model.encode_images(smaller.float(), generators).cpu())
+    return torch.cat(latents)
+
+
+def _read_latents(writer: ArtifactWriter, parts: int) -> "Tensor":
+    import torch
+    from safetensors.torch import load
+
+    return torch.cat([load(writer.read_bytes(_latents_file(index)))["latents"] for index in range(parts)])
+
+
+def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer: ArtifactWriter) -> list[float]:
+    """Train all of the UNet's weights, write it, and return the losses."""
+    import torch
+
+    from comat_core.diffusion_loss import diffusion_loss
+    from comat_core.precisions import PRECISIONS
+    from comat_core.randomness import make_generator, normal_noise
+    from comat_core.schedulers import make_scheduler
+
+    # The weights are trained in float32, whatever precision the images were drawn in.
+    with sampling_model(config.model_copy(update={"precision": "fp32"}), {}, config.vae) as model:
+        scheduler = make_scheduler(model.scheduler, "ddpm")
+        with _trainable(model):
+            optimizer = torch.optim.AdamW(model.unet.parameters(), lr=config.learning_rate)
+            losses = []
+            for step in progress_bar(range(config.steps), "Adapt: training"):
+                # The batch: which images, at which noise levels, and which of them without their prompt.
+                generator = make_generator(config.seed, "adaptation step", step)
+                rows = torch.randint(len(prompts), (config.training_batch_size,), generator=generator)
+                timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(rows),), generator=generator)
+                dropped = torch.rand(len(rows), generator=generator) < config.prompt_dropout
+                noise = normal_noise(latents.shape[1:], [generator] * len(rows), device=model.device)
+                texts = ["" if drop else prompts[row][1] for row, drop in zip(rows, dropped, strict=True)]
+                conditioning = model.encode_prompts(texts, config.resolution)
+
+                # The step.
+                clean, timesteps = latents[rows].to(model.device), timesteps.to(model.device)
+                reduced = PRECISIONS["bf16" if config.precision == "fp16" else config.precision]
+                with torch.autocast(model.device.type, reduced, enabled=config.precision != "fp32"):
+                    loss = diffusion_loss(model, clean, noise, timesteps, conditioning, scheduler)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.unet.parameters(), config.gradient_clip)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                losses.append(loss.item())
+        with tempfile.TemporaryDirectory(prefix="comat-") as folder:
+            model.unet.save_pretrained(folder)
+            writer.add_folder(Path(folder), "unet/")
+    return losses
+
+
+@contextmanager
+def _trainable(model: "TextToImageModel") -> Iterator[None]:
+    """Let the UNet's own weights learn inside the block."""
+    model.unet.requires_grad_(True).train()
+    model.unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        model.unet.disable_gradient_checkpointing()
+        model.unet.requires_grad_(False).eval()
+
+
+def _part(index: int) -> str:
+    return f"images-{index:05d}"
+
+
+def _latents_file(index: int) -> str:
+    return f"latents/{index:05d}.safetensors"
+
+
+STAGE = Stage(
+    name="adapt",
+    version=1,
+    config_type=AdaptConfig,
+    inputs=("prompts",),
+    build=build,
+    resumable=True,
+)
+run = STAGE.run
