@@ -18,12 +18,16 @@ def choose_device(setting: str) -> "torch.device":
     """
     import torch
 
+    from comat_core.memory_allocator import keep_freed_memory
+
     if setting == AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        setting = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(setting)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise UserError(f"device {setting!r} cannot be used: {first_line}", "device", "write auto or cpu") from error
+    if device.type == "cpu":
+        keep_freed_memory()
     return device

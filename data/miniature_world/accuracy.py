@@ -19,7 +19,7 @@ from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import pixels_to_unit_range
 from data.miniature_world.judge import pair_targets
 from data.miniature_world.scenes import Scene
-from data.miniature_world.segmenter import noun_mask
+from data.miniature_world.segmenter import word_mask
 from data.miniature_world.visual_questions import ask
 from data.miniature_world.vocabulary import SHAPES
 
@@ -80,7 +80,7 @@ def segmenter_overlap(folder: Path, scenes: list[Scene], images: torch.Tensor) -
     segmenter = load_segmenter("clipseg", str(folder / "segmenter"))
     nouns = [scene.objects[0].shape for scene in scenes]
     found = np.stack([masks[0].numpy() for masks in segmenter.segment(images, [[noun] for noun in nouns])])
-    wanted = np.stack([noun_mask(scene, noun) for scene, noun in zip(scenes, nouns, strict=True)])
+    wanted = np.stack([word_mask(scene, noun) for scene, noun in zip(scenes, nouns, strict=True)])
     union = (found | wanted).sum(axis=(1, 2))
     return float(((found & wanted).sum(axis=(1, 2)) / union).mean())
 

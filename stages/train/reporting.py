@@ -1,12 +1,10 @@
 """What a person sees of a running training: progress bar, TensorBoard, pictures."""
 
-from pathlib import Path
-
-import numpy as np
 import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from stages.devices import choose_device
 from stages.train.config import TrainConfig
 
 PICTURES = 8
@@ -56,15 +54,16 @@ class Reporter:
     def _log_pictures(self, step: int, images: torch.Tensor) -> None:
         pixels = (images[:PICTURES].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         for tracker in self._accelerator.trackers:
-            if hasattr(tracker, "log_images"):
-                tracker.log_images({"batch": np.stack(list(pixels))}, step=step)
+            if tracker.name == "tensorboard":
+                tracker.log_images({"batch": pixels}, step=step, dataformats="NHWC")
+            elif hasattr(tracker, "log_images"):
+                tracker.log_images({"batch": list(pixels)}, step=step)
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """Make the object that knows the processes and the trackers. TensorBoard is always among them."""
-    folder = Path(config.tracking.folder)
     return Accelerator(
-        cpu=config.device == "cpu",
+        cpu=choose_device(config.device).type == "cpu",
         log_with=["tensorboard", *config.tracking.trackers],
-        project_dir=str(folder),
+        project_dir=config.tracking.folder,
     )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import stages.train.loop as loop_module
 import stages.train.steps as steps_module
@@ -45,6 +46,16 @@ def test_metrics_have_a_row_per_step_and_a_column_per_loss(
     assert {"discriminator_loss", "gradient_norm", "skipped"} <= set(table.column_names)
     row = table.slice(0, 1).to_pylist()[0]
     assert row["total"] == pytest.approx(sum(row[name] for name in losses), rel=1e-5)
+
+
+def test_tensorboard_shows_losses_and_pictures(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    artifact = run(make_config(), inputs, Store(str(tmp_path / "store")))
+    logs = EventAccumulator(str(tmp_path / "logs" / artifact.key))
+    logs.Reload()
+    assert [event.step for event in logs.Scalars("concept_activation")] == [1, 2, 3]
+    assert [event.step for event in logs.Images("batch")] == [2]
 
 
 def test_same_config_gives_the_same_files(
