@@ -66,7 +66,7 @@ def _arguments() -> argparse.Namespace:
 def _measure_time(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
     """Run the bare parser and the stage in turn on the same texts with the same batches and processes."""
     prompts = _mixture(folder, arguments)
-    config = EntitiesConfig(base=str(folder / "base"), processes=arguments.processes)  # type: ignore[arg-type]
+    config = EntitiesConfig.model_validate({"base": str(folder / "base"), "processes": arguments.processes})
     texts = [row["text"] for rows in read_streamed_table(prompts, "prompts.parquet", ["text"]) for row in rows]
     bare, stage = [], []
     for repetition in range(arguments.repetitions):
@@ -101,10 +101,8 @@ def _mixture(folder: Path, arguments: argparse.Namespace) -> Artifact:
     if arguments.local_dir is None:
         return _prompts_of(folder, (prompt.text for prompt in gold_prompts(seed=0, count=arguments.prompts)))
     train = [*({"source": name} for name in TRAIN), {"source": "comat/hrs_collected"}]
-    config = PromptsConfig(
-        seed=0,
-        train=[*train, {"source": "abc6k/prompts", "count": 5000}],  # type: ignore[arg-type]
-        local_dir=arguments.local_dir,
+    config = PromptsConfig.model_validate(
+        {"seed": 0, "train": [*train, {"source": "abc6k/prompts", "count": 5000}], "local_dir": arguments.local_dir}
     )
     return run_prompts(config, {}, Store(str(folder / "store")))
 
@@ -131,7 +129,7 @@ def _measure_memory(folder: Path, arguments: argparse.Namespace) -> dict[str, ob
     prompts = _prompts_of(folder, _synthetic(arguments.memory))
     before = _peak_memory()
     start = time.perf_counter()
-    config = EntitiesConfig(base=str(folder / "base"), parser=PARSER)  # type: ignore[arg-type]
+    config = EntitiesConfig.model_validate({"base": str(folder / "base"), "parser": PARSER})
     run(config, {"prompts": prompts}, Store(str(folder / "store")))
     return {
         "prompts": arguments.memory,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.utils import convert_state_dict_to_diffusers
-from peft import LoraConfig, get_peft_model_state_dict
+from diffusers.utils import convert_state_dict_to_diffusers, convert_unet_state_dict_to_peft
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from torch import nn
@@ -100,8 +100,9 @@ def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn
         raise UserError(f"{len(files)} safetensors files instead of one", str(folder), "name a folder with one LoRA")
     with _new_adapter(model.unet, name):
         try:
-            model.pipeline.load_lora_weights(folder, weight_name=files[0].name, adapter_name=name)
-        except (ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            model.pipeline.load_lora_weights(folder, weight_name=files[0].name, adapter_name=name, use_safetensors=True)
+            weights, *_ = model.pipeline.lora_state_dict(folder, weight_name=files[0].name, use_safetensors=True)
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"cannot load the LoRA: {first_line}", str(files[0]), "use one made for this model"
@@ -109,6 +110,9 @@ def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn
     parameters = lora_parameters(model.unet, name)
     if not parameters:
         raise UserError("the file adapts no layer of this UNet", str(files[0]), "use a LoRA made for this model")
+    # On their way in the weights were rounded to the UNet's precision; the parameters are float32 again by now.
+    unet_weights = {key.removeprefix("unet."): value for key, value in weights.items() if key.startswith("unet.")}
+    set_peft_model_state_dict(model.unet, convert_unet_state_dict_to_peft(unet_weights), adapter_name=name)
     return parameters
 
 

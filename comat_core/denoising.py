@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from comat_core.adapters import adapters_as_now
-from comat_core.attention_maps import AttentionMaps, CaptureRequest, captured_attention, cross_attention_layers
+from comat_core.attention_maps import AttentionMaps, CaptureRequest
 from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uniform
+from comat_core.guided_unet import GuidedUnet
 from comat_core.text_to_image import PromptConditioning, TextToImageModel
 
 __all__ = ["DenoisingResult", "denoise", "gradient_steps_strided", "gradient_steps_uniform"]
@@ -69,41 +68,29 @@ def denoise(
         checkpoint_unet: recompute the UNet of gradient steps in the backward pass instead of keeping activations.
         capture: the cross-attention maps to return.
     """
-    groups = _rows_by_start(latents, scheduler, num_inference_steps, generators, start_steps)
-    timesteps = groups[0].scheduler.timesteps
     guided = guidance_scale > 1
     assert not guided or negative_conditioning is not None, "guidance needs a negative conditioning"
+    unet = GuidedUnet(model, conditioning, negative_conditioning if guided else None, guidance_scale, capture)
+    groups = _rows_by_start(latents, scheduler, num_inference_steps, generators, start_steps)
     attention_maps: list[AttentionMaps] = []
 
-    for step, timestep in enumerate(timesteps):
+    for step, timestep in enumerate(groups[0].scheduler.timesteps):
         active = [group for group in groups if group.start <= step]
         if not active:
             continue
-        rows = [row for group in active for row in group.rows]
 
-        # The UNet's batch: rows of all active groups, the unconditional half first.
+        # One prediction for the rows of all active groups, with or without a graph.
         unet_input = torch.cat([group.scheduler.scale_model_input(group.latents, timestep) for group in active])
-        unet_conditioning = conditioning.select(rows)
-        if guided:
-            assert negative_conditioning is not None
-            unet_input = torch.cat([unet_input, unet_input])
-            unet_conditioning = PromptConditioning.concatenate([negative_conditioning.select(rows), unet_conditioning])
-        first_conditional = len(rows) if guided else 0
-        call = _UnetCall(model, timestep, unet_conditioning, capture if _captures(capture, step) else None,
-                         rows, first_conditional, len(latents))
-
-        # One prediction, with or without a graph.
+        rows = [row for group in active for row in group.rows]
         if step in gradient_steps:
+            predict = unet.predict_recomputed if checkpoint_unet else unet.predict
             unet_input = unet_input.detach() if detach_unet_input else unet_input
-            prediction, maps = call.checkpointed(unet_input) if checkpoint_unet else call(unet_input)
+            prediction, maps = predict(unet_input, rows, step, timestep)
         else:
             with torch.no_grad():
-                prediction, maps = call(unet_input)
+                prediction, maps = unet.predict(unet_input, rows, step, timestep)
         if maps:
             attention_maps.append(AttentionMaps(step, maps))
-        if guided:
-            unconditional, conditional = prediction.chunk(2)
-            prediction = unconditional + guidance_scale * (conditional - unconditional)
 
         # Each group takes its own scheduler's step.
         for group, group_prediction in zip(active, prediction.split([len(g.rows) for g in active]), strict=True):
@@ -150,58 +137,10 @@ def _rows_by_start(
         if hasattr(own_scheduler, "set_begin_index"):
             own_scheduler.set_begin_index(start)
         scale = own_scheduler.init_noise_sigma if start == 0 else 1.0
-        groups.append(
-            _RowGroup(start, rows, latents[rows] * scale, own_scheduler, [generators[row] for row in rows])
-        )
+        groups.append(_RowGroup(start, rows, latents[rows] * scale, own_scheduler, [generators[row] for row in rows]))
     return groups
 
 
 def _in_given_order(groups: Sequence[_RowGroup]) -> Tensor:
     rows = torch.tensor([row for group in groups for row in group.rows])
     return torch.cat([group.latents for group in groups])[rows.argsort()]
-
-
-def _captures(capture: CaptureRequest | None, step: int) -> bool:
-    return capture is not None and step in capture.steps
-
-
-@dataclass(frozen=True)
-class _UnetCall:
-    """One UNet call that returns its attention maps beside its prediction, and that can be repeated later."""
-
-    model: TextToImageModel
-    timestep: Tensor
-    conditioning: PromptConditioning
-    capture: CaptureRequest | None
-    rows: list[int]  # the row of the whole batch that each row of the conditional half is
-    first_conditional: int
-    batch_size: int
-
-    def __call__(self, unet_input: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        timesteps = self.timestep.to(unet_input.device).expand(unet_input.shape[0])
-        if self.capture is None:
-            return self.model.predict(unet_input, timesteps, self.conditioning), {}
-        layers = cross_attention_layers(self.model.unet, self.capture.blocks)
-        shape = (unet_input.shape[-2], unet_input.shape[-1])
-        with captured_attention(layers, self._captured_rows(self.capture), shape) as maps:
-            return self.model.predict(unet_input, timesteps, self.conditioning), maps
-
-    def checkpointed(self, unet_input: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Drop the activations and call again in the backward pass.
-
-        By then another adapter may be active on the same UNet, so the present ones are pinned to the call.
-        """
-        pinned = adapters_as_now(self.model.unet)
-
-        def call(repeatable_input: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            with pinned():
-                return self(repeatable_input)
-
-        return checkpoint(call, unet_input, use_reentrant=False)  # pyright: ignore[reportReturnType]
-
-    def _captured_rows(self, capture: CaptureRequest) -> list[int]:
-        rows = slice(None) if capture.rows is None else capture.rows
-        wanted = range(self.batch_size)[rows] if isinstance(rows, slice) else rows
-        missing = sorted(set(wanted) - set(self.rows))
-        assert not missing, f"rows {missing} have not joined yet at a captured step"
-        return [self.first_conditional + self.rows.index(row) for row in wanted]

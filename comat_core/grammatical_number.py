@@ -67,7 +67,7 @@ def change_number(doc: Doc, nouns: Sequence[Token]) -> str | None:
 
 def _change(noun: Token) -> dict[int, str]:
     """The new words for one noun and what agrees with it, by position."""
-    is_plural = noun.tag_ in ("NNS", "NNPS") or noun.morph.get("Number") == ["Plur"]
+    is_plural = noun.tag_ in ("NNS", "NNPS") or noun.morph.get("Number", []) == ["Plur"]
     lemma = noun.lemma_.lower() if is_plural else noun.lower_
     changed = lemma if is_plural else plural_of(lemma)
     amounts = [child for child in noun.children if child.dep_ == "nummod"]

@@ -27,4 +27,5 @@ def keep_freed_memory() -> bool:
     if not hasattr(library, "mallopt"):
         return False
     settings = ((M_MMAP_THRESHOLD, KEPT_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES), (M_TOP_PAD, TOP_PAD_BYTES))
-    return all([library.mallopt(option, value) == 1 for option, value in settings])
+    accepted = [library.mallopt(option, value) == 1 for option, value in settings]
+    return all(accepted)

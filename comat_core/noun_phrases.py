@@ -57,7 +57,7 @@ class _PhraseReader:
             if token.i in found or token.i in self.head_positions or token.pos_ in ("AUX", "ADP"):
                 continue
             found.add(token.i)
-            waiting += [child for child in token.children if child.dep_ in MODIFIERS or child.dep_ == "conj"]
+            waiting += [child for child in token.children if child.dep_ in MODIFIERS or _is_conjunct(child)]
         return found
 
     def _complements(self, noun: Token) -> Iterator[Token]:
@@ -137,13 +137,18 @@ class _PhraseReader:
         if second.i != first.i + 2 or self.doc[first.i + 1].lower_ not in ("and", "or"):
             return False
         has_article = any(child.lower_ in ("a", "an") for child in first.children)
-        return not (has_article and second.morph.get("Number") == ["Plur"])
+        return not (has_article and second.morph.get("Number", []) == ["Plur"])
 
     def _shown(self, positions: set[int]) -> Iterator[int]:
         for position in positions:
             token = self.doc[position]
             if not {token.lower_, token.lemma_.lower()} & self.words.never_attributes and token.text not in HYPHENS:
                 yield position
+
+
+def _is_conjunct(token: Token) -> bool:
+    """A conjunct without a subject of its own: not the second half of "the fox is red and the bird is blue"."""
+    return token.dep_ == "conj" and not any(child.dep_ in SUBJECTS for child in token.children)
 
 
 def _antecedent(clause: Token) -> Token:

@@ -11,6 +11,7 @@ from comat_core.noun_filter import NounFilter
 
 MODIFIERS = frozenset({"amod", "nmod", "compound", "npadvmod", "advmod", "acomp"})
 HYPHENS = frozenset("-\u2010\u2011\u2013")
+ARTICLES = frozenset({"a", "an", "the"})
 SUBJECTS = frozenset({"nsubj", "nsubjpass"})
 
 
@@ -29,10 +30,12 @@ def is_descriptive(token: Token, words: NounFilter) -> bool:
     if token.pos_ == "ADJ" or token.lower_ in words.attribute_words:
         return True
     before = token.doc[token.i - 1] if token.i else None
-    if before is not None and (is_noun(before) or before.pos_ == "AUX") and token.dep_ not in MODIFIERS:
+    follows_noun = before is not None and is_noun(before) and before.lower_ not in words.attribute_words
+    if (follows_noun or (before is not None and before.pos_ == "AUX")) and token.dep_ not in MODIFIERS:
         return False  # "a man wearing jeans", "a man is wearing jeans"
     if token.tag_ == "VBD":  # "a dotted sheep", taken for a past tense without anybody who did it
-        return not any(child.dep_ in SUBJECTS and child.pos_ in ("NOUN", "PROPN", "PRON") for child in token.children)
+        subjects = [child for child in token.children if child.dep_ in SUBJECTS]
+        return not any(is_noun(child) or child.pos_ == "PRON" for child in subjects if child != before or follows_noun)
     return token.tag_ == "VBN" or (token.tag_ == "VBG" and token.dep_ in MODIFIERS)
 
 
@@ -42,9 +45,9 @@ def head_nouns(doc: Doc, words: NounFilter) -> list[Token]:
     for token in doc:
         if token.dep_ in ("det", "nummod"):
             found |= _noun_behind_determiner(token, words, found)
-        elif _is_verb_with_modifiers(token):
+        elif _is_verb_in_place_of_noun(token) or _is_stranded_second_half(token):
             found.add(token.i)
-        elif _is_participle_clause_of_its_noun(token):
+        if _is_predicate_of_noun_before(token):
             found.discard(token.i)
             found.add(token.i - 1)
     found -= {token.i for token in doc if token.i in found and _is_first_half_of_compound(token, found)}
@@ -52,7 +55,8 @@ def head_nouns(doc: Doc, words: NounFilter) -> list[Token]:
 
 
 def _is_head_by_labels(token: Token, words: NounFilter) -> bool:
-    if not is_noun(token) or token.dep_ in MODIFIERS:
+    has_article = any(child.lower_ in ARTICLES for child in token.children)  # "a clock next to a star"
+    if not is_noun(token) or (token.dep_ in MODIFIERS and not (token.dep_ == "npadvmod" and has_article)):
         return False
     if token.lower_ not in words.attribute_words:
         return True
@@ -96,24 +100,36 @@ def _stays_in_phrase(token: Token, determiner: Token, words: NounFilter) -> bool
     return is_descriptive(token, words) or (is_noun(token) and token.dep_ in MODIFIERS)
 
 
-def _is_verb_with_modifiers(token: Token) -> bool:
-    """A word that the tagger calls a verb and the parser a noun: "blue vases", "a stop sign"."""
+def _is_verb_in_place_of_noun(token: Token) -> bool:
+    """A word that the tagger calls a verb and the parser a noun: "blue vases", "a stop sign", "an apple and candle"."""
     if token.pos_ != "VERB" or token.tag_ == "VBG" or token.i == 0 or token.dep_ in MODIFIERS:
         return False
+    if token.tag_ == "VB" and token.dep_ == "conj" and is_noun(token.head):
+        return not any(child.dep_ in SUBJECTS | {"aux", "dobj"} for child in token.children)
     before = token.nbor(-1)
     return before.head == token and before.dep_ in ("amod", "compound", "nummod")
 
 
-def _is_participle_clause_of_its_noun(token: Token) -> bool:
-    """A participle as in "a frog standing next to a chair", which parsers read as one compound."""
+def _is_stranded_second_half(token: Token) -> bool:
+    """The end of a compound, taken for an adverb or a bare verb that nothing agrees with: "near a stop sign"."""
+    if token.i == 0 or not is_noun(token.nbor(-1)) or any(child.dep_ in ("aux", "dobj") for child in token.children):
+        return False
+    is_last = token.i + 1 == len(token.doc) or token.nbor().pos_ in ("PUNCT", "CCONJ", "ADP")
+    return is_last and token.tag_ in ("RB", "VB") and token.dep_ in ("ROOT", "appos")
+
+
+def _is_predicate_of_noun_before(token: Token) -> bool:
+    """A verb read as one compound with its subject: "a frog standing next to a chair", "a horse gallops past"."""
     if token.i == 0 or token.i + 1 == len(token.doc):
         return False
-    is_gerund = token.tag_ == "NN" and token.lower_.endswith("ing") and any(t.dep_ == "advmod" for t in token.rights)
-    if token.tag_ != "VBG" and not is_gerund:
-        return False
     before, following = token.nbor(-1), token.nbor()
-    is_compound = before.head == token and before.dep_ == "compound" and is_noun(before)
-    return is_compound and following.pos_ in ("ADP", "ADV", "DET", "PART")
+    if not (before.head == token and before.dep_ == "compound" and before.tag_ == "NN"):
+        return False
+    takes_one = any(child.lower_ in ("a", "an") for child in token.children)
+    if token.tag_ in ("NNS", "VBZ"):
+        return takes_one and following.pos_ in ("ADP", "ADV", "PUNCT")
+    is_gerund = token.tag_ == "NN" and token.lower_.endswith("ing") and any(t.dep_ == "advmod" for t in token.rights)
+    return (token.tag_ == "VBG" or is_gerund) and following.pos_ in ("ADP", "ADV", "DET", "PART")
 
 
 def _is_first_half_of_compound(token: Token, found: set[int]) -> bool:
@@ -121,4 +137,5 @@ def _is_first_half_of_compound(token: Token, found: set[int]) -> bool:
     if token.i + 1 not in found:
         return False
     following = token.nbor()
-    return following.dep_ in ("appos", "ROOT", "dep") and following.pos_ in ("NOUN", "PROPN")
+    is_apart = following.dep_ in ("appos", "ROOT", "dep") and is_noun(following)
+    return is_apart or _is_stranded_second_half(following)

@@ -6,7 +6,7 @@ and plural exchanged. A model that is blind to the difference has sensitivity 0 
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 from spacy.tokens import Doc, Token
 from torch import Tensor
@@ -16,7 +16,6 @@ from comat_core.noun_filter import NounFilter
 from comat_core.noun_phrases import NounPhrase, read_noun_phrases
 
 Span = tuple[int, int]
-Number = TypeVar("Number", float, Tensor)
 
 VOWELS = frozenset("aeiou")
 
@@ -29,7 +28,7 @@ class Corruptions(TypedDict):
     quantity: str | None
 
 
-def sensitivity(log_p_right: Number, log_p_wrong: Number) -> Number:
+def sensitivity(log_p_right: Tensor, log_p_wrong: Tensor) -> Tensor:
     """Compute S = (log p(P|I) - log p(P'|I)) / |log p(P|I)|, equation 7.
 
     Args:
@@ -39,7 +38,7 @@ def sensitivity(log_p_right: Number, log_p_wrong: Number) -> Number:
     Returns:
         Same shape. Positive where the model prefers the right prompt; 0 when it cannot tell them apart.
     """
-    return (log_p_right - log_p_wrong) / abs(log_p_right)
+    return (log_p_right - log_p_wrong) / log_p_right.abs()
 
 
 def corruptions(doc: Doc, words: NounFilter) -> Corruptions:

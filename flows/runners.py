@@ -1,15 +1,54 @@
 """The task runner that a preset's `execution` section asks for."""
 
+from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Any
+from uuid import uuid4
 
+from prefect.client.schemas.objects import RunInput
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
+from prefect.task_engine import run_task_sync
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.tasks import Task
 
 from comat_core.errors import UserError
 from stages.presets import Execution
 
 
+class MainThreadTaskRunner(TaskRunner[PrefectConcurrentFuture[Any]]):
+    """Runs each task when it is submitted, in the flow's own thread, and raises its failure there.
+
+    Signals reach only a main thread, so this is how a stage learns that it is to stop.
+    """
+
+    def duplicate(self) -> "MainThreadTaskRunner":
+        return MainThreadTaskRunner()
+
+    def submit(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        task: Task[..., Any],
+        parameters: dict[str, Any],
+        wait_for: Iterable[PrefectFuture[Any]] | None = None,
+        dependencies: dict[str, set[RunInput]] | None = None,
+    ) -> PrefectConcurrentFuture[Any]:
+        run_id = uuid4()
+        state = run_task_sync(
+            task,
+            task_run_id=run_id,
+            parameters=parameters,
+            wait_for=wait_for,
+            return_type="state",
+            dependencies=dependencies,
+        )
+        done: Future[Any] = Future()
+        done.set_result(state)
+        future = PrefectConcurrentFuture(run_id, done)
+        future.result()
+        return future
+
+
 def make_task_runner(execution: Execution) -> TaskRunner[Any]:
-    """Make the task runner: threads of this process, or a Dask or Ray cluster, started here or already running.
+    """Make the task runner: this process, one task at a time or several in threads, or a Dask or Ray cluster.
 
     Raises:
         UserError: the runner's package is not installed.
@@ -18,6 +57,8 @@ def make_task_runner(execution: Execution) -> TaskRunner[Any]:
 
 
 def _threads(execution: Execution) -> TaskRunner[Any]:
+    if execution.workers == 1:
+        return MainThreadTaskRunner()
     return ThreadPoolTaskRunner(max_workers=execution.workers)
 
 

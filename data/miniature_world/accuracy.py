@@ -103,5 +103,5 @@ def _swappable(scene: Scene) -> bool:
 def _caption(scene: Scene, swapped: bool) -> str:
     first, second = scene.objects
     colours = (second.colour, first.colour) if swapped else (first.colour, second.colour)
-    phrases = (noun_phrase(first.shape, colours[0], first.texture), noun_phrase(second.shape, colours[1], second.texture))
-    return " and ".join(phrases)
+    named = zip(scene.objects, colours, strict=True)
+    return " and ".join(noun_phrase(item.shape, colour, item.texture) for item, colour in named)

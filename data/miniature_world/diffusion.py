@@ -129,8 +129,8 @@ def _tokenized_captions(tokenizer: CLIPTokenizer, scenes: list[Scene], seed: int
     for index, scene in enumerate(scenes):
         random_source = random.Random(derive_seed(seed, "base world captions", index))
         texts += [base_world_caption(scene, random_source) for _ in range(CAPTIONS_PER_SCENE)]
-    ids = tokenizer(texts, padding="max_length", max_length=PROMPT_LENGTH, truncation=True, return_tensors="pt").input_ids
-    return ids.view(len(scenes), CAPTIONS_PER_SCENE, PROMPT_LENGTH).to(torch.int16)
+    encoded = tokenizer(texts, padding="max_length", max_length=PROMPT_LENGTH, truncation=True, return_tensors="pt")
+    return encoded.input_ids.view(len(scenes), CAPTIONS_PER_SCENE, PROMPT_LENGTH).to(torch.int16)
 
 
 def _weights(scheduler: DDPMScheduler, timesteps: torch.Tensor, largest: float) -> torch.Tensor:

@@ -25,10 +25,10 @@ tags: [text-to-image, miniature, synthetic]
 Small instances of the real architectures, trained from nothing on procedurally drawn scenes of one or two coloured
 shapes. They exist to run the whole CoMat pipeline on a laptop's CPU; they know nothing of any other world.
 
-The base model is misaligned the way models of web data are: {skipped:.0%} of the colours and {objects:.0%} of the second
-objects are missing from the captions it was trained on, and most shapes wear one of two favourite colours, {weight:.0f}
-times as often as any other. The captioner, the VQA model, the judge and the segmenter were trained on balanced scenes,
-each on scenes of its own, so that the metric is never the reward.
+The base model is misaligned the way models of web data are: {skipped:.0%} of the colours and {objects:.0%} of the
+second objects are missing from the captions it was trained on, and most shapes wear one of two favourite colours,
+{weight:.0f} times as often as any other. The captioner, the VQA model, the judge and the segmenter were trained on
+balanced scenes, each on scenes of its own, so that the metric is never the reward.
 
 | model | what it is | seed | minutes on {threads} thread(s) | MB |
 | --- | --- | --- | --- | --- |

@@ -19,6 +19,7 @@ from stages.train.config import TrainConfig
 
 ADAPTER_NAME = "comat"
 
+
 @dataclass
 class Trainee:
     """Everything that learns: named parameters and the optimisers that move them."""

@@ -49,7 +49,7 @@ class TrainingState:
             _flush(unfinished / name)
         if target.exists():
             shutil.rmtree(target)
-        os.replace(unfinished, target)
+        unfinished.replace(target)
         for old in checkpoints(folder)[:-keep]:
             shutil.rmtree(old)
 

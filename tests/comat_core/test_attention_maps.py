@@ -55,7 +55,8 @@ def test_maps_equal_those_computed_by_hand_from_queries_and_keys(kind: str, tiny
     for handle in handles:
         handle.remove()
 
-    assert list(maps) == list(layers)
+    assert set(maps) == set(layers)
+    assert [block_of(name) for name in maps] == sorted(block_of(name) for name in layers), "as the forward pass goes"
     assert len(maps) == {"sd": 5, "sdxl": 8}[kind]
     for name, layer in layers.items():
         queries = seen[name][1] @ projection_weight(layer.to_q, "online").T
@@ -83,8 +84,11 @@ def test_capturing_changes_neither_the_prediction_nor_the_processors(tiny_model:
         plain = model.predict(*inputs)
         with captured_attention(layers, [0, 1], (8, 8)):
             captured = model.predict(*inputs)
-            replaced = [name for name, processor in processors.items()
-                        if model.unet.get_submodule(name).processor is not processor]
+            replaced = [
+                name
+                for name, processor in processors.items()
+                if model.unet.get_submodule(name).processor is not processor
+            ]
     assert torch.equal(plain, captured)
     assert replaced == list(layers), "self-attention and the down blocks stay as they are"
     assert all(model.unet.get_submodule(name).processor is processor for name, processor in processors.items())
@@ -134,6 +138,14 @@ def test_half_precision_queries_give_full_precision_maps() -> None:
     assert maps.dtype == torch.float32
     torch.testing.assert_close(maps, head_averaged_probabilities(queries, keys, heads=2), atol=2e-3, rtol=0)
     torch.testing.assert_close(maps.sum(dim=-1), torch.ones(1, 6))
+
+
+def test_autocast_does_not_lower_the_maps_precision() -> None:
+    generator = make_generator(1, "queries")
+    queries, keys = 8 * torch.randn(1, 6, 8, generator=generator), 8 * torch.randn(1, 3, 8, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = head_averaged_probabilities(queries, keys, heads=2)
+    assert torch.equal(maps, head_averaged_probabilities(queries, keys, heads=2))
 
 
 def test_maps_can_be_grouped_by_size_and_cut_to_rows() -> None:

@@ -54,15 +54,20 @@ def test_a_mixed_batch_denoised_jointly_equals_its_rows_denoised_alone(
     prompts = ["a red circle", "two dogs", "a green star", "a white heart", "a striped blue square"]
     noise = normal_noise((4, 8, 8), [make_generator(1, "start", row) for row in range(5)])
     clean = normal_noise((4, 8, 8), [make_generator(1, "clean", row) for row in range(5)])
-    latents = torch.cat([
-        noise[row : row + 1] if start == 0
-        else noisy_start(scheduler, clean[row : row + 1], noise[row : row + 1], start, STEPS)
-        for row, start in enumerate(starts)
-    ])
+    latents = torch.cat(
+        [
+            noise[row : row + 1]
+            if start == 0
+            else noisy_start(scheduler, clean[row : row + 1], noise[row : row + 1], start, STEPS)
+            for row, start in enumerate(starts)
+        ]
+    )
     conditioning = model.encode_prompts(prompts, IMAGE_SIDE)
     negative = model.encode_unconditional(5, IMAGE_SIDE)
     settings: dict[str, Any] = {
-        "scheduler": scheduler, "num_inference_steps": STEPS, "guidance_scale": GUIDANCE,
+        "scheduler": scheduler,
+        "num_inference_steps": STEPS,
+        "guidance_scale": GUIDANCE,
         "capture": CaptureRequest(steps=(STEPS - 1,)),
     }
     batches = []
@@ -73,8 +78,13 @@ def test_a_mixed_batch_denoised_jointly_equals_its_rows_denoised_alone(
     assert batches == [4, 6, 6, 10, 10], "rows join at their own step, in the same call as the others"
     for row, start in enumerate(starts):
         alone = denoise(
-            model, latents[row : row + 1], conditioning.select([row]), negative.select([row]),
-            generators=[row_generators(5)[row]], start_steps=[start], **settings,
+            model,
+            latents[row : row + 1],
+            conditioning.select([row]),
+            negative.select([row]),
+            generators=[row_generators(5)[row]],
+            start_steps=[start],
+            **settings,
         )
         torch.testing.assert_close(joint.latents[row], alone.latents[0], atol=1e-4, rtol=1e-4)
         for name, maps in alone.attention_maps[0].items():
@@ -107,9 +117,15 @@ def test_without_guidance_there_is_no_unconditional_half(tiny_model: ModelOf) ->
     model.unet.register_forward_pre_hook(lambda _module, args: batches.append(len(args[0])))
     noise = normal_noise((4, 8, 8), row_generators(2))
     result = denoise(
-        model, noise, model.encode_prompts(PROMPTS, IMAGE_SIDE), None,
-        scheduler=make_scheduler(model.scheduler, "ddim"), num_inference_steps=2, guidance_scale=1.0,
-        generators=row_generators(2), capture=CaptureRequest(steps=(1,), rows=[1]),
+        model,
+        noise,
+        model.encode_prompts(PROMPTS, IMAGE_SIDE),
+        None,
+        scheduler=make_scheduler(model.scheduler, "ddim"),
+        num_inference_steps=2,
+        guidance_scale=1.0,
+        generators=row_generators(2),
+        capture=CaptureRequest(steps=(1,), rows=[1]),
     )
     assert batches == [2, 2]
     assert {maps.shape[0] for maps in result.attention_maps[0].values()} == {1}

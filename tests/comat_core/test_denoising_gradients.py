@@ -31,6 +31,20 @@ def trained(tiny_model: ModelOf) -> tuple[TextToImageModel, list[torch.nn.Parame
     return model, parameters
 
 
+def noise_levels() -> Tensor:
+    """The products of alphas of the tiny checkpoints' schedule, in float64: (1000,)."""
+    return torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0)
+
+
+def scheduler_of(model: TextToImageModel, name: str) -> Any:
+    """Make a scheduler; DDPM's tables are raised to float64, so that only a mistake can make a difference."""
+    scheduler = make_scheduler(model.scheduler, name)
+    if name == "ddpm":
+        torch.testing.assert_close(scheduler.alphas_cumprod.double(), noise_levels(), atol=1e-5, rtol=1e-4)
+        scheduler.alphas_cumprod, scheduler.one = noise_levels(), torch.tensor(1.0, dtype=torch.float64)
+    return scheduler
+
+
 def score(latents: Tensor) -> Tensor:
     """Some scalar that depends on every latent in its own way."""
     weights = torch.randn(latents.shape, generator=make_generator(1, "score"), dtype=latents.dtype)
@@ -42,13 +56,13 @@ def gradients(
 ) -> tuple[list[Tensor], DenoisingResult]:
     model, parameters = trained
     with active_adapter(model.unet, "online"):
-        result = sample(model, make_scheduler(model.scheduler, scheduler), **options)
+        result = sample(model, scheduler_of(model, scheduler), **options)
         return list(torch.autograd.grad(score(result.latents), parameters)), result
 
 
 def slow_ddpm(model: TextToImageModel, gradient_steps: Collection[int], detach: bool) -> Tensor:
     """Ancestral sampling (DDPM, equations 7 and 11), one UNet call per half and row, written from the equations."""
-    kept = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0)
+    kept = noise_levels()
     times = [1 + (STEPS - 1 - step) * (1000 // STEPS) for step in range(STEPS)]
     finals = []
     for row, prompt in enumerate(PROMPTS):
@@ -81,10 +95,10 @@ def test_the_gradient_equals_brute_force_autograd(
     with active_adapter(model.unet, "online"):
         latents = slow_ddpm(model, gradient_steps, detach)
         expected = torch.autograd.grad(score(latents), parameters)
-    torch.testing.assert_close(result.latents, latents, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result.latents, latents, atol=1e-8, rtol=1e-8)
     assert all(gradient.abs().max() > 0 for gradient in expected)
     for left, right in zip(mine, expected, strict=True):
-        torch.testing.assert_close(left, right, atol=1e-6 * float(right.abs().max()), rtol=1e-5)
+        torch.testing.assert_close(left, right, atol=1e-8 * float(right.abs().max()), rtol=1e-8)
 
 
 @pytest.mark.parametrize("scheduler", ["ddpm", "ddim"])
@@ -93,7 +107,8 @@ def test_with_every_step_and_no_detaching_the_gradient_is_the_true_one(
 ) -> None:
     model, parameters = trained
     exact, _ = gradients(trained, scheduler, gradient_steps=range(STEPS), detach_unet_input=False)
-    direction = [torch.randn_like(parameter) for parameter in parameters]
+    generator = make_generator(1, "direction")
+    direction = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
     expected = sum(float((slope * step).sum()) for slope, step in zip(exact, direction, strict=True))
     scores = []
     size = 1e-6
@@ -102,7 +117,7 @@ def test_with_every_step_and_no_detaching_the_gradient_is_the_true_one(
             for parameter, step in zip(parameters, direction, strict=True):
                 parameter.add_(step, alpha=sign * size)
             with active_adapter(model.unet, "online"):
-                scores.append(float(score(sample(model, make_scheduler(model.scheduler, scheduler)).latents)))
+                scores.append(float(score(sample(model, scheduler_of(model, scheduler)).latents)))
             for parameter, step in zip(parameters, direction, strict=True):
                 parameter.sub_(step, alpha=sign * size)
     assert (scores[0] - scores[1]) / (2 * size) == pytest.approx(expected, rel=1e-4)
@@ -128,7 +143,10 @@ def test_recomputation_gives_the_same_gradient_and_maps_even_when_another_adapte
     for checkpoint_unet in (False, True):
         with active_adapter(model.unet, "online"):
             result = sample(
-                model, make_scheduler(model.scheduler, "ddpm"), gradient_steps=(1, 3), checkpoint_unet=checkpoint_unet,
+                model,
+                make_scheduler(model.scheduler, "ddpm"),
+                gradient_steps=(1, 3),
+                checkpoint_unet=checkpoint_unet,
                 capture=CaptureRequest(steps=(3,), rows=[1]),
             )
         maps = dict(result.attention_maps[0])
@@ -172,7 +190,9 @@ def test_the_unet_keeps_a_graph_in_gradient_steps_only_and_none_exists_before_th
 
     with active_adapter(model.unet, "online"), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = sample(
-            model, make_scheduler(model.scheduler, "ddpm"), gradient_steps=(2,),
+            model,
+            make_scheduler(model.scheduler, "ddpm"),
+            gradient_steps=(2,),
             callback=lambda _step, _timestep, _latents: saved.append(len(kept)),
         )
     assert modes == [False, False, True, False, False]
@@ -200,8 +220,11 @@ def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_number_of_ste
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
         with active_adapter(model.unet, "online"), hooks:
             sample(
-                model, make_scheduler(model.scheduler, "ddpm"), num_inference_steps=num_steps,
-                gradient_steps=range(count), checkpoint_unet=checkpoint_unet,
+                model,
+                make_scheduler(model.scheduler, "ddpm"),
+                num_inference_steps=num_steps,
+                gradient_steps=range(count),
+                checkpoint_unet=checkpoint_unet,
             )
         return sum(sizes.values())
 

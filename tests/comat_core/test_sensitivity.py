@@ -65,4 +65,3 @@ def test_singular_and_plural_exchanged(prompt: str, expected: str | None) -> Non
 def test_sensitivity_is_equation_7() -> None:
     right, wrong = torch.tensor([-10.0, -4.0, -5.0]), torch.tensor([-12.0, -4.0, -2.5])
     assert torch.allclose(sensitivity(right, wrong), torch.tensor([0.2, 0.0, -0.5]))
-    assert sensitivity(-10.0, -12.0) == pytest.approx(0.2)

@@ -113,10 +113,24 @@ def test_half_precision_is_what_was_asked_for_and_the_autoencoder_that_overflows
     assert model.decode(latents).dtype == torch.float32
 
 
-def test_another_autoencoder_can_be_put_in(tiny_sd_folder: Path, tiny_sd2_folder: Path) -> None:
-    model = TextToImageModel.load(tiny_sd_folder, vae=tiny_sd2_folder / "vae")
+def test_autocast_does_not_lower_the_autoencoders_precision(tiny_model: ModelOf) -> None:
+    model = tiny_model("sdxl")
+    latents = torch.randn(1, 4, LATENT_SIDE, LATENT_SIDE, generator=make_generator(1, "latents"))
+    images = torch.rand(1, 3, IMAGE_SIDE, IMAGE_SIDE, generator=make_generator(1, "images"))
+    plain = model.decode(latents), model.encode_images(images, [make_generator(1, "posterior")])
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = model.decode(latents), model.encode_images(images, [make_generator(1, "posterior")])
+    assert torch.equal(plain[0], cast[0])
+    assert torch.equal(plain[1], cast[1])
+
+
+def test_another_autoencoder_or_unet_can_be_put_in(tiny_sd_folder: Path, tiny_sd2_folder: Path) -> None:
+    model = TextToImageModel.load(tiny_sd_folder, vae=tiny_sd2_folder / "vae", unet=tiny_sd2_folder / "unet")
     other = TextToImageModel.load(tiny_sd2_folder)
     assert torch.equal(model.vae.decoder.conv_out.weight, other.vae.decoder.conv_out.weight)
+    assert torch.equal(model.unet.conv_out.weight, other.unet.conv_out.weight)
+    with pytest.raises(UserError, match=r"cannot load the model.*nowhere"):
+        TextToImageModel.load(tiny_sd_folder, vae=tiny_sd2_folder / "nowhere")
 
 
 def test_latent_size_follows_the_model_and_refuses_what_does_not_fit(tiny_model: ModelOf) -> None:

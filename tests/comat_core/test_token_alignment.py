@@ -20,7 +20,7 @@ def span_of(prompt: str, word: str, occurrence: int = 0) -> tuple[int, int]:
 def text_of(tokenizer: CLIPTokenizer, prompt: str, tokens: tuple[int, ...]) -> str:
     """What the encoder reads at some positions of its input."""
     ids = tokenizer(prompt, padding="max_length", max_length=LENGTH, truncation=True).input_ids
-    return tokenizer.decode([ids[token] for token in tokens]).replace(" ", "")
+    return str(tokenizer.decode([ids[token] for token in tokens])).replace(" ", "")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The flow over the fake DAG: what is computed, what is reused, and what the user is told."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from flows.cli import main
 from stages.artifacts import MANIFEST
 from stages.store import Store
+from tests.fakes import numbers
 from tests.fakes.tally import tallied
 
 ALL = [
@@ -157,6 +159,25 @@ def test_a_shard_that_fails_is_tried_again(
     monkeypatch.setenv("COMAT_TEST_FAILURE", str(tmp_path / "fail"))
     run(capsys, fake_dag, "--store", store, "--only", "squares.plain")
     assert tallied() == ["numbers", "squares-0", "squares-1", "squares-1", "squares-2"]
+
+
+def test_one_worker_runs_the_stages_in_the_main_thread_where_signals_arrive(
+    capsys, fake_dag: str, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    monkeypatch.setattr(numbers, "tally", lambda _: threads.append(threading.current_thread()))
+    run(capsys, fake_dag, "--store", store, "--set", "execution.workers=1")
+    assert threads == [threading.main_thread()]
+
+
+def test_failure_stops_the_run_at_once(
+    capsys, fake_dag: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fail").touch()
+    monkeypatch.setenv("COMAT_TEST_FAILURE", str(tmp_path / "fail"))
+    with pytest.raises(RuntimeError, match="the worker is gone"):
+        run(capsys, fake_dag, "--store", store, "--set", "execution.workers=1", "--set", "execution.retries=0")
+    assert tallied() == ["numbers", "offset", "squares-0", "squares-1"]
 
 
 def test_status_and_verify_tell_the_damage(capsys, fake_dag: str, store: str) -> None:

@@ -101,7 +101,11 @@ def test_an_image_is_the_stock_pipelines_of_the_derived_seed(
     pipeline = stock_pipeline(tiny_sd_folder)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     stock = pipeline(
-        "a striped blue square", height=32, width=32, num_inference_steps=3, guidance_scale=4.0,
+        "a striped blue square",
+        height=32,
+        width=32,
+        num_inference_steps=3,
+        guidance_scale=4.0,
         generator=make_generator(seed, "trajectory"),
     ).images[0]
     assert np.abs(np.asarray(stock).astype(int) - drawn).max() <= 1

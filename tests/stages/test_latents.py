@@ -58,16 +58,23 @@ def test_training_can_walk_the_same_trajectories_again(store: Store, prompts: Ar
     assert [row["prompt_id"] for row in rows] == ["p0", "p1", "p2"]
     assert artifact.files("latents/") == ["latents/00000.safetensors", "latents/00001.safetensors"]
     assert [(row["shard"], row["row"]) for row in rows] == [
-        ("latents/00000.safetensors", 0), ("latents/00000.safetensors", 1), ("latents/00001.safetensors", 0)
+        ("latents/00000.safetensors", 0),
+        ("latents/00000.safetensors", 1),
+        ("latents/00001.safetensors", 0),
     ]
     assert [row["trajectory_seed"] for row in rows] == [derive_seed(5, "initial noise", f"p{i}") for i in range(3)]
 
     model = TextToImageModel.load(tiny_sd_folder)
     noise, generators = start_from_noise(model, [row["trajectory_seed"] for row in rows], 32)
     again = denoise(
-        model, noise, model.encode_prompts(["a red circle", "a striped blue square", "a white heart"], 32),
-        model.encode_unconditional(3, 32), scheduler=make_scheduler(model.scheduler, "ddpm"), num_inference_steps=3,
-        guidance_scale=4.0, generators=generators,
+        model,
+        noise,
+        model.encode_prompts(["a red circle", "a striped blue square", "a white heart"], 32),
+        model.encode_unconditional(3, 32),
+        scheduler=make_scheduler(model.scheduler, "ddpm"),
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        generators=generators,
     ).latents
     stored = all_latents(artifact)
     assert stored.dtype == torch.float32
@@ -83,7 +90,8 @@ def test_how_prompts_are_batched_changes_neither_key_nor_latents(
     torch.testing.assert_close(
         all_latents(latents.run(one, {"prompts": prompts}, store)),
         all_latents(latents.run(three, {"prompts": prompts}, elsewhere)),
-        atol=1e-4, rtol=1e-4,
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 

@@ -80,7 +80,9 @@ def test_a_coco_folder_becomes_latents_with_one_caption_each(store: Store, coco:
     assert [row["pair_id"] for row in rows] == ["coco:0", "coco:1", "coco:3"], "an image without a caption is left out"
     assert all(row["caption"].startswith(f"picture {row['pair_id'][-1]}, telling ") for row in rows)
     assert [(row["shard"], row["row"]) for row in rows] == [
-        ("latents/00000.safetensors", 0), ("latents/00000.safetensors", 1), ("latents/00001.safetensors", 0)
+        ("latents/00000.safetensors", 0),
+        ("latents/00000.safetensors", 1),
+        ("latents/00001.safetensors", 0),
     ]
     model = TextToImageModel.load(tiny_sd_folder)
     middle = np.asarray(picture(3).crop((8, 0, 40, 32)))
@@ -130,7 +132,10 @@ def test_webdataset_shards_are_read_in_their_order(store: Store, tiny_sd_folder:
                     archive.addfile(member, io.BytesIO(content))
     artifact = pairs.run(config(tiny_sd_folder, folder, source="webdataset"), {}, store)
     assert [(row["pair_id"], row["caption"]) for row in rows_of(artifact)] == [
-        ("0:000", "told in text"), ("0:001", "told in json"), ("1:000", "told in text"), ("1:001", "told in json")
+        ("0:000", "told in text"),
+        ("0:001", "told in json"),
+        ("1:000", "told in text"),
+        ("1:001", "told in json"),
     ]
     assert latents_of(artifact).shape == (4, 4, 8, 8)
 

@@ -1,7 +1,7 @@
 """The prompts stage: what it keeps, drops, counts and refuses."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,19 @@ Build = Callable[..., tuple[Rows, dict[str, Any]]]
 def build(tmp_path: Path) -> Build:
     """Run the stage on files written from lists of prompts; returns its rows and its summary."""
 
-    def build(train: list[str], evaluation: list[str] = (), **settings: Any) -> tuple[Rows, dict[str, Any]]:
+    def build(train: Sequence[str], evaluation: Sequence[str] = (), **settings: Any) -> tuple[Rows, dict[str, Any]]:
         for name, prompts in (("train.txt", train), ("evaluation.txt", evaluation)):
             (tmp_path / name).write_text("\n".join(prompts) + "\n", encoding="utf-8")
         evaluated = [{"file": str(tmp_path / "evaluation.txt")}] if evaluation else []
-        config = PromptsConfig(seed=0, train=[{"file": str(tmp_path / "train.txt")}], evaluation=evaluated, **settings)
+        config = config_of(train=[{"file": str(tmp_path / "train.txt")}], evaluation=evaluated, **settings)
         artifact = run(config, {}, Store(str(tmp_path / "store")))
         return artifact.read_table("prompts.parquet").to_pylist(), artifact.read_json("summary.json")
 
     return build
+
+
+def config_of(**settings: Any) -> PromptsConfig:
+    return PromptsConfig.model_validate({"seed": 0, **settings})
 
 
 def texts(rows: Rows, split: str = "train") -> list[str]:
@@ -53,7 +57,7 @@ def test_rows_have_identity_source_skill_and_split(build: Build) -> None:
 
 def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a red cat\na blue dog\n")
-    config = PromptsConfig(seed=0, train=[{"file": str(tmp_path / "train.txt")}])
+    config = config_of(train=[{"file": str(tmp_path / "train.txt")}])
     first, second = (run(config, {}, Store(str(tmp_path / name))) for name in ("one", "two"))
     assert first.key == second.key
     assert first.manifest.digest == second.manifest.digest
@@ -111,7 +115,7 @@ def test_evaluation_prompts_are_kept_as_they_are_with_ids_of_their_own(build: Bu
 
 
 def test_generated_prompts_of_the_miniature_world(tmp_path: Path) -> None:
-    config = PromptsConfig(
+    config = config_of(
         seed=1,
         train=[{"source": "miniature/training", "count": 50}],
         evaluation=[
@@ -127,7 +131,7 @@ def test_generated_prompts_of_the_miniature_world(tmp_path: Path) -> None:
 
 def test_summary_table_has_a_row_per_source(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a red cat\na red cat\n")
-    config = PromptsConfig(seed=0, train=[{"file": str(tmp_path / "train.txt")}])
+    config = config_of(train=[{"file": str(tmp_path / "train.txt")}])
     table = run(config, {}, Store(str(tmp_path / "store"))).read_bytes("summary.md").decode()
     assert "| train | train.txt | 2 | 1 | 1 |" in table
 
@@ -147,7 +151,7 @@ def test_summary_table_has_a_row_per_source(tmp_path: Path) -> None:
 )
 def test_bad_files_are_told_and_leave_nothing(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    config = PromptsConfig(seed=0, train=[{"file": str(tmp_path / name)}])
+    config = config_of(train=[{"file": str(tmp_path / name)}])
     store = Store(str(tmp_path / "store"))
     with pytest.raises(UserError, match=message):
         run(config, {}, store)
@@ -159,7 +163,7 @@ def test_columns_of_user_files(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text(json.dumps({"caption": "a blue car"}) + "\n\n")
     pq.write_table(pa.table({"caption": ["a green hat", None]}), tmp_path / "c.parquet")
     selections = [{"file": str(tmp_path / name), "column": "caption"} for name in ("a.csv", "b.jsonl", "c.parquet")]
-    config = PromptsConfig(seed=0, train=selections)
+    config = config_of(train=selections)
     rows = run(config, {}, Store(str(tmp_path / "store"))).read_table("prompts.parquet").to_pylist()
     assert texts(rows) == ["a red cat, and a dog", "a blue car", "a green hat"]
 
@@ -169,14 +173,14 @@ def test_key_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.txt").write_text(content)
     keys = [
-        STAGE.key_for(PromptsConfig(seed=0, train=[{"file": str(tmp_path / folder / "mine.txt")}]), {})
+        STAGE.key_for(config_of(train=[{"file": str(tmp_path / folder / "mine.txt")}]), {})
         for folder in ("one", "two", "three")
     ]
     assert keys[0] == keys[1] != keys[2]
 
 
 def test_missing_file_is_told_before_anything_runs(tmp_path: Path) -> None:
-    config = PromptsConfig(seed=0, train=[{"file": str(tmp_path / "none.txt")}])
+    config = config_of(train=[{"file": str(tmp_path / "none.txt")}])
     with pytest.raises(UserError, match="does not exist"):
         STAGE.key_for(config, {})
 
@@ -184,7 +188,7 @@ def test_missing_file_is_told_before_anything_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("selection", [{}, {"file": "a.txt", "source": "b"}, {"source": "b", "column": "c"}])
 def test_selection_names_one_origin(selection: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
-        PromptsConfig(seed=0, train=[selection])  # type: ignore[list-item]
+        config_of(train=[selection])
 
 
 def test_seen_hashes_within_and_across_batches() -> None:

@@ -83,8 +83,10 @@ def _fake_stage(name: str, builder: Callable[[ArtifactWriter], None]) -> Stage[S
 
 
 def _prompts(writer: ArtifactWriter) -> None:
-    rows = [{"prompt_id": f"p{k}", "text": text, "source": "test", "skill": "colour", "split": "train"}
-            for k, text in enumerate(PROMPTS)]
+    rows = [
+        {"prompt_id": f"p{k}", "text": text, "source": "test", "skill": "colour", "split": "train"}
+        for k, text in enumerate(PROMPTS)
+    ]
     rows.append({"prompt_id": "held-out", "text": "a cross", "source": "test", "skill": "colour", "split": "test"})
     writer.write_table("prompts.parquet", pa.Table.from_pylist(rows))
 
@@ -111,15 +113,19 @@ def _entities(writer: ArtifactWriter) -> None:
 
 def _latents(writer: ArtifactWriter) -> None:
     _write_latents(writer, len(PROMPTS))
-    rows = [{"prompt_id": f"p{row}", "trajectory_seed": 100 + row, "shard": "latents/00000.safetensors", "row": row}
-            for row in range(len(PROMPTS))]
+    rows = [
+        {"prompt_id": f"p{row}", "trajectory_seed": 100 + row, "shard": "latents/00000.safetensors", "row": row}
+        for row in range(len(PROMPTS))
+    ]
     writer.write_table("index.parquet", pa.Table.from_pylist(rows))
 
 
 def _pairs(writer: ArtifactWriter) -> None:
     _write_latents(writer, PAIRS)
-    rows = [{"pair_id": f"g{row}", "caption": PROMPTS[row], "shard": "latents/00000.safetensors", "row": row}
-            for row in range(PAIRS)]
+    rows = [
+        {"pair_id": f"g{row}", "caption": PROMPTS[row], "shard": "latents/00000.safetensors", "row": row}
+        for row in range(PAIRS)
+    ]
     writer.write_table("index.parquet", pa.Table.from_pylist(rows))
 
 

@@ -58,9 +58,7 @@ def test_tensorboard_shows_losses_and_pictures(
     assert [event.step for event in logs.Images("batch")] == [2]
 
 
-def test_same_config_gives_the_same_files(
-    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
-) -> None:
+def test_same_config_gives_the_same_files(make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path) -> None:
     first, second = (run(make_config(), inputs, Store(str(tmp_path / name))) for name in ("one", "two"))
     assert first.manifest.digest == second.manifest.digest
 
