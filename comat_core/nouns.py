@@ -114,7 +114,8 @@ def _is_stranded_second_half(token: Token) -> bool:
     """The end of a compound, taken for an adverb or a bare verb that nothing agrees with: "near a stop sign"."""
     if token.i == 0 or not is_noun(token.nbor(-1)) or any(child.dep_ in ("aux", "dobj") for child in token.children):
         return False
-    is_last = token.i + 1 == len(token.doc) or token.nbor().pos_ in ("PUNCT", "CCONJ", "ADP")
+    ends = ("PUNCT", "CCONJ") if token.tag_ == "RB" else ("PUNCT", "CCONJ", "ADP")
+    is_last = token.i + 1 == len(token.doc) or token.nbor().pos_ in ends
     return is_last and token.tag_ in ("RB", "VB") and token.dep_ in ("ROOT", "appos")
 
 
