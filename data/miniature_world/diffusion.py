@@ -2,10 +2,11 @@
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
 from tqdm import trange
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -47,7 +48,7 @@ PHASES = (
 )
 
 
-def train_pipeline(autoencoder: AutoencoderKL, seed: int) -> StableDiffusionPipeline:
+def train_pipeline(autoencoder: Any, seed: int) -> StableDiffusionPipeline:
     """Train text encoder and UNet on the base world's scenes with its careless captions, and assemble the pipeline."""
     scenes, pixels = make_scenes("base world", seed, SCENES)
     latents = encode_all(autoencoder, pixels)
@@ -58,7 +59,8 @@ def train_pipeline(autoencoder: AutoencoderKL, seed: int) -> StableDiffusionPipe
     scheduler = _scheduler()
     for phase in PHASES:
         train_phase(phase, model, scheduler, latents, captions, empty, seed)
-    return StableDiffusionPipeline(
+    kind: Any = StableDiffusionPipeline  # diffusers annotates its optional parts as required
+    return kind(
         vae=autoencoder,
         text_encoder=model["text_encoder"],
         tokenizer=tokenizer,
@@ -74,7 +76,7 @@ def train_pipeline(autoencoder: AutoencoderKL, seed: int) -> StableDiffusionPipe
 def train_phase(
     phase: Phase,
     model: nn.ModuleDict,
-    scheduler: DDPMScheduler,
+    scheduler: Any,
     latents: torch.Tensor,
     captions: torch.Tensor,
     empty: torch.Tensor,
@@ -114,7 +116,7 @@ def train_phase(
 
 
 @torch.no_grad()
-def encode_all(autoencoder: AutoencoderKL, pixels: np.ndarray, batch_size: int = 250) -> torch.Tensor:
+def encode_all(autoencoder: Any, pixels: np.ndarray, batch_size: int = 250) -> torch.Tensor:
     """Encode uint8 images (N, H, W, 3) to scaled latents (N, 4, H/4, W/4)."""
     parts = []
     for start in trange(0, len(pixels), batch_size, desc="latents", mininterval=5.0):
@@ -133,7 +135,7 @@ def _tokenized_captions(tokenizer: CLIPTokenizer, scenes: list[Scene], seed: int
     return encoded.input_ids.view(len(scenes), CAPTIONS_PER_SCENE, PROMPT_LENGTH).to(torch.int16)
 
 
-def _weights(scheduler: DDPMScheduler, timesteps: torch.Tensor, largest: float) -> torch.Tensor:
+def _weights(scheduler: Any, timesteps: torch.Tensor, largest: float) -> torch.Tensor:
     """Weights of the noise-prediction loss: min(SNR, 5) / SNR, times 1 / alpha_bar up to `largest`.
 
     The first factor (Hang et al. 2023) spends less on almost clean inputs; the second, the weight that a loss on the
@@ -145,6 +147,7 @@ def _weights(scheduler: DDPMScheduler, timesteps: torch.Tensor, largest: float) 
 
 
 def _text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
+    special: Any = tokenizer
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=96,
@@ -153,9 +156,9 @@ def _text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
         num_attention_heads=4,
         max_position_embeddings=PROMPT_LENGTH,
         projection_dim=96,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=special.bos_token_id,
+        eos_token_id=special.eos_token_id,
+        pad_token_id=special.pad_token_id,
     )
     text_encoder = CLIPTextModel(config)
     initialise(text_encoder, seed, "text encoder")

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from comat_core.randomness import derive_seed
@@ -51,7 +51,7 @@ def is_held_out(first: tuple[str, str], second: tuple[str, str]) -> bool:
     return int.from_bytes(hashlib.sha256(combination.encode()).digest()[:4], "big") < HELD_OUT_SHARE * 2**32
 
 
-def _prompt(random_source: random.Random, shapes: list[str], colours: list[str]) -> Prompt:
+def _prompt(random_source: random.Random, shapes: Sequence[str], colours: list[str]) -> Prompt:
     textures = [PLAIN, PLAIN]
     if random_source.random() < TEXTURED_SHARE:
         textures[random_source.randrange(2)] = random_source.choice(TEXTURES[1:])

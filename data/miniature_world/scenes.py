@@ -61,7 +61,8 @@ def base_world_scene(random_source: random.Random) -> Scene:
 
 def _scene(random_source: random.Random, colour_weights: dict[str, list[float]]) -> Scene:
     tone = random_source.randint(*BACKGROUND_RANGE)
-    background = tuple(tone + random_source.randint(-6, 6) for _ in range(3))
+    red, green, blue = (tone + random_source.randint(-6, 6) for _ in range(3))
+    background = (red, green, blue)
     if random_source.random() < SINGLE_OBJECT_SHARE:
         radius = random_source.uniform(10.0, 15.0)
         place = (_coordinate(random_source, radius), _coordinate(random_source, radius))

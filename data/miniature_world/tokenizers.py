@@ -4,7 +4,7 @@ import json
 import random
 import string
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import BertTokenizer, CLIPTokenizer
@@ -43,12 +43,13 @@ def build_clip_tokenizer(seed: int, max_length: int) -> CLIPTokenizer:
         show_progress=False,
     )
     learner.train_from_iterator(corpus(seed), trainer)
-    merges = [tuple(merge) for merge in _learned_merges(learner)]
+    merges = [(left, right) for left, right in _learned_merges(learner)]
     pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *(left + right for left, right in merges)]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     for special in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[special] = len(vocabulary)
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length)
+    kind: Any = CLIPTokenizer  # annotated as taking merges in one text
+    return kind(vocab=vocabulary, merges=merges, model_max_length=max_length)
 
 
 def _learned_merges(learner: Tokenizer) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -128,7 +129,8 @@ def _answer_loss(
     asked = model.text_encoder(
         input_ids=encoding["input_ids"], attention_mask=encoding["attention_mask"], encoder_hidden_states=seen
     ).last_hidden_state
-    starts = torch.full_like(answers, model.config.text_config.bos_token_id)
+    text_config: Any = model.config.text_config
+    starts = torch.full_like(answers, text_config.bos_token_id)
     logits = model.text_decoder(
         input_ids=torch.stack([starts, answers], dim=1),
         encoder_hidden_states=asked,

@@ -28,12 +28,12 @@ PAIRS = 3
 
 
 @pytest.fixture(scope="session")
-def captioner_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def captioner_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_tiny_blip(tmp_path_factory.mktemp("models") / "captioner")
 
 
 @pytest.fixture(scope="session")
-def segmenter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def segmenter_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_tiny_clipseg(tmp_path_factory.mktemp("models") / "segmenter")
 
 
@@ -47,7 +47,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
 
 @pytest.fixture
 def make_config(
-    tiny_sd_folder: Path, captioner_folder: Path, segmenter_folder: Path, tmp_path: Path
+    tiny_sd_folder: Path, captioner_folder: str, segmenter_folder: str, tmp_path: Path
 ) -> Callable[..., TrainConfig]:
     """A config of three quick steps; keyword arguments replace its values, dictionaries those of a group."""
 

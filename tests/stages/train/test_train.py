@@ -30,7 +30,7 @@ def test_writes_a_lora_that_the_stock_pipeline_loads(
     artifact = run(make_config(), inputs, Store(str(tmp_path / "store")))
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_sd_folder)
     with artifact.local_path("lora/") as folder:
-        pipeline.load_lora_weights(folder)
+        pipeline.load_lora_weights(str(folder))
         weights = load_file(folder / "pytorch_lora_weights.safetensors")
     assert len(pipeline.get_active_adapters()) == 1
     assert any(value.abs().max() > 0 for name, value in weights.items() if "lora_B" in name or "lora.up" in name)
