@@ -1,0 +1,65 @@
+"""The shipped models of the miniature world: each loads in its real format and does its work on unseen scenes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+import data
+from comat_core.randomness import make_generator
+from data.miniature_world.accuracy import measure_accuracy
+
+FOLDER = Path(data.__file__).parent / "miniature"
+MEGABYTES = 25
+
+# The captioner, the VQA model and the judge must be good; the base model must not be.
+LEAST = {
+    "judge_exact": 0.95,
+    "captioner_prefers_right_colours": 0.97,
+    "vqa_accuracy": 0.8,
+    "segmenter_iou": 0.3,
+}
+
+
+@pytest.fixture(scope="module")
+def accuracy() -> dict[str, float]:
+    return measure_accuracy(FOLDER)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("measure", sorted(LEAST))
+def test_models_are_as_good_as_their_work_needs(accuracy: dict[str, float], measure: str) -> None:
+    assert accuracy[measure] >= LEAST[measure]
+
+
+@pytest.mark.slow
+def test_autoencoder_keeps_the_colours_apart(accuracy: dict[str, float]) -> None:
+    assert accuracy["autoencoder_rmse"] < 0.04
+
+
+def test_base_model_is_a_stock_pipeline() -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(FOLDER / "base", safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = make_generator(0, "stock pipeline")
+    image = pipeline("a red circle", num_inference_steps=2, generator=generator, output_type="pt").images[0]  # type: ignore[operator]
+    assert image.shape == (3, 64, 64)
+    assert torch.isfinite(image).all()
+
+
+def test_cross_attention_stands_in_down_mid_and_up_blocks() -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(FOLDER / "base", safety_checker=None)
+    blocks = {name.split("_")[0] for name, _ in pipeline.unet.named_modules() if name.endswith("attn2")}
+    assert blocks == {"down", "mid", "up"}
+
+
+def test_all_weights_are_safetensors_and_small() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MEGABYTES * 1e6
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt"}
+
+
+def test_the_card_tells_seeds_and_times() -> None:
+    card = (FOLDER / "README.md").read_text()
+    for name in ("base", "captioner", "vqa", "judge", "segmenter"):
+        assert f"| {name} |" in card
