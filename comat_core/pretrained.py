@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoProcessor, PreTrainedModel
 
 from comat_core.errors import UserError
+from comat_core.loading_bars import without_loading_bars
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -37,9 +38,10 @@ def load_frozen_model(
     _check_architecture(model_class, folder, revision)
     loader: Any = model_class
     try:
-        model, report = loader.from_pretrained(
-            folder, revision=revision, dtype=dtype, output_loading_info=True, **options
-        )
+        with without_loading_bars():
+            model, report = loader.from_pretrained(
+                folder, revision=revision, dtype=dtype, output_loading_info=True, **options
+            )
     except _UNREADABLE as error:
         raise _unreadable(folder, error) from error
     missing = sorted(report["missing_keys"])

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from comat_core.errors import UserError
+from comat_core.loading_bars import without_loading_bars
 from comat_core.numerics import full_precision
 from comat_core.prompt_conditioning import (
     PromptConditioning,
@@ -236,7 +237,8 @@ def _check_architecture(source: str, pipeline: Any) -> None:
 
 def _load(model_class: Any, source: str, **settings: Any) -> Any:
     try:
-        return model_class.from_pretrained(source, **settings)
+        with without_loading_bars():
+            return model_class.from_pretrained(source, **settings)
     except (OSError, ValueError, SafetensorError) as error:
         raise _unreadable(source, error) from error
 

@@ -64,7 +64,7 @@ def _threads(execution: Execution) -> TaskRunner[Any]:
 
 def _dask(execution: Execution) -> TaskRunner[Any]:
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise _not_installed("dask") from error
     if execution.address is not None:
@@ -74,7 +74,7 @@ def _dask(execution: Execution) -> TaskRunner[Any]:
 
 def _ray(execution: Execution) -> TaskRunner[Any]:
     try:
-        from prefect_ray import RayTaskRunner  # pyright: ignore[reportMissingImports]
+        from prefect_ray.task_runners import RayTaskRunner  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise _not_installed("ray") from error
     if execution.address is not None:

@@ -68,7 +68,7 @@ def build(config: AdaptConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
 def _chosen_prompts(config: AdaptConfig, inputs: Inputs) -> list[Prompt]:
     """The prompts to draw, chosen by the digest that their ids are, and so without regard to their order."""
     table = inputs["prompts"].read_table("prompts.parquet")
-    rows = table.filter(pc.equal(table["split"], "train")).select(["prompt_id", "text"]).to_pylist()
+    rows = table.filter(pc.field("split") == "train").select(["prompt_id", "text"]).to_pylist()
     if not rows:
         raise UserError("there is no training prompt", "adapt", "check the settings of the prompts stage")
     return sorted((row["prompt_id"], row["text"]) for row in rows)[: config.images]

@@ -68,7 +68,7 @@ def _images_to_draw(config: ImagesConfig, inputs: Inputs) -> list[dict[str, Any]
     table = inputs["prompts"].read_table("prompts.parquet").select(["prompt_id", "text", "split"])
     images = []
     for split, samples in sorted(config.samples.items()):
-        prompts = table.filter(pc.equal(table["split"], split)).to_pylist()
+        prompts = table.filter(pc.field("split") == split).to_pylist()
         if not prompts:
             raise UserError(
                 f"no prompt is of the split {split!r}", f"images.samples.{split}", "check the prompts stage's settings"

@@ -70,7 +70,7 @@ def _training_prompts(inputs: Inputs) -> list[dict[str, Any]]:
         UserError: there are none.
     """
     table = inputs["prompts"].read_table("prompts.parquet")
-    rows = table.filter(pc.equal(table["split"], "train")).select(["prompt_id", "text"]).to_pylist()
+    rows = table.filter(pc.field("split") == "train").select(["prompt_id", "text"]).to_pylist()
     if not rows:
         raise UserError("there is no training prompt", "latents", "check the settings of the prompts stage")
     return rows

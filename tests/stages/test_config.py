@@ -18,9 +18,9 @@ class Part(BaseModel):
 
 class ExampleConfig(StageConfig):
     steps: Annotated[int, Field(ge=1, description="steps")] = 3
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(8, ge=1, description="images at a time")
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, description="images at a time")
     part: Part = Part()
-    splits: dict[str, int] = Field({"test": 2})
+    splits: dict[str, int] = Field(default={"test": 2})
     model: ModelReference | None = None
 
 

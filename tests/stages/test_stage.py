@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from comat_core.errors import UserError
@@ -148,5 +148,5 @@ def test_artifact_of_a_remote_store_is_downloaded_for_libraries_that_need_folder
     with artifact.local_path("squares/") as folder:
         names = sorted(path.name for path in folder.iterdir())
         assert names == ["00000.parquet", "00001.parquet", "00002.parquet"]
-        assert pa.parquet.read_table(folder / names[0]).num_rows == 2
+        assert pq.read_table(folder / names[0]).num_rows == 2
     assert not folder.exists()
