@@ -32,8 +32,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = [*plan.select(options.only, "--only"), *plan.select(options.refresh, "--refresh")]
     store.check_writable()
     _show_progress()
-    for name, value in QUIET_PREFECT.items():
-        os.environ.setdefault(name, value)
+    quiet_prefect()
     with prefect_api():
         outcomes = _run_flow(options)
     if options.json:
@@ -43,6 +42,12 @@ def run(options: argparse.Namespace) -> int:
     else:
         print("\n".join(outcome.path for name, outcome in outcomes.items() if name in chosen))
     return 0
+
+
+def quiet_prefect() -> None:
+    """Silence Prefect, unless the environment says otherwise. Call it before Prefect is imported."""
+    for name, value in QUIET_PREFECT.items():
+        os.environ.setdefault(name, value)
 
 
 def _run_flow(options: argparse.Namespace) -> dict[str, Any]:
