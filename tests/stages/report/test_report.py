@@ -257,6 +257,7 @@ def test_captured_steps_are_spread_over_the_sampling():
 def test_attention_of_real_models_belongs_to_the_images_of_the_run(store, inputs, tiny_sd_folder, tmp_path):
     """The page's attention images are the images stage's own, for both models; the tuned one differs."""
     from comat_core.adapters import add_lora, lora_parameters, save_lora
+    from comat_core.randomness import make_generator
     from comat_core.text_to_image import TextToImageModel
     from stages import images
     from stages.evaluate.generated_images import decode_images, read_prompts
@@ -264,8 +265,8 @@ def test_attention_of_real_models_belongs_to_the_images_of_the_run(store, inputs
     model = TextToImageModel.load(tiny_sd_folder)
     add_lora(model.unet, "tuned", rank=2, seed=0)
     with torch.no_grad():
-        for parameter in lora_parameters(model.unet, "tuned"):
-            parameter.fill_(0.05)
+        for index, parameter in enumerate(lora_parameters(model.unet, "tuned")):
+            parameter.copy_(torch.randn(parameter.shape, generator=make_generator(0, "test LoRA", index)))
     save_lora(model, tmp_path / "lora", "tuned")
     prompts = inputs["prompts"]
     train = make_artifact(
