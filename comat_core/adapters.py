@@ -166,7 +166,7 @@ class _AdapterState:
     @staticmethod
     def all_set_to(unet: nn.Module, name: str | None) -> "_AdapterState":
         layers = _tuner_layers(unet)
-        if name is not None and not any(name in layer.lora_A for layer in layers):
+        if name is not None and not any(name in getattr(layer, "lora_A", {}) for layer in layers):
             raise KeyError(f"the UNet has no adapter {name!r}")
         return _AdapterState([(layer, [] if name is None else [name]) for layer in layers])
 
@@ -175,7 +175,7 @@ class _AdapterState:
             if names == _adapters_in_use(layer):
                 continue
             # peft's switches also turn gradients on and off; a pending backward pass would lose what it has to add.
-            flags = [(parameter, parameter.requires_grad) for parameter in layer.parameters()]
+            flags = [(parameter, parameter.requires_grad) for parameter in _as_module(layer).parameters()]
             layer.enable_adapters(bool(names))
             if names:
                 layer.set_adapter(names)
@@ -197,6 +197,11 @@ def _new_adapter(unet: nn.Module, name: str) -> Iterator[None]:
         parameter.requires_grad_(flag)
     for parameter in lora_parameters(unet, name):
         parameter.requires_grad_(True)
+
+
+def _as_module(layer: BaseTunerLayer) -> nn.Module:
+    assert isinstance(layer, nn.Module), "peft's layers are modules, which their base class does not say"
+    return layer
 
 
 def _adapters_in_use(layer: BaseTunerLayer) -> list[str]:

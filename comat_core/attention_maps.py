@@ -91,11 +91,11 @@ def captured_attention(
     found = {name: layer.processor for name, layer in layers.items()}
     try:
         for name, layer in layers.items():
-            layer.processor = CapturingProcessor(found[name], maps, name, rows, latent_shape)
+            layer.set_processor(CapturingProcessor(found[name], maps, name, rows, latent_shape))  # pyright: ignore[reportArgumentType]
         yield maps
     finally:
         for name, layer in layers.items():
-            layer.processor = found[name]
+            layer.set_processor(found[name])
 
 
 class CapturingProcessor:
@@ -154,10 +154,11 @@ def map_shape(latent_shape: tuple[int, int], pixels: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+def _outputs_of(module: nn.Module | None) -> Iterator[list[Tensor]]:
     """Collect what a module returns within the context, so that an adapter wrapped around it is counted in."""
-    outputs: list[Tensor] = []
+    outputs: list[Any] = []
     with ExitStack() as stack:
+        assert module is not None, "attention without a projection"
         handle = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
         stack.callback(handle.remove)
         yield outputs

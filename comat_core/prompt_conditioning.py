@@ -57,7 +57,8 @@ class PromptConditioning:
 
     def _map(self, change: Any) -> "PromptConditioning":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return PromptConditioning(**{name: None if value is None else change(value) for name, value in values.items()})
+        changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values.items()}
+        return PromptConditioning(**changed)
 
 
 class PromptEncoder(Protocol):

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -30,13 +31,23 @@ def unet_inputs(model: TextToImageModel, height: int = 8, width: int = 8) -> tup
 def randomise_lora(model: TextToImageModel, name: str) -> None:
     for parameter in add_lora(model.unet, name, rank=2, seed=1):
         generator = make_generator(1, "trained lora", *parameter.shape)
-        parameter.data = torch.randn(parameter.shape, generator=generator)
+        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
 
 
-def projection_weight(module: nn.Module, adapter: str) -> Tensor:
+def projection_weight(module: nn.Module | None, adapter: str) -> Tensor:
     """The effective weight of a linear layer with a LoRA: W + B A."""
+    assert module is not None
     parts = dict(module.named_parameters())
     return parts["base_layer.weight"] + parts[f"lora_B.{adapter}.weight"] @ parts[f"lora_A.{adapter}.weight"]
+
+
+def input_recorder(seen: dict[str, Any], name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    """A hook that keeps a layer's first input under a name."""
+
+    def record(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        seen[name] = inputs[0]
+
+    return record
 
 
 @pytest.mark.parametrize("kind", ["sd", "sdxl"])
@@ -45,11 +56,8 @@ def test_maps_equal_those_computed_by_hand_from_queries_and_keys(kind: str, tiny
     randomise_lora(model, "online")
     latents, timesteps, conditioning = unet_inputs(model)
     layers = cross_attention_layers(model.unet, ("mid", "up"))
-    seen: dict[str, Tensor] = {}
-    handles = [
-        layer.register_forward_pre_hook(lambda _m, args, name=name: seen.update({name: args[0]}))
-        for name, layer in layers.items()
-    ]
+    seen: dict[str, Any] = {}
+    handles = [layer.register_forward_pre_hook(input_recorder(seen, name)) for name, layer in layers.items()]
     with torch.no_grad(), active_adapter(model.unet, "online"), captured_attention(layers, [1], (8, 8)) as maps:
         model.predict(latents, timesteps, conditioning)
     for handle in handles:
@@ -100,6 +108,7 @@ def test_processors_and_hooks_are_gone_after_an_error_inside(tiny_model: ModelOf
     layers = cross_attention_layers(model.unet, ("up",))
     processors = [layer.processor for layer in layers.values()]
     first = next(iter(layers.values()))
+    assert first.to_v is not None
     handle = first.to_v.register_forward_pre_hook(lambda _m, _a: (_ for _ in ()).throw(RuntimeError("interrupted")))
     with (
         pytest.raises(RuntimeError, match="interrupted"),

@@ -170,7 +170,7 @@ def test_maps_carry_their_own_gradient_in_gradient_steps_only(
     without, with_gradient = result.attention_maps
     assert not any(layer.requires_grad for layer in without.values())
     slopes = torch.autograd.grad(
-        sum(layer.square().sum() for layer in with_gradient.values()), parameters, allow_unused=True
+        torch.stack([layer.square().sum() for layer in with_gradient.values()]).sum(), parameters, allow_unused=True
     )
     assert any(slope is not None and slope.abs().max() > 0 for slope in slopes)
 

@@ -3,6 +3,7 @@ import os
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 from scipy.stats import kendalltau, spearmanr
@@ -101,5 +102,6 @@ def test_recorded_answers_of_mplug_correlate_with_people_as_published(dependenci
     pairs = [(scores[model][item_id], fmean(rating)) for (model, item_id), rating in ratings.items()]
     assert len(pairs) == 800
     ours, theirs = zip(*pairs, strict=True)
-    correlations = [float(correlate(ours, theirs)[0]) for correlate in (spearmanr, kendalltau)]
+    measures: tuple[Any, ...] = (spearmanr, kendalltau)
+    correlations = [float(correlate(ours, theirs)[0]) for correlate in measures]
     assert [round(correlation, 3) for correlation in correlations] == [0.463, 0.380]

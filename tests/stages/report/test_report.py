@@ -15,6 +15,7 @@ from stages.report import attention
 from stages.report.attention import Recording, captured_steps
 from stages.report.overlays import SIDE, heat_map
 from stages.report.pictures import shown_picture
+from stages.sampling import Sampler
 from stages.store import Store
 from tests.stages.fake_run import flat_png, images_table, make_artifact, metrics_table, prompts_table, summary
 
@@ -273,7 +274,7 @@ def test_attention_of_real_models_belongs_to_the_images_of_the_run(store, inputs
         store, "train", key="real", tables={"metrics.parquet": metrics_table()}, folder=tmp_path / "lora"
     )
     base_reference = ModelReference(path=str(tiny_sd_folder))
-    sampling = {"num_inference_steps": 3, "guidance_scale": 2.0}
+    sampling = Sampler(num_inference_steps=3, guidance_scale=2.0)
     config = images.ImagesConfig(
         seed=3, resolution=32, base=base_reference, sampling=sampling, samples={"test": 1}, device="cpu"
     )
