@@ -39,7 +39,7 @@ def comat(
     record_run(place, chosen.name, plan)
     discard_steps(plan, renewed, place)
     outcomes = carry_out(plan, wanted, place, chosen.shared.execution)
-    publish(chosen.name, outcomes, place)
+    publish(chosen.name, outcomes)
     return outcomes
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import unmapped
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from flows.runners import make_task_runner
 from flows.tasks import Work, build_artifact, build_shard, result_storage
@@ -29,6 +29,7 @@ class Outcome(BaseModel):
     path: str
     cached: bool
     seconds: float  # spent on it by this run
+    artifact: Artifact = Field(exclude=True)
 
 
 class PlanRun:
@@ -57,7 +58,8 @@ class PlanRun:
             indices = list(range(step.stage.count_shards(step.config, inputs)))
             logger.info("%s: building, %d shards", step.name, len(indices))
             shard_task: Any = build_shard.with_options(**self._retries)
-            self._shards[step.name] = self._runner.map(shard_task, {"work": unmapped(work), "index": indices})
+            shared = {"work": unmapped(work), "count": unmapped(len(indices))}
+            self._shards[step.name] = self._runner.map(shard_task, {**shared, "index": indices})
         elif finding.artifact is None:
             logger.info("%s: building", step.name)
         whole_task = build_artifact.with_options(
@@ -89,7 +91,9 @@ class PlanRun:
             if step.name in self._whole:
                 artifact, cached = self.artifact(step.name), self._cached[step.name]
                 seconds = 0.0 if cached else artifact.manifest.seconds
-                outcomes[step.name] = Outcome(key=artifact.key, path=path_of(artifact), cached=cached, seconds=seconds)
+                outcomes[step.name] = Outcome(
+                    key=artifact.key, path=path_of(artifact), cached=cached, seconds=seconds, artifact=artifact
+                )
         return outcomes
 
 

@@ -1,36 +1,42 @@
-"""What a run shows in Prefect's UI: its steps, its scores and the way to the report."""
+"""What a run shows in Prefect's UI: its steps, its scores, some of its images and the way to the report."""
 
+import base64
+import io
+
+from PIL import Image
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.execution import Outcome
 from stages.artifacts import Artifact
-from stages.store import Store
+
+GRID_PROMPTS = 8
+GRID_PIXELS = 128
 
 
-def publish(preset: str, outcomes: dict[str, Outcome], store: Store) -> None:
-    """Publish a finished run: a table of its steps, one of its scores, and links to the reports.
+def publish(preset: str, outcomes: dict[str, Outcome]) -> None:
+    """Publish a finished run.
 
     Args:
-        outcomes: step name -> what became of it; only those present are published.
+        outcomes: step name -> what became of it; only what is present is published.
     """
+    artifacts = {name: outcome.artifact for name, outcome in outcomes.items()}
     steps = [{"step": name, **outcome.model_dump()} for name, outcome in outcomes.items()]
     create_table_artifact(steps, key="comat-steps", description=f"Steps of the preset {preset}")
-    scores = _scores(outcomes, store)
+    scores = score_rows([artifact for name, artifact in artifacts.items() if name.startswith("evaluate.")])
     if scores:
         create_table_artifact(scores, key="comat-scores", description="Mean scores with 95 % intervals")
-    for name in outcomes:
-        if name == "report":
-            artifact = _artifact(name, outcomes, store)
-            create_link_artifact(f"{artifact.url}/report.html", link_text="Report", key="comat-report")
-            create_markdown_artifact(f"The report: `{artifact.url}/report.html`", key="comat-report-path")
+    if {"images.base", "images.tuned"} <= set(artifacts):
+        grid = image_grid(artifacts["prompts"], artifacts["images.base"], artifacts["images.tuned"])
+        create_markdown_artifact(grid, key="comat-images", description="Base and tuned model, from the same noise")
+    if "report" in artifacts:
+        create_link_artifact(f"{artifacts['report'].url}/report.html", link_text="Report", key="comat-report")
 
 
-def _scores(outcomes: dict[str, Outcome], store: Store) -> list[dict[str, str]]:
+def score_rows(evaluations: list[Artifact]) -> list[dict[str, str]]:
+    """One row per benchmark, metric and model, from the evaluations' summaries."""
     rows = []
-    for name in outcomes:
-        if not name.startswith("evaluate."):
-            continue
-        summary = _artifact(name, outcomes, store).read_json("summary.json")
+    for artifact in evaluations:
+        summary = artifact.read_json("summary.json")
         for model, metrics in summary["models"].items():
             for metric, score in metrics.items():
                 interval = f"{score['low']:.4f} to {score['high']:.4f}"
@@ -39,5 +45,27 @@ def _scores(outcomes: dict[str, Outcome], store: Store) -> list[dict[str, str]]:
     return rows
 
 
-def _artifact(name: str, outcomes: dict[str, Outcome], store: Store) -> Artifact:
-    return store.artifact(name, outcomes[name].key)
+def image_grid(prompts: Artifact, base: Artifact, tuned: Artifact) -> str:
+    """A Markdown table of some held-out prompts: text, and a thumbnail of each model's first image."""
+    texts = {row["prompt_id"]: row["text"] for row in prompts.read_table("prompts.parquet").to_pylist()}
+    pictures = [_some_images(artifact) for artifact in (base, tuned)]
+    lines = ["| prompt | base | tuned |", "| --- | --- | --- |"]
+    for prompt_id in [prompt_id for prompt_id in pictures[0] if prompt_id in pictures[1]][:GRID_PROMPTS]:
+        cells = [f"![]({_thumbnail(images[prompt_id])})" for images in pictures]
+        lines.append(f"| {texts[prompt_id].replace('|', '/')} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def _some_images(artifact: Artifact) -> dict[str, bytes]:
+    """Prompt id -> PNG of the first image, of the held-out prompts in the last file, which alone is read."""
+    rows = artifact.read_table(artifact.files("images/")[-1]).to_pylist()
+    return {row["prompt_id"]: row["png"] for row in rows if row["split"] == "test" and row["sample"] == 0}
+
+
+def _thumbnail(png: bytes) -> str:
+    """A data URI of the picture, at most GRID_PIXELS per side."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
+    output = io.BytesIO()
+    picture.save(output, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(output.getvalue()).decode()}"

@@ -25,12 +25,17 @@ IDLE_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "CANCELLATION_CL
 @contextmanager
 def prefect_api() -> Iterator[None]:
     """Use the configured Prefect API inside the block, or a server of our own."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     if PREFECT_API_URL.value():
         yield
         return
-    with tempfile.TemporaryFile() as output, _server(output) as url, temporary_settings({PREFECT_API_URL: url}):
+    with (
+        tempfile.TemporaryFile() as output,
+        _server(output) as url,
+        # The server ends with the run: messages still on their way to it would end in errors on the screen.
+        temporary_settings({PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False}),
+    ):
         yield
 
 

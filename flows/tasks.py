@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.artifacts import create_progress_artifact
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
@@ -68,11 +69,15 @@ def _is_worth_retrying(task: Task, run: Any, state: State) -> bool:  # noqa: ARG
 
 
 @task(name="shard", task_run_name="{work.node}-{index}", retry_condition_fn=_is_worth_retrying)
-def build_shard(work: Work, index: int) -> None:
-    """Build one shard of an artifact."""
+def build_shard(work: Work, index: int, count: int) -> None:
+    """Build one of an artifact's `count` shards, and show in the UI how many are there."""
     stage, config = work.load()
     assert isinstance(stage, ShardedStage)
-    stage.run_shard(config, work.inputs, Store(work.store), index)
+    store = Store(work.store)
+    stage.run_shard(config, work.inputs, store, index)
+    done = min(store.count_parts(stage.name, work.key), count)
+    key = f"comat-{work.node.replace('.', '-')}"
+    create_progress_artifact(100 * done / count, key=key, description=f"{work.node}: {done} of {count} shards")
 
 
 @task(

@@ -192,6 +192,7 @@ class ArtifactWriter:
         self._manifest = dict(manifest)
         self._last_write = time.monotonic()
         self._written: list[str] = []
+        self._seconds_of_removed = 0.0
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file atomically; its checksum follows, and only then the file counts."""
@@ -259,8 +260,10 @@ class ArtifactWriter:
         return sorted(name.removeprefix(CHECKSUMS).removesuffix(suffix) for name in listed)
 
     def remove(self, prefix: str) -> None:
-        """Remove the files that begin with `prefix` (checkpoints that are no longer needed)."""
+        """Remove the files that begin with `prefix`, which are no longer needed; the time they took still counts."""
         for name in self.names(prefix):
+            record = self._record(name)
+            self._seconds_of_removed += record.seconds if record else 0.0
             self._folder.remove(f"{CHECKSUMS}{name}.json")
             self._folder.remove(name)
 
@@ -282,7 +285,8 @@ class ArtifactWriter:
             if record is None or sizes.get(name) != record.size:
                 where = f"{self._folder.url}/{name}"
                 raise DamagedArtifactError(self._manifest["stage"], where, "a file changed while the stage ran")
-        seconds = sum(record.seconds for record in files.values() if record) + time.monotonic() - self._last_write
+        seconds = sum(record.seconds for record in files.values() if record) + self._seconds_of_removed
+        seconds += time.monotonic() - self._last_write
         manifest = Manifest(
             **self._manifest,
             files={name: record for name, record in files.items() if record},

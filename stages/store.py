@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stages.artifacts import MANIFEST, Artifact, ArtifactWriter, DamagedArtifactError, InputRecord
+from stages.artifacts import MANIFEST, PARTS, Artifact, ArtifactWriter, DamagedArtifactError, InputRecord
 from stages.digests import digest_json
 from stages.filesystem import Folder
 from stages.locks import lease
@@ -80,6 +80,10 @@ class Store:
                     self.discard(stage, key)
                     folder.write(BEGUN, begun_from)
         return ArtifactWriter(folder, {"stage": stage, "key": key, "inputs": inputs, **manifest})
+
+    def count_parts(self, stage: str, key: str) -> int:
+        """How many parts of an artifact have been written so far, whole or not."""
+        return sum(name.startswith(PARTS) for name in self.folder(stage, key).sizes())
 
     def artifact(self, stage: str, key: str) -> Artifact:
         """The reference to an artifact, whether it exists or not."""

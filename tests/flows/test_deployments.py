@@ -139,6 +139,7 @@ def test_full_run_then_refresh_of_one_stage(worker: Path, tmp_path: Path) -> Non
         "squares.shifted": False,
     }
     assert "report.html" in shown["comat-report"]
+    assert shown["comat-squares-shifted"] == 100.0
 
 
 def test_mistake_fails_the_flow_run_with_its_line(worker: Path, tmp_path: Path) -> None:  # noqa: ARG001

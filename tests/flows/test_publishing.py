@@ -1,0 +1,60 @@
+"""What Prefect's UI shows of a run."""
+
+import base64
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from flows.publishing import image_grid, score_rows
+from stages.artifacts import Artifact
+from stages.store import Store
+from tests.stages.fake_run import flat_png, images_table, make_artifact, prompts_table, summary
+
+
+def make_images(store: Store, key: str, colour: tuple[int, int, int]) -> Artifact:
+    tables = {
+        "images/00000.parquet": images_table([("f0", "fidelity", 0, flat_png(colour))]),
+        "images/00001.parquet": images_table(
+            [
+                ("f1", "fidelity", 0, flat_png(colour)),
+                ("t0", "test", 0, flat_png(colour, side=300)),
+                ("t0", "test", 1, flat_png((0, 0, 0))),
+            ]
+        ),
+    }
+    return make_artifact(store, "images", key=key, tables=tables)
+
+
+def test_scores_have_one_row_per_metric_and_model(tmp_path: Path) -> None:
+    document = summary("attributes", {"binding": 0.5}, {"binding": 0.75}, prompts=20)
+    artifact = make_artifact(Store(str(tmp_path)), "evaluate.attributes", documents={"summary.json": document})
+    assert score_rows([artifact]) == [
+        {
+            "benchmark": "attributes",
+            "metric": "binding",
+            "model": model,
+            "mean": mean,
+            "interval": interval,
+            "n": "20",
+        }
+        for model, mean, interval in (("base", "0.5000", "0.4500 to 0.5500"), ("tuned", "0.7500", "0.7000 to 0.8000"))
+    ]
+
+
+def test_grid_shows_both_models_pictures_of_held_out_prompts_only(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    rows = [("t0", "a red | circle", "color", "test"), ("f0", "x", "color", "fidelity")]
+    prompts = make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(rows)})
+    grid = image_grid(prompts, make_images(store, "base", (250, 0, 0)), make_images(store, "tuned", (0, 0, 250)))
+    lines = grid.splitlines()
+    assert len(lines) == 3
+    _, text, *cells, _ = lines[2].split("|")
+    assert text.strip() == "a red / circle"
+    for cell, channel in zip(cells, (0, 2), strict=True):
+        content = base64.b64decode(cell.split("base64,")[1].split(")")[0])
+        picture = Image.open(io.BytesIO(content))
+        assert max(picture.size) == 128
+        pixel = picture.getpixel((64, 64))
+        assert isinstance(pixel, tuple)
+        assert pixel[channel] > 200
