@@ -1,6 +1,6 @@
 """Attribute binding by the T2I-CompBench BLIP-VQA protocol: is every noun phrase of the prompt in the image?
 
-Writes `items.parquet` (model, prompt_id, sample, questions, answers, attribute_binding) and `summary.json`.
+Writes `items/*.parquet` (model, prompt_id, sample, questions, answers, attribute_binding) and `summary.json`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -164,7 +164,7 @@ def _questions(prompts: Mapping[str, Prompt], config: AttributesConfig) -> dict[
 
 STAGE = ShardedStage(
     name="evaluate.attributes",
-    version=1,
+    version=2,
     config_type=AttributesConfig,
     inputs=("prompts", "base", "tuned"),
     count_shards=count_shards,

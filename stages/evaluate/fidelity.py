@@ -3,7 +3,7 @@
 As FID-10K does with COCO: the prompts (split "fidelity") are captions of real images, and both models' images of them
 are compared with real images. The extractor is the judge and not Inception, so values compare with each other only.
 
-Writes `items.parquet` (model, prompt_id, sample, features), `real.parquet` (features) and `summary.json`.
+Writes `items/*.parquet` (model, prompt_id, sample, features), `real.parquet` (features) and `summary.json`.
 """
 
 from itertools import islice
@@ -128,7 +128,7 @@ def _feature_rows(table: pa.Table) -> np.ndarray:
 
 STAGE = ShardedStage(
     name="evaluate.fidelity",
-    version=1,
+    version=2,
     config_type=FidelityConfig,
     inputs=("prompts", "base", "tuned"),
     count_shards=count_shards,

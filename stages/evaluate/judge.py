@@ -1,6 +1,6 @@
 """Object and attribute accuracy by the independent judge.
 
-Writes `items.parquet` (model, prompt_id, sample, the metrics, and the pairs that the judge sees) and `summary.json`.
+Writes `items/*.parquet` (model, prompt_id, sample, the metrics, and the pairs that the judge sees) and `summary.json`.
 Prompts that name no shape of the judge's are left out.
 """
 
@@ -112,7 +112,7 @@ def score_images(
 
 STAGE = ShardedStage(
     name="evaluate.judge",
-    version=1,
+    version=2,
     config_type=JudgeConfig,
     inputs=("prompts", "base", "tuned"),
     count_shards=count_shards,

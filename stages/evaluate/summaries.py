@@ -12,22 +12,22 @@ from comat_core.errors import UserError
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.generated_images import MODELS
 
-ITEMS = "items.parquet"
+ITEMS = "items"
 SUMMARY = "summary.json"
 
 
 def part_name(index: int) -> str:
-    """Where the items of one shard stand until all shards are there."""
-    return f"items/{index:05d}.parquet"
+    """Where the items of one shard stand; `read_table(ITEMS)` reads those of all."""
+    return f"{ITEMS}/{index:05d}.parquet"
 
 
 def join_parts(writer: ArtifactWriter, benchmark: str) -> pa.Table:
-    """Join the shards' items into one table, write it as `items.parquet` and return it.
+    """Join the shards' items into one table.
 
     Raises:
         UserError: no shard has an item.
     """
-    parts = writer.names("items/")
+    parts = writer.names(f"{ITEMS}/")
     table = pa.concat_tables([pq.read_table(pa.BufferReader(writer.read_bytes(part))) for part in parts])
     if table.num_rows == 0:
         raise UserError(
@@ -35,8 +35,6 @@ def join_parts(writer: ArtifactWriter, benchmark: str) -> pa.Table:
             f"evaluate.{benchmark}",
             "let the prompts stage have prompts of that split and skill",
         )
-    writer.write_table(ITEMS, table)
-    writer.remove("items/")
     return table
 
 

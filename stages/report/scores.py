@@ -111,7 +111,7 @@ def read_prompt_scores(artifacts: Mapping[str, Artifact]) -> dict[str, PromptSco
     for role in ("attributes", "judge"):
         if role not in artifacts:
             continue
-        for row in artifacts[role].read_table("items.parquet").to_pylist():
+        for row in artifacts[role].read_table("items").to_pylist():
             _add_item(found[row["prompt_id"]], row)
     return dict(found)
 

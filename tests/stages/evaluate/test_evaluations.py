@@ -150,9 +150,7 @@ def redness(monkeypatch):
 @pytest.mark.usefixtures("redness")
 def test_attribute_binding_of_a_run(store, inputs):
     artifact = attributes.run(attributes_config(), inputs, store)
-    items = {
-        (row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items.parquet").to_pylist()
-    }
+    items = {(row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items").to_pylist()}
     assert len(items) == 8
     assert items["tuned", "t0", 0]["questions"] == ["a red circle?", "a blue square?"]
     assert items["tuned", "t1", 1]["questions"] == ["a blue circle?", "a red square?"]  # "the left" is not asked about
@@ -167,13 +165,13 @@ def test_attribute_binding_of_a_run(store, inputs):
     assert set(summary) == {"benchmark", "protocol", "models", "delta"}
     assert set(summary["models"]["base"]["attribute_binding"]) == {"mean", "low", "high", "n"}
     assert set(summary["delta"]["attribute_binding"]) == {"mean", "low", "high"}
-    assert sorted(artifact.manifest.files) == ["items.parquet", "summary.json"]
+    assert sorted(artifact.manifest.files) == ["items/00000.parquet", "items/00001.parquet", "summary.json"]
 
 
 @pytest.mark.usefixtures("redness")
 def test_attribute_binding_of_chosen_skills_only(store, inputs):
     artifact = attributes.run(attributes_config(skills=("spatial",)), inputs, store)
-    assert set(artifact.read_table("items.parquet")["prompt_id"].to_pylist()) == {"t1"}
+    assert set(artifact.read_table("items")["prompt_id"].to_pylist()) == {"t1"}
     assert set(artifact.read_json("summary.json")["models"]["base"]) == {"attribute_binding"}
     with pytest.raises(UserError, match="no image of the chosen prompts"):
         attributes.run(attributes_config(skills=("taste",)), inputs, store)
@@ -203,9 +201,7 @@ def colour_judge(monkeypatch):
 def test_judge_scores_of_a_run(store, inputs):
     config = judge.JudgeConfig(judge=ModelReference(path="org/judge"), seed=1, resamples=100, device="cpu")
     artifact = judge.run(config, inputs, store)
-    items = {
-        (row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items.parquet").to_pylist()
-    }
+    items = {(row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items").to_pylist()}
     red = items["tuned", "t0", 0]  # a red circle, but no blue square
     assert red["seen"] == ["red circle"]
     assert (red["object_accuracy"], red["attribute_accuracy"], red["all_right"]) == (0.5, 0.5, 0.0)
@@ -244,7 +240,7 @@ def test_fidelity_of_a_run_against_real_images(store, inputs, tmp_path):
     assert summary["delta"]["frechet_distance"]["mean"] == pytest.approx(-expected, rel=1e-5)
     assert summary["delta"]["frechet_distance_ratio"]["mean"] == pytest.approx(0.0, abs=1e-6)
     assert artifact.read_table("real.parquet").num_rows == 2
-    assert artifact.read_table("items.parquet").num_rows == 8
+    assert artifact.read_table("items").num_rows == 8
 
 
 def test_too_few_real_images_are_the_users_mistake(tmp_path):

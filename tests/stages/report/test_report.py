@@ -112,7 +112,7 @@ def inputs(store):
         "attributes": make_artifact(
             store,
             "evaluate.attributes",
-            tables={"items.parquet": items_table()},
+            tables={"items/00000.parquet": items_table()},
             documents={
                 "summary.json": summary("attributes", {"attribute_binding": 0.417}, {"attribute_binding": 0.5}, 3)
             },
