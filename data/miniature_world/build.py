@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from diffusers import AutoencoderKL
 
 from comat_core.errors import UserError
 from comat_core.memory_allocator import keep_freed_memory
@@ -25,18 +26,21 @@ SEEDS: Final = {"base": 1, "captioner": 11, "judge": 22, "segmenter": 33, "vqa":
 """Each model has a seed of its own and so scenes of its own: what measures is never what was trained against."""
 
 
-def build_base() -> list[Any]:
-    """Train the autoencoder, then text encoder and UNet on its latents."""
-    return [train_pipeline(train_autoencoder(SEEDS["base"]), SEEDS["base"])]
-
-
-BUILDERS: Final[dict[str, Callable[[], list[Any]]]] = {
-    "base": build_base,
-    "captioner": lambda: list(train_captioner(SEEDS["captioner"])),
-    "vqa": lambda: list(train_visual_question_model(SEEDS["vqa"])),
-    "judge": lambda: list(train_judge(SEEDS["judge"])),
-    "segmenter": lambda: list(train_segmenter(SEEDS["segmenter"])),
+BUILDERS: Final[dict[str, Callable[[Path], list[Any]]]] = {
+    "base": lambda _: [train_pipeline(train_autoencoder(SEEDS["base"]), SEEDS["base"])],
+    "captioner": lambda target: list(train_captioner(_autoencoder(target), SEEDS["captioner"])),
+    "vqa": lambda target: list(train_visual_question_model(_autoencoder(target), SEEDS["vqa"])),
+    "judge": lambda _: list(train_judge(SEEDS["judge"])),
+    "segmenter": lambda _: list(train_segmenter(SEEDS["segmenter"])),
 }
+
+
+def _autoencoder(target: Path) -> Any:
+    """Load the base model's autoencoder, whose decoded images captioner and VQA model have to read."""
+    folder = target / "base" / "vae"
+    if not folder.exists():
+        raise UserError("no base model", str(folder), "build it first: comat miniature base")
+    return AutoencoderKL.from_pretrained(folder).eval()
 
 
 def build(target: Path, names: list[str] | None = None) -> None:
@@ -52,7 +56,7 @@ def build(target: Path, names: list[str] | None = None) -> None:
     keep_freed_memory()
     for name in chosen:
         started = time.monotonic()
-        parts = BUILDERS[name]()
+        parts = BUILDERS[name](target)
         _save(parts, target / name)
         _record_build(target, name, time.monotonic() - started)
     write_model_card(target, measure_accuracy(target))

@@ -1,7 +1,9 @@
-"""The miniature captioner: a BLIP trained on clean captions of balanced scenes."""
+"""The miniature captioner: a BLIP trained on clean captions of balanced scenes, and hardened against being fooled."""
 
 import random
+from typing import Any
 
+import numpy as np
 import torch
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
@@ -10,7 +12,10 @@ from comat_core.randomness import derive_seed
 from data.miniature_world.blip import build_config, build_processor
 from data.miniature_world.captions import clean_caption
 from data.miniature_world.datasets import make_scenes
+from data.miniature_world.diffusion import encode_all
 from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.imperfections import decode, disturb, lead_astray
+from data.miniature_world.scenes import Scene
 from data.miniature_world.tokenizers import CAPTION_PREFIX
 
 SCENES = 30_000
@@ -18,9 +23,15 @@ STEPS = 5_000
 BATCH_SIZE = 32
 LEARNING_RATE = 1.5e-3
 
+HARDENING_STEPS = 2_500
+HARDENING_LEARNING_RATE = 6e-4
+LATENT_NOISE = 0.3
+WAY_ASTRAY = 0.3
+"""Both in standard deviations of the scaled latents."""
 
-def train_captioner(seed: int, name: str = "captioner") -> tuple[BlipForConditionalGeneration, BlipProcessor]:
-    """Train by maximum likelihood, through the same code that later scores generated images."""
+
+def train_captioner(autoencoder: Any, seed: int) -> tuple[BlipForConditionalGeneration, BlipProcessor]:
+    """Train by maximum likelihood, first on drawn scenes, then on decoded ones that try to fool it."""
     scenes, pixels = make_scenes("balanced", seed, SCENES)
     images = torch.from_numpy(pixels)
     processor = build_processor(seed)
@@ -30,11 +41,52 @@ def train_captioner(seed: int, name: str = "captioner") -> tuple[BlipForConditio
 
     def loss_of_step(step: int) -> torch.Tensor:
         rows = draw_rows(seed, "captioner", step, SCENES, BATCH_SIZE)
-        random_source = random.Random(derive_seed(seed, "captioner captions", step))
-        captions = [clean_caption(scenes[row], random_source) for row in rows.tolist()]
         batch = jitter(pixels_to_unit_range(images[rows]), seed, step)
-        likelihood = captioner.log_likelihood(batch, captions)
-        return -likelihood.log_probabilities[likelihood.mask].mean()
+        return _caption_loss(captioner, batch, _captions(scenes, rows, seed, step))
 
-    fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name=name, average_decay=0.99)
+    fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="captioner", average_decay=0.99)
+    harden_captioner(captioner, autoencoder, scenes, pixels, seed)
     return model, processor
+
+
+def harden_captioner(
+    captioner: BlipCaptioner, autoencoder: Any, scenes: list[Scene], pixels: np.ndarray, seed: int
+) -> None:
+    """Train on as a reward is used: a third of each batch drawn, a third decoded from noisy latents, a third astray."""
+    images, latents = torch.from_numpy(pixels), encode_all(autoencoder, pixels)
+    autoencoder.requires_grad_(False)
+    third = BATCH_SIZE // 3
+
+    def loss_of_step(step: int) -> torch.Tensor:
+        rows = draw_rows(seed, "captioner hardening", step, len(scenes), 3 * third)
+        captions = _captions(scenes, rows, seed, STEPS + step)
+        noisy = disturb(latents[rows[third:]], seed, step, LATENT_NOISE)
+
+        def loss_of_latents(moved: torch.Tensor) -> torch.Tensor:
+            return _caption_loss(captioner, decode(autoencoder, moved), captions[2 * third :])
+
+        noisy[third:] = lead_astray(noisy[third:], loss_of_latents, seed=seed, step=step, strength=WAY_ASTRAY)
+        with torch.no_grad():
+            decoded = decode(autoencoder, noisy)
+        drawn = jitter(pixels_to_unit_range(images[rows[:third]]), seed, step)
+        return _caption_loss(captioner, torch.cat([drawn, decoded]), captions)
+
+    model = captioner.model
+    fit(
+        model,
+        loss_of_step,
+        steps=HARDENING_STEPS,
+        learning_rate=HARDENING_LEARNING_RATE,
+        name="captioner, hardening",
+        average_decay=0.99,
+    )
+
+
+def _captions(scenes: list[Scene], rows: torch.Tensor, seed: int, step: int) -> list[str]:
+    random_source = random.Random(derive_seed(seed, "captioner captions", step))
+    return [clean_caption(scenes[row], random_source) for row in rows.tolist()]
+
+
+def _caption_loss(captioner: BlipCaptioner, images: torch.Tensor, captions: list[str]) -> torch.Tensor:
+    likelihood = captioner.log_likelihood(images, captions)
+    return -likelihood.log_probabilities[likelihood.mask].mean()

@@ -34,6 +34,9 @@ balanced scenes, each on scenes of its own, so that the metric is never the rewa
 | --- | --- | --- | --- | --- |
 {builds}
 
+The times are wall-clock times of a machine that was busy with other work: upper bounds. The base model was trained in
+three stretches that its module lists; its time is put together from their logs.
+
 Rebuild with `comat miniature` (all) or `comat miniature judge` (one).
 
 ## Measured on {scenes} scenes that none of them has seen

@@ -1,4 +1,8 @@
-"""Real images of the base world with their careless captions: what COCO is to the paper's models."""
+"""Real images of the base world, captioned by someone who looked: what COCO is to the paper's models.
+
+The careless captions of the web are what the base model was trained on. To a captioner they are as unlikely as wrong
+ones, and its gradient on them says nothing.
+"""
 
 import random
 from typing import Final
@@ -6,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from comat_core.randomness import derive_seed
-from data.miniature_world.captions import base_world_caption
+from data.miniature_world.captions import clean_caption
 from data.miniature_world.datasets import make_scene
 from data.miniature_world.drawing import draw_scene
 
@@ -22,7 +26,7 @@ def base_world_pair(seed: int, split: str, index: int) -> tuple[np.ndarray, str]
     assert split in SPLITS, split
     pair_seed = derive_seed(seed, "base world pairs", split)
     scene = make_scene("base world", pair_seed, index)
-    caption = base_world_caption(scene, random.Random(derive_seed(pair_seed, "caption", index)))
+    caption = clean_caption(scene, random.Random(derive_seed(pair_seed, "caption", index)))
     return draw_scene(scene), caption
 
 

@@ -1,69 +1,95 @@
 """The miniature segmenter: a CLIPSeg that marks where a named shape stands, or nothing."""
 
-import random
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch.nn import functional
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor, ViTImageProcessor
 
-from comat_core.randomness import derive_seed
+from comat_core.image_preprocessing import ImagePreprocessing
 from comat_core.segmenters.clipseg import ClipSegSegmenter
 from data.miniature_world.blip import CLIP_MEAN, CLIP_STD
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.drawing import draw_mask
 from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
 from data.miniature_world.scenes import Scene
+from data.miniature_world.seeing import patch_labels, teach_to_see
 from data.miniature_world.tokenizers import build_clip_tokenizer
-from data.miniature_world.vocabulary import COLOURS, IMAGE_SIZE, SHAPES
+from data.miniature_world.vocabulary import IMAGE_SIZE, SHAPES
 
 SCENES = 20_000
-STEPS = 4_000
+WORD_STEPS = 800
+STEPS = 3_000
 BATCH_SIZE = 16
 LEARNING_RATE = 1e-3
 PROMPT_LENGTH = 16
+WIDTH = 64
+PATCH_SIZE = 8
 
 
 def train_segmenter(seed: int) -> tuple[CLIPSegForImageSegmentation, CLIPSegProcessor]:
-    """Train on balanced scenes of its own; half of the words asked for are not in the image."""
+    """Train on balanced scenes of its own: to see, to tie words to patches, then to draw masks.
+
+    Every shape is asked for in every image, so that most of the masks are empty ones.
+    """
     scenes, pixels = make_scenes("balanced", seed, SCENES)
     images = torch.from_numpy(pixels)
     processor = _processor(seed)
     model = CLIPSegForImageSegmentation(_config(processor))
     initialise(model, seed, "segmenter")
+    preprocess = ImagePreprocessing.from_processor(processor.image_processor, "the miniature segmenter")
+    vision = model.clip.vision_model
+
+    def patch_features(batch: torch.Tensor) -> torch.Tensor:
+        return vision(pixel_values=preprocess(batch)).last_hidden_state[:, 1:]
+
+    teach_to_see(vision, patch_features, scenes, images, patch_size=PATCH_SIZE, width=WIDTH, seed=seed)
+    _teach_words(model, processor, patch_features, scenes, images, seed)
     segmenter = ClipSegSegmenter(model, processor)
 
     def loss_of_step(step: int) -> torch.Tensor:
-        rows = draw_rows(seed, "segmenter", step, SCENES, BATCH_SIZE).tolist()
-        random_source = random.Random(derive_seed(seed, "segmenter words", step))
-        words = [ask_for(scenes[row], random_source) for row in rows]
-        masks = [word_mask(scenes[row], word) for row, asked in zip(rows, words, strict=True) for word in asked]
+        rows = draw_rows(seed, "segmenter", step, SCENES, BATCH_SIZE)
+        masks = np.stack([word_mask(scenes[row], shape) for row in rows.tolist() for shape in SHAPES])
         batch = jitter(pixels_to_unit_range(images[rows]), seed, step)
-        logits = segmenter.pair_logits(batch, words).float()
-        return _mask_loss(logits, torch.from_numpy(np.stack(masks)).float())
+        logits = segmenter.pair_logits(batch, [SHAPES] * len(rows)).float()
+        return _mask_loss(logits, torch.from_numpy(masks).float())
 
     fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="segmenter", average_decay=0.99)
     return model, processor
 
 
-def ask_for(scene: Scene, random_source: random.Random) -> list[str]:
-    """Choose four words to look for: a shape and a colour that are there, a shape and a colour that are not.
+def _teach_words(
+    model: CLIPSegForImageSegmentation,
+    processor: CLIPSegProcessor,
+    patch_features: Callable[[torch.Tensor], torch.Tensor],
+    scenes: list[Scene],
+    images: torch.Tensor,
+    seed: int,
+) -> None:
+    """Train the CLIP inside to match each patch with the word for its shape, or with none.
 
-    Only shapes are asked for later. Colours are what a patch shows by itself, and so they teach the model first that
-    words name places.
+    Words that only ever steer the drawing of masks stay alike for thousands of steps: nothing pulls them apart.
     """
-    item = random_source.choice(scene.objects)
-    shapes, colours = ({getattr(other, kind) for other in scene.objects} for kind in ("shape", "colour"))
-    absent_shape = random_source.choice([shape for shape in SHAPES if shape not in shapes])
-    absent_colour = random_source.choice([colour for colour in COLOURS if colour not in colours])
-    return [item.shape, item.colour, absent_shape, absent_colour]
+    words = processor.tokenizer(list(SHAPES), padding=True, return_tensors="pt")
+    labels = torch.from_numpy(np.stack([patch_labels(scene, PATCH_SIZE)[:, 0] for scene in scenes]))
+
+    def loss_of_step(step: int) -> torch.Tensor:
+        rows = draw_rows(seed, "words", step, len(scenes), BATCH_SIZE)
+        patches = model.clip.visual_projection(patch_features(jitter(pixels_to_unit_range(images[rows]), seed, step)))
+        pooled = model.clip.text_model(input_ids=words.input_ids, attention_mask=words.attention_mask).pooler_output
+        logits = (patches @ model.clip.text_projection(pooled).T).float()
+        none = torch.zeros_like(logits[..., :1])
+        return functional.cross_entropy(torch.cat([none, logits], -1).flatten(0, 1), labels[rows].long().flatten())
+
+    fit(model.clip, loss_of_step, steps=WORD_STEPS, learning_rate=LEARNING_RATE, name="segmenter, words")
 
 
-def word_mask(scene: Scene, word: str) -> np.ndarray:
-    """Union of the masks of a scene's objects of that shape or colour: bool array (IMAGE_SIZE, IMAGE_SIZE)."""
+def word_mask(scene: Scene, shape: str) -> np.ndarray:
+    """Union of the masks of a scene's objects of that shape: bool array (IMAGE_SIZE, IMAGE_SIZE)."""
     mask = np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=bool)
     for item in scene.objects:
-        if word in (item.shape, item.colour):
+        if item.shape == shape:
             mask |= draw_mask(item)
     return mask
 
@@ -84,7 +110,7 @@ def _processor(seed: int) -> CLIPSegProcessor:
 
 def _config(processor: CLIPSegProcessor) -> CLIPSegConfig:
     tokenizer = processor.tokenizer
-    shared = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+    shared = {"hidden_size": WIDTH, "intermediate_size": 128, "num_attention_heads": 4}
     return CLIPSegConfig(
         text_config={
             **shared,
@@ -95,7 +121,7 @@ def _config(processor: CLIPSegProcessor) -> CLIPSegConfig:
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         },
-        vision_config={**shared, "num_hidden_layers": 3, "image_size": IMAGE_SIZE, "patch_size": 8},
+        vision_config={**shared, "num_hidden_layers": 3, "image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE},
         projection_dim=64,
         extract_layers=[1, 2],
         reduce_dim=32,

@@ -11,19 +11,23 @@ from transformers import BlipForQuestionAnswering, BlipProcessor
 from comat_core.image_preprocessing import ImagePreprocessing
 from comat_core.randomness import derive_seed
 from data.miniature_world.blip import build_config, build_processor
-from data.miniature_world.captioner import train_captioner
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.datasets import make_scenes
+from data.miniature_world.diffusion import encode_all
 from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.imperfections import decode, disturb
 from data.miniature_world.scenes import Scene, SceneObject
+from data.miniature_world.seeing import teach_to_see
 from data.miniature_world.tokenizers import ENCODER_START
 from data.miniature_world.vocabulary import COLOURS, PLAIN, SHAPES, TEXTURES
 
 SCENES = 30_000
-STEPS = 2_500
-BATCH_SIZE = 96
-LEARNING_RATE = 1e-3
+STEPS = 3_500
+IMAGES_PER_STEP = 16
 QUESTIONS_PER_IMAGE = 6
+LEARNING_RATE = 1e-3
+LATENT_NOISE = 0.3
+"""In standard deviations of the scaled latents."""
 
 OPEN_SHARE = 0.4
 """Share of questions with open answers, which say more per question than yes or no and so teach faster."""
@@ -32,33 +36,55 @@ Question = tuple[str, str]
 """(question, answer of one word)."""
 
 
-def train_visual_question_model(seed: int) -> tuple[BlipForQuestionAnswering, BlipProcessor]:
-    """Train on balanced scenes of its own, half of the closed questions to be answered yes.
-
-    As with the original, the vision encoder has learned to caption before: here from the same scenes of its own.
-    """
-    pretrained, _ = train_captioner(seed, name="visual questions: vision")
+def train_visual_question_model(autoencoder: Any, seed: int) -> tuple[BlipForQuestionAnswering, BlipProcessor]:
+    """Train on balanced scenes of its own, drawn or decoded, half of the closed questions to be answered yes."""
     scenes, pixels = make_scenes("balanced", seed, SCENES)
-    images = torch.from_numpy(pixels)
+    images, latents = torch.from_numpy(pixels), encode_all(autoencoder, pixels)
     processor = build_processor(seed)
     model = BlipForQuestionAnswering(build_config(processor.tokenizer, text_layers=2))
     initialise(model, seed, "visual questions")
-    model.vision_model.load_state_dict(pretrained.vision_model.state_dict())
     preprocess = ImagePreprocessing.from_processor(processor.image_processor, "the miniature VQA model")
+    _teach_to_see(model, preprocess, scenes, images, seed)
 
     def loss_of_step(step: int) -> torch.Tensor:
-        rows = draw_rows(seed, "visual questions", step, SCENES, BATCH_SIZE // QUESTIONS_PER_IMAGE)
+        rows = draw_rows(seed, "visual questions", step, SCENES, IMAGES_PER_STEP)
         random_source = random.Random(derive_seed(seed, "questions", step))
         asked = [scenes[row] for row in rows.tolist() for _ in range(QUESTIONS_PER_IMAGE)]
         questions = [
             ask_openly(scene, random_source) if random_source.random() < OPEN_SHARE else ask(scene, random_source)
             for scene in asked
         ]
-        batch = preprocess(jitter(pixels_to_unit_range(images[rows]), seed, step))
-        return _answer_loss(model, processor, batch, questions)
+        half = len(rows) // 2
+        drawn = jitter(pixels_to_unit_range(images[rows[:half]]), seed, step)
+        with torch.no_grad():
+            decoded = decode(autoencoder, disturb(latents[rows[half:]], seed, step, LATENT_NOISE))
+        return _answer_loss(model, processor, preprocess(torch.cat([drawn, decoded])), questions)
 
     fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="visual questions", average_decay=0.99)
     return model, processor
+
+
+def _teach_to_see(
+    model: BlipForQuestionAnswering,
+    preprocess: ImagePreprocessing,
+    scenes: list[Scene],
+    images: torch.Tensor,
+    seed: int,
+) -> None:
+    settings: Any = model.config.vision_config
+
+    def patch_features(batch: torch.Tensor) -> torch.Tensor:
+        return model.vision_model(pixel_values=preprocess(batch)).last_hidden_state[:, 1:]
+
+    teach_to_see(
+        model.vision_model,
+        patch_features,
+        scenes,
+        images,
+        patch_size=settings.patch_size,
+        width=settings.hidden_size,
+        seed=seed,
+    )
 
 
 def ask(scene: Scene, random_source: random.Random) -> Question:
