@@ -1,6 +1,5 @@
 """Questions about images, answered by BLIP (BlipForQuestionAnswering) as T2I-CompBench asks them."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,8 +11,7 @@ from transformers import BlipForQuestionAnswering
 from comat_core.errors import UserError
 from comat_core.image_preprocessing import ImagePreprocessing
 from comat_core.pretrained import load_frozen_model, load_processor
-
-_DROPPED_SIGNS: Final = re.compile(r'[.!"()*#:;~]')
+from comat_core.question_text import clean_question
 
 
 @dataclass(frozen=True)
@@ -162,8 +160,3 @@ class VisualQuestionAnswerer:
                 f"the tokenizer has no word {word!r}", self.model.name_or_path, "use a BLIP checkpoint in English"
             )
         return token_id
-
-
-def clean_question(question: str) -> str:
-    """Drop letter case, the signs that BLIP's preprocessing drops, and spaces at the end."""
-    return _DROPPED_SIGNS.sub("", question.lower()).rstrip(" ")

@@ -8,7 +8,7 @@ leaves out chunks that are pronouns, which name nothing that an image could show
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from comat_core.visual_question_answering import clean_question
+from comat_core.question_text import clean_question
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc

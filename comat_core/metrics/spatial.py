@@ -1,7 +1,8 @@
 """T2I-CompBench's spatial score: are both objects there, and does the first stand to the second as the prompt says?
 
 Modes. "official" repeats the authors' script, which knows the words "on top of" but scores no place for them, so that
-such a prompt never scores. "corrected" reads them as "on the top of".
+such a prompt never scores. "corrected" reads them as "on the top of", and likewise "above", "to the left of" and so on,
+which the official prompts do not use.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,10 @@ LOCALITIES: Final = (
     "on the bottom of",
     "on the top of",
     "on top of",
+    "to the left of",
+    "to the right of",
+    "above",
+    "below",
 )
 """In the order in which a prompt is searched for them."""
 
@@ -29,7 +34,13 @@ OVERLAP: Final = 0.1  # intersection over union from which a place counts less
 LEAST_SCORE: Final = 0.5
 PEOPLE: Final = frozenset({"girl", "boy", "man", "woman"})
 _BESIDE: Final = frozenset({"on side of", "next to", "near"})
-_SYNONYMS: Final = {"on top of": "on the top of"}
+_SYNONYMS: Final = {
+    "on top of": "on the top of",
+    "to the left of": "on the left of",
+    "to the right of": "on the right of",
+    "above": "on the top of",
+    "below": "on the bottom of",
+}
 
 
 @dataclass(frozen=True)

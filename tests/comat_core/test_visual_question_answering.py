@@ -8,7 +8,8 @@ from torch import Tensor
 
 from comat_core.errors import UserError
 from comat_core.pretrained import load_processor
-from comat_core.visual_question_answering import CORRECTED, OFFICIAL, VisualQuestionAnswerer, clean_question
+from comat_core.question_text import clean_question
+from comat_core.visual_question_answering import CORRECTED, OFFICIAL, VisualQuestionAnswerer
 from tests.pictures import as_bytes, natural_pictures
 from tests.tiny_captioners import IMAGE_SIDE, blip_processor, save_tiny_question_answerer, word_piece_tokenizer
 

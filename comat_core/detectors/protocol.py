@@ -1,0 +1,24 @@
+"""What every text-prompted detector offers: boxes around the nouns of an image, and how sure it is of each."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from comat_core.metrics.spatial import Detection
+
+
+class Detector(Protocol):
+    """A frozen open-vocabulary detector."""
+
+    def detect_objects(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Find nouns[i] in images[i].
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            nouns: per image any number of nouns or short noun phrases, none included.
+
+        Returns:
+            Per image its boxes, surest first, each labelled with its noun; corners in pixels of the image.
+        """
+        ...

