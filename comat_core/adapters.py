@@ -3,7 +3,7 @@
 One UNet in memory serves as the reference model (no adapter), the online model and the discriminator.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,11 @@ from diffusers.utils import convert_state_dict_to_diffusers, convert_unet_state_
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from comat_core.errors import UserError
 from comat_core.randomness import make_generator
+from comat_core.safetensors_files import save_with_metadata
 from comat_core.text_to_image import TextToImageModel
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -70,14 +71,23 @@ def add_lora(
     return lora_parameters(unet, name)
 
 
-def save_lora(model: TextToImageModel, folder: str | Path, name: str) -> Path:
+def save_lora(
+    model: TextToImageModel, folder: str | Path, name: str, metadata: Mapping[str, str] | None = None
+) -> Path:
     """Write one adapter of the model's UNet as `pipe.load_lora_weights(folder)` of the stock pipeline reads it.
+
+    Args:
+        metadata: notes for the file's header (`comat_core.lora_metadata`).
 
     Returns:
         The safetensors file.
     """
+
+    def write(tensors: dict[str, Tensor], path: str) -> None:
+        save_with_metadata(tensors, Path(path), metadata or {})
+
     weights = convert_state_dict_to_diffusers(get_peft_model_state_dict(model.unet, adapter_name=name))
-    model.pipeline.save_lora_weights(folder, unet_lora_layers=weights, weight_name=LORA_FILE)
+    model.pipeline.save_lora_weights(folder, unet_lora_layers=weights, weight_name=LORA_FILE, save_function=write)
     return Path(folder) / LORA_FILE
 
 
@@ -114,6 +124,12 @@ def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn
     unet_weights = {key.removeprefix("unet."): value for key, value in weights.items() if key.startswith("unet.")}
     set_peft_model_state_dict(model.unet, convert_unet_state_dict_to_peft(unet_weights), adapter_name=name)
     return parameters
+
+
+def merge_lora(model: TextToImageModel, name: str) -> None:
+    """Add an adapter to the UNet's own weights and take all adapters off, so that the UNet is a plain one again."""
+    model.unet.fuse_lora(adapter_names=[name])
+    model.unet.unload_lora()
 
 
 def lora_parameters(unet: nn.Module, name: str) -> list[nn.Parameter]:

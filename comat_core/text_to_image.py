@@ -36,6 +36,8 @@ class Backbone:
     encode_prompts: PromptEncoder
     left_out: Mapping[str, Any] = field(default_factory=dict)
     """Components that training and sampling never call, so that they are not loaded."""
+    original_block_names: bool = False
+    """Whether other tools' LoRA files name the UNet's blocks as the original release did, not as diffusers does."""
 
 
 class TextToImageModel:
@@ -109,6 +111,11 @@ class TextToImageModel:
     def dtype(self) -> torch.dtype:
         """Precision of the UNet's own weights (adapters stay in float32)."""
         return self.unet.conv_in.weight.dtype
+
+    def use_channels_last(self) -> None:
+        """Lay the weights of UNet and autoencoder out as convolutions read them fastest."""
+        for model in (self.unet, self.vae):
+            model.to(memory_format=torch.channels_last)
 
     def latent_size(self, resolution: int) -> int:
         """Return the side of the latents of a square image.
@@ -214,10 +221,23 @@ class TextToImageModel:
         return scale, like.new_tensor(config.shift_factor or 0.0).view(1, 1, 1, 1)
 
 
-def _backbone_of(source: str, revision: str | None) -> Backbone:
+def fetch_checkpoint(source: str, revision: str | None = None, *, local_files_only: bool = False) -> Path:
+    """Return the local folder of a hub checkpoint with exactly the files that `TextToImageModel.load` reads.
+
+    Args:
+        local_files_only: download nothing; OSError if something is missing.
+    """
+    left_out = _backbone_of(source, revision, local_files_only=local_files_only).left_out
+    loader: Any = DiffusionPipeline
+    return Path(
+        loader.download(source, revision=revision, use_safetensors=True, local_files_only=local_files_only, **left_out)
+    )
+
+
+def _backbone_of(source: str, revision: str | None, **options: Any) -> Backbone:
     """Read the pipeline's kind from its index, before any weight is loaded."""
     try:
-        config: Any = DiffusionPipeline.load_config(source, revision=revision)
+        config: Any = DiffusionPipeline.load_config(source, revision=revision, **options)
     except OSError as error:
         raise _unreadable(source, error) from error
     name = config.get("_class_name")
@@ -257,5 +277,5 @@ BACKBONES: dict[str, Backbone] = {
         encode_stable_diffusion,
         left_out={"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
     ),
-    "StableDiffusionXLPipeline": Backbone(encode_stable_diffusion_xl),
+    "StableDiffusionXLPipeline": Backbone(encode_stable_diffusion_xl, original_block_names=True),
 }

@@ -50,7 +50,10 @@ class TransformersCaptioner(ABC):
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
         """Score captions[i] on images[i]; see `ImageToText`."""
         assert len(images) == len(captions), f"{len(images)} images for {len(captions)} captions"
-        tokens = self.tokenize(captions).to(images.device)
+        return self.score(images, self.tokenize(captions).to(images.device))
+
+    def score(self, images: Tensor, tokens: CaptionTokens) -> CaptionLikelihood:
+        """Score captions that are laid out already, on the images' device."""
         logits = self.model(
             pixel_values=self.preprocess(images).to(self.model.dtype),
             input_ids=tokens.input_ids,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
 
-from comat_core.attention_maps import CaptureRequest
+from comat_core.attention_maps import CaptureRequest, captured_attention, cross_attention_layers
 from comat_core.denoising import denoise
 from comat_core.errors import UserError
 from comat_core.randomness import make_generator, normal_noise
@@ -142,6 +142,24 @@ def test_only_the_asked_for_steps_rows_and_blocks_are_captured(tiny_model: Model
         (name,) = maps
         assert name.startswith("mid_block")
         torch.testing.assert_close(maps[name], everything.attention_maps[maps.step][name][1:])
+
+
+def test_maps_are_those_of_the_prompts_and_not_of_the_unconditional_half(tiny_model: ModelOf) -> None:
+    model = tiny_model("sd")
+    scheduler = make_scheduler(model.scheduler, "ddim")
+    (captured,) = sample(model, scheduler, capture=CaptureRequest(steps=(0,))).attention_maps
+    scheduler.set_timesteps(STEPS)
+    noise, timesteps = normal_noise((4, 8, 8), row_generators(2)), scheduler.timesteps[:1].expand(2)
+    layers = cross_attention_layers(model.unet, ("mid", "up"))
+    prompts, nothing = model.encode_prompts(PROMPTS, IMAGE_SIDE), model.encode_unconditional(2, IMAGE_SIDE)
+    with torch.no_grad(), captured_attention(layers, [0, 1], (8, 8)) as expected:
+        model.predict(noise, timesteps, prompts)
+    with torch.no_grad(), captured_attention(layers, [0, 1], (8, 8)) as others:
+        model.predict(noise, timesteps, nothing)
+    assert set(captured) == set(expected)
+    for name, maps in captured.items():
+        torch.testing.assert_close(maps, expected[name], atol=1e-5, rtol=1e-4)
+        assert (maps - others[name]).abs().max() > 1e-3, "the two halves have to differ for this test"
 
 
 def test_maps_of_a_row_that_has_not_joined_cannot_be_asked_for(tiny_model: ModelOf) -> None:

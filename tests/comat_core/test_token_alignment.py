@@ -1,10 +1,14 @@
 """Characters to tokens: by offsets, for words that a search for strings would confuse."""
 
+import re
+
 import pytest
-from transformers import CLIPTokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 from comat_core.errors import UserError
 from comat_core.token_alignment import align, align_prompts
+from tests.comat_core.entity_templates import gold_prompts
 from tests.comat_core.parsed import clip_tokenizer
 
 LENGTH = 77
@@ -43,6 +47,44 @@ def test_tokens_spell_the_word(prompt: str, word: str, expected: str) -> None:
     (aligned,) = align(tokenizer, prompt, [span_of(prompt, word)], LENGTH)
     assert not aligned.cut_off
     assert text_of(tokenizer, prompt, aligned.tokens) == expected
+
+
+def other_tokenizer(kind: str) -> PreTrainedTokenizerFast:
+    """A fast tokenizer that is no CLIP's, with a vocabulary so small that most words have several pieces."""
+    prompts = [prompt.text for prompt in gold_prompts(seed=0, count=60)]
+    if kind == "word pieces":  # BERT
+        backend, marks = Tokenizer(models.WordPiece(unk_token="?")), ["?", "<s>", "</s>"]
+        backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(vocab_size=160, special_tokens=marks)
+    elif kind == "bytes":  # GPT-2
+        backend, marks = Tokenizer(models.BPE()), ["<s>", "</s>"]
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=330, special_tokens=marks, initial_alphabet=alphabet)
+    else:  # T5
+        backend, marks = Tokenizer(models.Unigram()), ["?", "<s>", "</s>"]
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=160, special_tokens=marks, unk_token="?")
+    backend.train_from_iterator(prompts, trainer)
+    ids = [(mark, backend.token_to_id(mark)) for mark in ("<s>", "</s>")]
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ids)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+
+
+@pytest.mark.parametrize("kind", ["word pieces", "bytes", "sentence pieces"])
+def test_every_word_has_the_tokens_that_cover_it_whatever_the_tokenizer(kind: str) -> None:
+    tokenizer = other_tokenizer(kind)
+    prompt = "a scattered red carpet, two long-haired cats and a red car"
+    words = [match.span() for match in re.finditer(r"[\w-]+", prompt)]
+    aligned = align(tokenizer, prompt, words, LENGTH)
+    positions = [position for span in aligned for position in span.tokens]
+    assert positions == sorted(set(positions)), "no token belongs to two words, and the order is kept"
+    assert positions[0] == 1, "after the start token"
+    encoding = tokenizer(prompt, return_offsets_mapping=True)
+    assert max(len(span.tokens) for span in aligned) > 1
+    for (start, end), span in zip(words, aligned, strict=True):
+        covered = {at for token in span.tokens for at in range(*encoding["offset_mapping"][token])}
+        assert {at for at in covered if prompt[at] not in " ,"} == set(range(start, end))
 
 
 def test_positions_count_the_start_token() -> None:

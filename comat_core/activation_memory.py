@@ -1,0 +1,56 @@
+"""How many bytes of activations a call keeps for its backward pass, counted without computing anything."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+
+
+def without_data() -> Any:
+    """A context in which tensors have shapes, types and a device, but no memory: models made in it are plans."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def kept_activations(call: Callable[[], object], planned: nn.Module | None = None, context: Any = None) -> int:
+    """Run a call on tensors without data and return the bytes that its graph keeps.
+
+    The models in it may be real: their weights, which are resident anyway, are not counted, but half-precision copies
+    that autocast makes of them are. Tensors made inside the call have shapes and types but no memory.
+
+    Args:
+        planned: a model that was made in a `without_data()` context; its weights are not counted either.
+        context: that context.
+    """
+    mode: Any = context or without_data()
+    convert = mode.fake_tensor_converter.from_real_tensor
+    resident: list[Tensor] = [] if planned is None else [*planned.parameters()]
+    kept: list[Tensor] = []
+
+    def remember(*arguments: Any, **settings: Any) -> Tensor:
+        resident.append(convert(*arguments, **settings))
+        return resident[-1]
+
+    def pack(tensor: Tensor) -> Tensor:
+        if isinstance(tensor, FakeTensor):
+            kept.append(tensor)
+        return tensor
+
+    mode.fake_tensor_converter.from_real_tensor = remember
+    try:
+        with torch.enable_grad(), mode, saved_tensors_hooks(pack, lambda tensor: tensor):
+            call()
+    finally:
+        mode.fake_tensor_converter.from_real_tensor = convert
+    # Both lists have kept their storages alive, so that no address has been given twice.
+    counted = _storages(kept)
+    for storage in _storages(resident):
+        counted.pop(storage, None)
+    return sum(counted.values())
+
+
+def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """Bytes of the tensors' storages, by the storages' identity."""
+    return {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}

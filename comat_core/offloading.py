@@ -1,0 +1,102 @@
+"""Frozen models that stay in the CPU's memory and come to the GPU for the length of a call."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from comat_core.captioners.protocol import CaptionLikelihood, ImageToText
+from comat_core.segmenters.protocol import Segmenter
+
+HOME = torch.device("cpu")
+
+
+class OffloadedCaptioner:
+    """A captioner that is called twice: for its likelihood, and in the backward pass for the images' gradient.
+
+    Nothing of the first call is kept, so that between the two the GPU holds neither weights nor activations.
+    """
+
+    def __init__(self, captioner: ImageToText) -> None:
+        """Take a loaded captioner home."""
+        self.captioner = captioner
+        self._models = [model.to(HOME) for model in networks_of(captioner)]
+
+    def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
+        """Score captions[i] on images[i]; see `ImageToText`."""
+        masks: list[Tensor] = []
+
+        def score(some_images: Tensor) -> Tensor:
+            with _visiting(self._models, some_images.device):
+                likelihood = self.captioner.log_likelihood(some_images, captions)
+                masks[:] = [likelihood.mask]
+                return likelihood.log_probabilities
+
+        def gradient(some_images: Tensor, of_scores: Tensor) -> Tensor:
+            with _visiting(self._models, some_images.device):
+                leaf = some_images.detach().requires_grad_()
+                scores = self.captioner.log_likelihood(leaf, captions).log_probabilities
+                return torch.autograd.grad(scores, leaf, of_scores)[0]
+
+        log_probabilities: Any = _Recomputed.apply(images, score, gradient)
+        return CaptionLikelihood(log_probabilities, masks[0])
+
+
+class OffloadedSegmenter:
+    """A segmenter that is on the GPU only while it segments."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        """Take a loaded segmenter home."""
+        self.segmenter = segmenter
+        self._models = [model.to(HOME) for model in networks_of(segmenter)]
+
+    def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
+        """Find nouns[i] in images[i]; see `Segmenter`."""
+        with _visiting(self._models, images.device):
+            return self.segmenter.segment(images, nouns)
+
+
+def networks_of(model: object) -> list[nn.Module]:
+    """The networks that a captioner or segmenter is made of, those of its parts included."""
+    found: list[nn.Module] = []
+    for part in vars(model).values():
+        if isinstance(part, nn.Module):
+            found.append(part)
+        elif type(part).__module__.startswith("comat_core."):
+            found += networks_of(part)
+    return found
+
+
+class _Recomputed(torch.autograd.Function):
+    """A function of images whose forward call leaves no graph; its gradient is computed from the images again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, score: Callable[[Tensor], Tensor], gradient: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        ctx.save_for_backward(images)
+        ctx.gradient = gradient
+        device = images.device.type
+        ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
+        return score(images)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (images,) = ctx.saved_tensors
+        device, dtype, enabled = ctx.autocast
+        with torch.enable_grad(), torch.autocast(device, dtype, enabled=enabled):
+            return ctx.gradient(images, gradients[0]), None, None
+
+
+@contextmanager
+def _visiting(models: Sequence[nn.Module], device: torch.device) -> Iterator[None]:
+    """Within the context the models are on the device."""
+    for model in models:
+        model.to(device)
+    try:
+        yield
+    finally:
+        for model in models:
+            model.to(HOME)
