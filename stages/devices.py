@@ -30,4 +30,6 @@ def choose_device(setting: str) -> "torch.device":
         raise UserError(f"device {setting!r} cannot be used: {first_line}", "device", "write auto or cpu") from error
     if device.type == "cpu":
         keep_freed_memory()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 in matrix products; convolutions use it anyway
     return device

@@ -1,10 +1,10 @@
 """The train stage: fine-tune a LoRA of the base model with the CoMat losses (Algorithm 1).
 
-Writes `lora/pytorch_lora_weights.safetensors`, which `pipe.load_lora_weights()` takes, the last checkpoints under
-`checkpoints/`, and `metrics.parquet` with one row per step.
+Writes `lora/pytorch_lora_weights.safetensors`, which `pipe.load_lora_weights()` takes, and `metrics.parquet` with one
+row per step. Checkpoints stand in the artifact's working folder until it is finished.
 """
 
-from contextlib import nullcontext
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -17,28 +17,27 @@ METRICS = "metrics.parquet"
 
 def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Train, or go on from the last checkpoint, and write the results."""
-    from comat_core.adapters import save_lora
-    from stages.train.dataset import TrainingData
-    from stages.train.loop import train
-    from stages.train.models import ADAPTER_NAME, load_models
-    from stages.train.reporting import make_accelerator
+    from stages.train.job import Job
+    from stages.train.launching import run_in_processes
+    from stages.train.trackers import check_trackers
 
-    folder = writer.working_folder()
-    accelerator = make_accelerator(config)
-    training_data = TrainingData.read(inputs, seed=config.seed)
-    with inputs["adapt"].local_path("unet/") if "adapt" in inputs else nullcontext() as unet:
-        models = load_models(config, accelerator.device, unet)
-    state = train(
-        config,
-        models,
-        training_data,
-        accelerator,
-        checkpoint_folder=folder / "checkpoints",
-        run_name=STAGE.key_for(config, inputs),
-    )
-    save_lora(models.online, folder / "lora", ADAPTER_NAME)
-    writer.add_folder(folder / "lora", "lora/")
-    writer.write_table(METRICS, _metrics_table(state.history))
+    check_trackers(config.tracking.trackers)
+    run_name = STAGE.key_for(config, inputs)
+    job = Job(config=config, inputs=dict(inputs), folder=writer.working_folder().absolute(), run_name=run_name)
+    if config.processes == 1:
+        job.run()
+    else:
+        run_in_processes(job)
+    writer.add_folder(job.lora_folder, "lora/")
+    writer.write_table(METRICS, _metrics_table(job.read_history()))
+
+
+def progress(config: TrainConfig, folder: Path) -> float:
+    """The share of the steps that the newest checkpoint in the working folder has behind it."""
+    from stages.train.state import FOLDER_PREFIX, checkpoints
+
+    found = checkpoints(folder / "checkpoints")
+    return int(found[-1].name.removeprefix(FOLDER_PREFIX)) / config.steps if found else 0.0
 
 
 def _metrics_table(history: list[dict[str, float]]) -> pa.Table:
@@ -54,5 +53,6 @@ STAGE = Stage(
     optional_inputs=("adapt",),
     build=build,
     resumable=True,
+    progress=progress,
 )
 run = STAGE.run

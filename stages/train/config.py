@@ -6,9 +6,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO
+from stages.hardware import HardwareSettings
 from stages.sampling import Sampler
 
-LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, constant, no warm-up")]
+LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")]
+Schedule = Annotated[
+    Literal["constant", "linear", "cosine"],
+    Field(description="of the learning rate after the warm-up; others end at 0"),
+]
+WarmupSteps = Annotated[int, Field(ge=0, description="optimiser steps in which the learning rate rises from 0")]
 Betas = Annotated[
     tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Field(description="AdamW's betas")
 ]
@@ -27,6 +33,8 @@ class OnlineSettings(Part):
 
     rank: Rank = 128
     learning_rate: LearningRate = 5e-5
+    schedule: Schedule = "constant"
+    warmup_steps: WarmupSteps = 0
     betas: Betas = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay")] = 0.01
     gradient_clip: ClipNorm = 0.1
@@ -43,6 +51,8 @@ class DiscriminatorSettings(Part):
     ] = None
     rank: Rank = 128
     learning_rate: LearningRate = 5e-5
+    schedule: Schedule = "constant"
+    warmup_steps: WarmupSteps = 0
     betas: Betas = (0.0, 0.999)
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay")] = 0.01
     gradient_clip: ClipNorm = 1.0
@@ -129,12 +139,19 @@ class TrackingSettings(Part):
     """What is logged while training; no part of the result."""
 
     folder: Annotated[str, Field(description="local folder of TensorBoard's logs, one folder per run below it")] = (
-        "runs"
+        "tensorboard"
     )
     trackers: Annotated[
         tuple[str, ...], Field(description="further trackers that accelerate knows (wandb, mlflow, ...)")
     ] = ()
     images_every: Annotated[int, Field(ge=0, description="steps between two pictures of the batch; 0 for none")] = 50
+    validation_every: Annotated[
+        int, Field(ge=0, description="steps between two drawings of the validation prompts; 0 for none")
+    ] = 100
+    validation_prompts: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(max_length=64, description="prompts drawn from the same noise each time; some training prompts if none"),
+    ] = ()
 
 
 class TrainConfig(StageConfig):
@@ -151,10 +168,16 @@ class TrainConfig(StageConfig):
     batch_size: Annotated[int, Field(ge=1, description="prompts of one process in one micro-batch")] = 4
     pair_batch_size: Annotated[int, Field(ge=0, description="real images beside them")] = 2
     gradient_accumulation: Annotated[int, Field(ge=1, description="micro-batches per optimiser step")] = 1
-    processes: Annotated[int, Field(ge=1, description="processes, one per GPU, that share the work")] = 1
+    processes: Annotated[
+        int, Field(ge=1, description="processes on this machine, one per GPU, that share the work")
+    ] = 1
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"], Field(description="of the frozen models and autocast; LoRA stays fp32")
     ] = "fp16"
+    optimizer: Annotated[
+        Literal["adamw", "adamw_8bit", "adamw_8bit_if_installed"],
+        Field(description="AdamW, its state in 32 bits or, by bitsandbytes, in 8"),
+    ] = "adamw"
     token_reduction: Annotated[
         Literal["mean", "sum"], Field(description="of a caption's token losses (release: mean, equation 2: sum)")
     ] = "mean"
@@ -179,6 +202,7 @@ class TrainConfig(StageConfig):
     ] = True
     checkpoint_decoder: Annotated[bool, NOT_IN_KEY, Field(description="decode image by image, twice")] = False
     device: Annotated[str, NOT_IN_KEY, Field(description="torch device; auto takes a GPU when there is one")] = AUTO
+    hardware: Annotated[HardwareSettings, NOT_IN_KEY] = HardwareSettings()
     checkpoints: Annotated[CheckpointSettings, NOT_IN_KEY] = CheckpointSettings()
     tracking: Annotated[TrackingSettings, NOT_IN_KEY] = TrackingSettings()
 

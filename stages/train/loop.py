@@ -1,8 +1,5 @@
 """The training loop: Algorithm 1, step after step, resumable at every checkpoint."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,13 +11,12 @@ from comat_core.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
 from stages.train.models import ADAPTER_NAME, make_trainee, step_settings
+from stages.train.random_states import gather_random_states, restore_random_states
 from stages.train.reporting import Reporter
 from stages.train.state import TrainingState
 from stages.train.steps import Run, judge_step, online_step
-
-
-class TrainingStopped(SystemExit):
-    """A signal asked the run to end; its state is saved, and the same command goes on from there."""
+from stages.train.termination import TrainingStopped, termination_noticed
+from stages.train.validation import draw_validation_images, validation_prompts
 
 
 def train(
@@ -50,11 +46,15 @@ def train(
     run = Run(config, models, step_settings(config), training_data, accelerator)
 
     # Load the previous checkpoint.
-    state.restore_latest(checkpoint_folder)
+    random_states = state.restore_latest(checkpoint_folder)
+    if random_states is not None:
+        restore_random_states(random_states, accelerator)
     reporter = Reporter(config, accelerator, run_name, state.step)
 
     # Main training loop.
-    with _termination_noticed() as termination, active_adapter(models.online.unet, ADAPTER_NAME):
+    with termination_noticed() as termination, active_adapter(models.online.unet, ADAPTER_NAME):
+        if random_states is None:
+            _validate(run, reporter, step=0)
         while state.step < config.steps:
             micro_batches, online = online_step(run, state)
             judge = judge_step(run, state, micro_batches)
@@ -65,13 +65,17 @@ def train(
             metrics = online.metrics | judge.metrics | {"skipped": float(state.skipped)}
             state.history.append({"step": float(state.step), **metrics})
             reporter.step(state.step, metrics, micro_batches[0][1].images)
+            _validate(run, reporter, step=state.step)
 
             # Save a checkpoint.
             stopping = _noticed_anywhere(bool(termination), accelerator)
-            due = state.step % config.checkpoints.every == 0
-            if accelerator.is_main_process and (stopping or due):
-                state.save(checkpoint_folder, keep=config.checkpoints.keep)
+            if stopping or state.step % config.checkpoints.every == 0:
+                random_states = gather_random_states(accelerator)
+                if accelerator.is_main_process:
+                    state.save(checkpoint_folder, random_states, keep=config.checkpoints.keep)
             if stopping:
+                accelerator.wait_for_everyone()  # a process that left earlier would take the others with it
+                reporter.close()
                 raise TrainingStopped(f"training stopped by a signal after step {state.step}; run again to go on")
     reporter.close()
     return state
@@ -90,22 +94,15 @@ def _count(config: TrainConfig, state: TrainingState, nonfinite: tuple[str, ...]
         )
 
 
-@contextmanager
-def _termination_noticed() -> Iterator[list[int]]:
-    """Within the context SIGTERM only leaves a note, in the returned list; afterwards it acts as before.
-
-    Signals reach the main thread alone; a worker thread runs without this and is killed like any other.
-    """
-    noticed: list[int] = []
-    try:
-        previous = signal.signal(signal.SIGTERM, lambda number, _: noticed.append(number))
-    except ValueError:  # not in the main thread
-        yield noticed
+def _validate(run: Run, reporter: Reporter, *, step: int) -> None:
+    """Draw the validation prompts if it is their turn; at step 0, they show the base model."""
+    every = run.config.tracking.validation_every
+    if not every or step % every or not run.accelerator.is_main_process:
         return
-    try:
-        yield noticed
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    prompts = validation_prompts(run.config, run.training_data)
+    with run.autocast():
+        images = draw_validation_images(run.models, run.config, prompts)
+    reporter.pictures("validation", step, images)
 
 
 def _noticed_anywhere(noticed: bool, accelerator: Accelerator) -> bool:

@@ -2,32 +2,45 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from diffusers.optimization import get_scheduler
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from comat_core.adapters import add_lora, lora_parameters
 from comat_core.captioners import load_captioner
 from comat_core.discriminators import Discriminator, UNetDiscriminator, last_timestep, load_dino_discriminator
+from comat_core.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.precisions import PRECISIONS
 from comat_core.schedulers import make_scheduler
 from comat_core.segmenters import Segmenter, load_segmenter
 from comat_core.text_to_image import TextToImageModel
 from comat_core.training_inputs import CoMatModels, LossWeights, StepSettings
-from stages.train.config import TrainConfig
+from stages.train.config import DiscriminatorSettings, OnlineSettings, TrainConfig
+from stages.train.optimizers import make_optimizer
 
 ADAPTER_NAME = "comat"
 
 
 @dataclass
-class Trainee:
-    """Everything that learns: named parameters and the optimisers that move them."""
+class Learner:
+    """Parameters that learn, by names that do not change, and what moves them."""
 
-    online: dict[str, nn.Parameter]
-    discriminator: dict[str, nn.Parameter]
-    online_optimizer: torch.optim.AdamW
-    discriminator_optimizer: torch.optim.AdamW | None
+    parameters: dict[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    """Of the learning rate; advances with every step that is not skipped."""
+    gradient_clip: float
+    """Largest norm of the whole gradient."""
+
+
+@dataclass
+class Trainee:
+    """Everything that learns."""
+
+    online: Learner
+    discriminator: Learner | None
 
 
 def load_models(config: TrainConfig, device: torch.device, unet: Path | None = None) -> CoMatModels:
@@ -46,6 +59,10 @@ def load_models(config: TrainConfig, device: torch.device, unet: Path | None = N
         dtype=dtype,
         device=device,
     )
+    if config.hardware.channels_last:
+        online.use_channels_last()
+    if config.hardware.compile_backend is not None:
+        online.unet.compile_repeated_blocks(backend=config.hardware.compile_backend)
     add_lora(online.unet, ADAPTER_NAME, rank=config.online.rank, seed=config.seed)
     models = CoMatModels(
         online=online,
@@ -67,19 +84,27 @@ def load_models(config: TrainConfig, device: torch.device, unet: Path | None = N
         models.discriminator = _load_discriminator(config, models, dtype, device)
     if weights.attribute_region or weights.attribute_pixel:
         models.segmenter = _load_segmenter(config, device)
+    if config.hardware.offload:
+        _offload(models)
     return models
 
 
+def _offload(models: CoMatModels) -> None:
+    """Let captioner and segmenter wait for their calls in the CPU's memory."""
+    if models.captioner is not None:
+        models.captioner = OffloadedCaptioner(models.captioner)
+    if models.segmenter is not None:
+        models.segmenter = OffloadedSegmenter(models.segmenter)
+
+
 def make_trainee(config: TrainConfig, models: CoMatModels) -> Trainee:
-    """Collect the trainable parameters, by names that do not change, and make their optimisers."""
+    """Collect the trainable parameters, and make their optimisers and schedules."""
     wanted = {id(parameter) for parameter in lora_parameters(models.online.unet, ADAPTER_NAME)}
     online = {name: value for name, value in models.online.unet.named_parameters() if id(value) in wanted}
     judge = models.discriminator.named_trainable_parameters() if models.discriminator else {}
     return Trainee(
-        online=online,
-        discriminator=judge,
-        online_optimizer=_optimizer(online, config.online),
-        discriminator_optimizer=_optimizer(judge, config.discriminator) if judge else None,
+        online=_learner(online, config.online, config),
+        discriminator=_learner(judge, config.discriminator, config) if judge else None,
     )
 
 
@@ -105,10 +130,19 @@ def step_settings(config: TrainConfig) -> StepSettings:
     )
 
 
-def _optimizer(parameters: dict[str, nn.Parameter], settings: Any) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        parameters.values(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+def _learner(
+    parameters: dict[str, nn.Parameter], settings: OnlineSettings | DiscriminatorSettings, config: TrainConfig
+) -> Learner:
+    optimizer = make_optimizer(
+        config.optimizer,
+        parameters.values(),
+        learning_rate=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
     )
+    name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
+    schedule = get_scheduler(name, optimizer, num_warmup_steps=settings.warmup_steps, num_training_steps=config.steps)
+    return Learner(parameters, optimizer, schedule, settings.gradient_clip)
 
 
 def _load_discriminator(
@@ -157,7 +191,7 @@ def _load_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
         checkpoint.resolve(),
         settings.sam.resolve(),
         sam_model_type=settings.sam_model_type,
-        text_encoder=settings.text_encoder.resolve(),
+        text_encoder=settings.text_encoder.resolve_folder(),
         device=device,
         box_threshold=settings.box_threshold,
         text_threshold=settings.text_threshold,

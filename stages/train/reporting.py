@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from stages.devices import choose_device
 from stages.train.config import TrainConfig
+from stages.train.trackers import TENSORBOARD, start_trackers
 
 PICTURES = 8
 """Images of one picture strip at most."""
@@ -22,7 +23,7 @@ class Reporter:
     def __init__(self, config: TrainConfig, accelerator: Accelerator, run_name: str, step: int) -> None:
         self._config = config
         self._accelerator = accelerator
-        accelerator.init_trackers(run_name)
+        start_trackers(accelerator, run_name, step)
         self._bar = tqdm(
             total=config.steps,
             initial=step,
@@ -44,26 +45,27 @@ class Reporter:
         self._bar.update()
         every = self._config.tracking.images_every
         if images is not None and every and step % every == 0:
-            self._log_pictures(step, images)
+            self.pictures("batch", step, images[:PICTURES])
 
     def close(self) -> None:
         """End the bar and flush the trackers."""
         self._bar.close()
         self._accelerator.end_training()
 
-    def _log_pictures(self, step: int, images: torch.Tensor) -> None:
-        pixels = (images[:PICTURES].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    def pictures(self, name: str, step: int, images: torch.Tensor) -> None:
+        """Report images (B, 3, H, W) in [0, 1] with tails, to the trackers that take images."""
+        pixels = (images.float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         for tracker in self._accelerator.trackers:
-            if tracker.name == "tensorboard":
-                tracker.log_images({"batch": pixels}, step=step, dataformats="NHWC")
+            if tracker.name == TENSORBOARD:
+                tracker.log_images({name: pixels}, step=step, dataformats="NHWC")
             elif hasattr(tracker, "log_images"):
-                tracker.log_images({"batch": list(pixels)}, step=step)
+                tracker.log_images({name: list(pixels)}, step=step)
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """Make the object that knows the processes and the trackers. TensorBoard is always among them."""
     return Accelerator(
         cpu=choose_device(config.device).type == "cpu",
-        log_with=["tensorboard", *config.tracking.trackers],
+        log_with=[TENSORBOARD, *config.tracking.trackers],
         project_dir=config.tracking.folder,
     )

@@ -1,6 +1,7 @@
 """The state that a training run resumes from: what it holds, and how it is saved without ever looking half-finished.
 
-Random numbers are not part of it: they are derived from the seed and the step.
+The step is the position in the data too: which prompts and pairs a step sees, and every random number of the project,
+are derived from the seed and the step.
 """
 
 import json
@@ -15,12 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stages.train.models import Trainee
+from stages.train.models import Learner, Trainee
 
 MARKER = "state.json"
 """Written last: a checkpoint without it does not count."""
 TENSORS = "state.safetensors"
 FOLDER_PREFIX = "step-"
+RANDOM = "random/"
+"""Prefix of the tensors with the processes' global random generators."""
 
 
 @dataclass
@@ -37,13 +40,18 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
     """One row of metrics per step."""
 
-    def save(self, folder: Path, *, keep: int) -> None:
-        """Save a checkpoint below `folder`, then remove all but the last `keep` ones."""
+    def save(self, folder: Path, random_states: Mapping[str, torch.Tensor], *, keep: int) -> None:
+        """Save a checkpoint below `folder`, then remove all but the last `keep` ones.
+
+        Args:
+            random_states: of the processes' global generators (`random_states`), kept for whoever resumes.
+        """
         target = folder / f"{FOLDER_PREFIX}{self.step:07d}"
         unfinished = folder / f".{target.name}"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        save_file(self._tensors(), unfinished / TENSORS)
+        generators = {f"{RANDOM}{name}": value for name, value in random_states.items()}
+        save_file(self._tensors() | generators, unfinished / TENSORS)
         (unfinished / MARKER).write_text(json.dumps(self._numbers()))
         for name in (TENSORS, MARKER):
             _flush(unfinished / name)
@@ -53,38 +61,40 @@ class TrainingState:
         for old in checkpoints(folder)[:-keep]:
             shutil.rmtree(old)
 
-    def restore_latest(self, folder: Path) -> bool:
-        """Go back to the newest checkpoint below `folder`; returns whether there is one."""
+    def restore_latest(self, folder: Path) -> dict[str, torch.Tensor] | None:
+        """Go back to the newest checkpoint below `folder`.
+
+        Returns:
+            The random states that were saved with it; None if there is no checkpoint.
+        """
         found = checkpoints(folder)
         if not found:
-            return False
+            return None
         numbers = json.loads((found[-1] / MARKER).read_text())
         tensors = load_file(found[-1] / TENSORS)
-        for role, parameters, optimizer in self._roles():
-            _restore_parameters(parameters, tensors, role)
-            _restore_optimizer(optimizer, list(parameters), tensors, role)
+        generators = {name: tensors.pop(name) for name in list(tensors) if name.startswith(RANDOM)}
+        for role, learner in self._learners().items():
+            _restore_parameters(learner.parameters, tensors, role)
+            _restore_optimizer(learner, tensors, role, numbers["optimizers"][role])
+            learner.schedule.load_state_dict(numbers["schedules"][role])
         if numbers["scaler"]:
             self.scaler.load_state_dict(numbers["scaler"])
         self.step, self.skipped = numbers["step"], numbers["skipped"]
         self.skipped_in_a_row, self.history = numbers["skipped_in_a_row"], numbers["history"]
-        return True
+        return {name.removeprefix(RANDOM): value for name, value in generators.items()}
 
-    def _roles(self) -> list[tuple[str, dict[str, nn.Parameter], torch.optim.Optimizer]]:
-        trainee = self.trainee
-        roles: list[tuple[str, dict[str, nn.Parameter], torch.optim.Optimizer]] = [
-            ("online", trainee.online, trainee.online_optimizer)
-        ]
-        if trainee.discriminator_optimizer is not None:
-            roles.append(("discriminator", trainee.discriminator, trainee.discriminator_optimizer))
-        return roles
+    def _learners(self) -> dict[str, Learner]:
+        learners = {"online": self.trainee.online, "discriminator": self.trainee.discriminator}
+        return {role: learner for role, learner in learners.items() if learner is not None}
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {}
-        for role, parameters, optimizer in self._roles():
-            for name, parameter in parameters.items():
+        for role, learner in self._learners().items():
+            for name, parameter in learner.parameters.items():
                 tensors[f"{role}/parameter/{name}"] = parameter.detach().contiguous()
-                for quantity, value in optimizer.state.get(parameter, {}).items():
-                    tensors[f"{role}/{quantity}/{name}"] = torch.as_tensor(value).detach().contiguous()
+                for quantity, value in learner.optimizer.state.get(parameter, {}).items():
+                    # Cloned because 8-bit optimisers share tables between parameters, which safetensors refuses.
+                    tensors[f"{role}/{quantity}/{name}"] = torch.as_tensor(value).detach().clone().contiguous()
         return tensors
 
     def _numbers(self) -> dict[str, Any]:
@@ -94,6 +104,10 @@ class TrainingState:
             "skipped_in_a_row": self.skipped_in_a_row,
             "history": self.history,
             "scaler": self.scaler.state_dict(),
+            "optimizers": {
+                role: learner.optimizer.state_dict()["param_groups"] for role, learner in self._learners().items()
+            },
+            "schedules": {role: learner.schedule.state_dict() for role, learner in self._learners().items()},
         }
 
 
@@ -114,13 +128,17 @@ def _restore_parameters(parameters: Mapping[str, nn.Parameter], tensors: Mapping
 
 
 def _restore_optimizer(
-    optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, torch.Tensor], role: str
+    learner: Learner, tensors: Mapping[str, torch.Tensor], role: str, groups: list[dict[str, Any]]
 ) -> None:
-    """Optimisers keep their state by the parameter's position; the checkpoint keeps it by the parameter's name."""
-    position = {name: index for index, name in enumerate(names)}
+    """Optimisers keep their state by the parameter's position; the checkpoint keeps it by the parameter's name.
+
+    Args:
+        groups: the optimiser's settings, with the learning rate as it stood.
+    """
+    position = {name: index for index, name in enumerate(learner.parameters)}
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         owner, quantity, name = key.split("/", 2)
         if owner == role and quantity != "parameter":
             state.setdefault(position[name], {})[quantity] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    learner.optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -25,6 +25,12 @@ class Run:
     training_data: TrainingData
     accelerator: Accelerator
 
+    def autocast(self) -> AbstractContextManager[object]:
+        """Half precision for the operations that bear it, if the config asks for that."""
+        if self.config.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.accelerator.device.type, PRECISIONS[self.config.precision])
+
 
 @dataclass
 class StepRecord:
@@ -43,32 +49,28 @@ def online_step(run: Run, state: TrainingState) -> tuple[MicroBatches, StepRecor
     config, micro_batches = run.config, []
     for number in _micro_batch_numbers(run, state.step):
         batch = run.training_data.batch(number, config.batch_size, config.pair_batch_size)
-        with _autocast(run):
+        with run.autocast():
             output = training_step(run.models, batch, run.settings, seed=config.seed, step=state.step)
         state.scaler.scale(output.total / config.gradient_accumulation).backward()
         output.total = output.total.detach()
         micro_batches.append((batch, output))
-    update = apply_gradients(
-        state.trainee.online, state.trainee.online_optimizer, state.scaler, clip=config.online.gradient_clip
-    )
+    update = apply_gradients(state.trainee.online, state.scaler)
     metrics = _averages(run, [output.losses for _, output in micro_batches])
     return micro_batches, StepRecord(metrics | {"gradient_norm": update.gradient_norm}, update.nonfinite)
 
 
 def judge_step(run: Run, state: TrainingState, micro_batches: MicroBatches) -> StepRecord:
     """The discriminator's update, on what the online model has just made; nothing if there is no discriminator."""
-    optimizer = state.trainee.discriminator_optimizer
-    if optimizer is None:
+    learner = state.trainee.discriminator
+    if learner is None:
         return StepRecord({}, ())
     results = []
     for batch, output in micro_batches:
-        with _autocast(run):
+        with run.autocast():
             judged = discriminator_step(run.models, batch, output, run.settings)
         state.scaler.scale(judged.loss / run.config.gradient_accumulation).backward()
         results.append({"discriminator_loss": judged.loss.detach(), "discriminator_accuracy": judged.accuracy.detach()})
-    update = apply_gradients(
-        state.trainee.discriminator, optimizer, state.scaler, clip=run.config.discriminator.gradient_clip
-    )
+    update = apply_gradients(learner, state.scaler)
     metrics = _averages(run, results)
     return StepRecord(metrics | {"discriminator_gradient_norm": update.gradient_norm}, update.nonfinite)
 
@@ -78,12 +80,6 @@ def _micro_batch_numbers(run: Run, step: int) -> range:
     per_process = run.config.gradient_accumulation
     first = (step * run.accelerator.num_processes + run.accelerator.process_index) * per_process
     return range(first, first + per_process)
-
-
-def _autocast(run: Run) -> AbstractContextManager[object]:
-    if run.config.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(run.accelerator.device.type, PRECISIONS[run.config.precision])
 
 
 def _averages(run: Run, results: list[dict[str, torch.Tensor]]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import torch.distributed
 from torch import nn
 
 from comat_core.numerics import nonfinite_gradients
+from stages.train.models import Learner
 
 
 @dataclass(frozen=True)
@@ -19,25 +20,19 @@ class Update:
     """Parameters whose gradient was not finite; the step was skipped if there is any."""
 
 
-def apply_gradients(
-    parameters: dict[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    *,
-    clip: float,
-) -> Update:
+def apply_gradients(learner: Learner, scaler: torch.amp.GradScaler) -> Update:
     """Average, unscale, check and clip the gradients, then step unless one is not finite; gradients are cleared.
 
-    Args:
-        clip: largest norm of the whole gradient.
+    From the average on, all processes see the same gradients, so that they clip alike and skip the same steps.
     """
-    average_over_processes(parameters)
-    scaler.unscale_(optimizer)
-    nonfinite = nonfinite_gradients(parameters.items())
-    norm = nn.utils.clip_grad_norm_(parameters.values(), clip)
+    average_over_processes(learner.parameters)
+    scaler.unscale_(learner.optimizer)
+    nonfinite = nonfinite_gradients(learner.parameters.items())
+    norm = nn.utils.clip_grad_norm_(learner.parameters.values(), learner.gradient_clip)
     if not nonfinite:
-        scaler.step(optimizer)
-    optimizer.zero_grad(set_to_none=True)
+        scaler.step(learner.optimizer)
+        learner.schedule.step()
+    learner.optimizer.zero_grad(set_to_none=True)
     return Update(float(norm), nonfinite)
 
 

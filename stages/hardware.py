@@ -1,0 +1,22 @@
+"""Settings of memory and speed on a GPU. None of them is part of a result's key."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class HardwareSettings(BaseModel):
+    """How the models of a training run are laid out in memory and executed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels_last: Annotated[
+        bool, Field(description="keep UNet and autoencoder in the memory format that convolutions like best")
+    ] = False
+    compile_backend: Annotated[
+        str | None,
+        Field(min_length=1, description="torch.compile the UNet's transformer blocks (inductor, ...), or do not"),
+    ] = None
+    offload: Annotated[
+        bool, Field(description="keep captioner and segmenter in the CPU's memory between their calls; costs time")
+    ] = False

@@ -1,0 +1,194 @@
+"""What a training run will need of a device's memory, reckoned before its first step, and what it did need."""
+
+import resource
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from comat_core.activation_memory import kept_activations
+from comat_core.adapters import active_adapter, lora_parameters
+from comat_core.attention_maps import CaptureRequest
+from comat_core.captioners import TransformersCaptioner
+from comat_core.discriminators import UNetDiscriminator
+from comat_core.discriminators.unet import unet_memory
+from comat_core.guided_unet import GuidedUnet
+from comat_core.offloading import OffloadedCaptioner, OffloadedSegmenter, networks_of
+from comat_core.precisions import PRECISIONS
+from comat_core.training_inputs import CoMatModels
+from stages.train.config import TrainConfig
+from stages.train.models import ADAPTER_NAME
+
+MEGABYTE, GIGABYTE = 2**20, 2**30
+EXAMPLE_CAPTION = "a red bird sits to the left of a striped blue cube on a small wooden table"
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes by part. Activations are what one micro-batch keeps for its backward pass."""
+
+    parameters: dict[str, int]
+    """Frozen weights that stay on the device."""
+    visiting: dict[str, int]
+    """Frozen weights that come to the device for their calls."""
+    adapters: int
+    """LoRA weights and the discriminator's head, of both learners."""
+    optimizers: int
+    activations: dict[str, int]
+    peak: int
+    shared_unet: tuple[int, int] | None
+    """Weights of online, reference and discriminator UNet as they are, and if each were a network of its own."""
+
+    def __str__(self) -> str:
+        lines = [
+            "Memory plan, estimated:",
+            f"  frozen weights    {_listed(self.parameters)}",
+            *([f"  moved in and out  {_listed(self.visiting)}"] if self.visiting else []),
+            f"  LoRA, its gradients and optimisers  {_readable(self.adapters)}, {_readable(self.adapters)}, "
+            f"{_readable(self.optimizers)}",
+            f"  activations       {_listed(self.activations)}",
+            f"  peak              {_readable(self.peak)}",
+        ]
+        if self.shared_unet is not None:
+            together, apart = self.shared_unet
+            lines.append(
+                f"  online, reference and discriminator  {_readable(together)}, as three UNets {_readable(apart)}"
+            )
+        return "\n".join(lines)
+
+
+def plan_memory(config: TrainConfig, models: CoMatModels) -> MemoryPlan:
+    """Count the weights of loaded models, and the activations of one micro-batch without computing it."""
+    learned: list[Tensor] = [*lora_parameters(models.online.unet, ADAPTER_NAME)]
+    if models.discriminator is not None:
+        learned += models.discriminator.named_trainable_parameters().values()
+    adapters = _bytes(learned)
+    optimizers = 2 * (adapters if config.optimizer == "adamw" else sum(value.numel() for value in learned))
+    parameters, visiting = _frozen_weights(models, {id(value) for value in learned})
+    activations = _activations(config, models)
+    resident = sum(parameters.values()) + 2 * adapters + optimizers
+    discriminator = models.discriminator
+    shared = None
+    if isinstance(discriminator, UNetDiscriminator):
+        found = unet_memory(models.online, discriminator)
+        shared = (found.resident, found.separate)
+    peak = resident + _highest(config, activations, visiting)
+    return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, shared)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that this process has used so far: the GPU's allocations, or the process's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def describe_peak(device: torch.device) -> str:
+    """One line on the measured peak."""
+    of_what = "allocated on the GPU" if device.type == "cuda" else "of this process, libraries included"
+    return f"Measured peak: {_readable(peak_bytes(device))} {of_what}"
+
+
+def _frozen_weights(models: CoMatModels, learned: set[int]) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes of the frozen weights by model: those that stay on the device, and those that visit it."""
+    pipeline, discriminator = models.online.pipeline, models.discriminator
+    encoders = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
+    networks: dict[str, list[nn.Module]] = {
+        "UNet": [models.online.unet],
+        "autoencoder": [models.online.vae],
+        "text encoders": [encoder for encoder in encoders if encoder is not None],
+    }
+    if isinstance(discriminator, UNetDiscriminator) and discriminator.model is not models.online:
+        own = discriminator.model.pipeline
+        networks["discriminator"] = [own.unet, own.vae, own.text_encoder]
+    elif discriminator is not None and not isinstance(discriminator, UNetDiscriminator):
+        networks["discriminator"] = networks_of(discriminator)
+    visiting: dict[str, list[nn.Module]] = {}
+    for name, model in (("captioner", models.captioner), ("segmenter", models.segmenter)):
+        if model is not None:
+            offloaded = isinstance(model, OffloadedCaptioner | OffloadedSegmenter)
+            (visiting if offloaded else networks)[name] = networks_of(model)
+    return _weights(networks, learned), _weights(visiting, learned)
+
+
+def _weights(networks: dict[str, list[nn.Module]], learned: set[int]) -> dict[str, int]:
+    return {
+        name: _bytes(value for module in modules for value in module.parameters() if id(value) not in learned)
+        for name, modules in networks.items()
+    }
+
+
+def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
+    """Bytes that each part of one micro-batch keeps for its backward pass."""
+    online, weights = models.online, config.weights
+    used_pairs = config.pair_batch_size if weights.concept_activation else 0
+    rows, prompts = config.batch_size + used_pairs, config.batch_size
+    side = online.latent_size(config.resolution)
+    conditioning = models.unconditional.repeat(rows)
+    guided = conditioning if config.sampling.guidance_scale > 1 else None
+    concentrates = weights.attribute_region or weights.attribute_pixel
+    capture = CaptureRequest((0,), range(prompts)) if concentrates else None
+    unet = GuidedUnet(online, conditioning, guided, config.sampling.guidance_scale, capture)
+
+    def latents(count: int) -> Tensor:
+        shape = (count, online.latent_channels, side, side)
+        return torch.zeros(shape, device=online.device, requires_grad=True)
+
+    def images() -> Tensor:
+        return torch.zeros(rows, 3, config.resolution, config.resolution, device=online.device, requires_grad=True)
+
+    def timestep() -> Tensor:
+        return torch.zeros((), dtype=torch.long)
+
+    calls: dict[str, Callable[[], object]] = {
+        "UNet, one step": lambda: unet.predict(latents(rows), range(rows), 0, timestep())
+    }
+    if weights.concept_activation or (models.discriminator is not None and models.discriminator.reads == "images"):
+        decoded = 1 if config.checkpoint_decoder else rows
+        calls["decoder"] = lambda: online.decode(latents(decoded))
+    captioner = models.captioner.captioner if isinstance(models.captioner, OffloadedCaptioner) else models.captioner
+    if isinstance(captioner, TransformersCaptioner):
+        tokens = captioner.tokenize([EXAMPLE_CAPTION] * rows).to(online.device)
+        calls["captioner"] = lambda: captioner.score(images(), tokens)
+    discriminator = models.discriminator
+    if isinstance(discriminator, UNetDiscriminator):
+        empty = discriminator.empty_prompt.repeat(2 * prompts)
+        judge = discriminator.model
+        calls["discriminator"] = lambda: judge.predict(latents(2 * prompts), timestep(), empty)
+    with active_adapter(online.unet, ADAPTER_NAME), _autocast(config, online.device):
+        return {name: kept_activations(call) for name, call in calls.items()}
+
+
+def _highest(config: TrainConfig, activations: dict[str, int], visiting: dict[str, int]) -> int:
+    """Bytes above the resident ones at the fullest moment of a step."""
+    unet, discriminator = activations["UNet, one step"], activations.get("discriminator", 0)
+    decoder, captioner = activations.get("decoder", 0), activations.get("captioner", 0)
+    throughout = 0 if config.checkpoint_unet else config.sampling.gradient_steps * unet + discriminator // 2
+    moments = {
+        "captioner": decoder + captioner + visiting.get("captioner", 0),
+        "segmenter": decoder + visiting.get("segmenter", 0) + (0 if "captioner" in visiting else captioner),
+        "UNet": unet if config.checkpoint_unet else 0,
+    }
+    return max(throughout + max(moments.values()), discriminator)
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
+    if config.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, PRECISIONS[config.precision], cache_enabled=False)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _listed(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{name} {_readable(size)}" for name, size in sizes.items())
+
+
+def _readable(size: int) -> str:
+    return f"{size / GIGABYTE:.2f} GiB" if size >= GIGABYTE / 10 else f"{size / MEGABYTE:.2f} MiB"

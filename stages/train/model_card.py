@@ -1,0 +1,90 @@
+"""The model card beside a LoRA: what it is, how to use it, how it was made."""
+
+from stages.train.config import TrainConfig
+
+MODEL_CARD = "README.md"
+
+_CARD = """---
+base_model: {base}
+base_model_relation: adapter
+library_name: diffusers
+pipeline_tag: text-to-image
+tags: [text-to-image, diffusers, lora, comat]
+---
+
+# {title}
+
+A LoRA that makes {base} follow its prompts more closely, trained with [CoMat](https://arxiv.org/abs/2404.03653):
+an image captioner scores each generated image against its prompt, and the gradient of that score trains the LoRA.
+
+    from diffusers import DiffusionPipeline
+
+    pipeline = DiffusionPipeline.from_pretrained({load})
+    pipeline.load_lora_weights("FOLDER_OF_THIS_FILE")
+    image = pipeline("{example}", height={resolution}, width={resolution}).images[0]
+{warning}
+## Training
+
+| setting | value |
+| --- | --- |
+| steps | {steps} |
+| prompts per step | {prompts} |
+| real images per step | {pairs} |
+| resolution | {resolution} px |
+| LoRA rank, alpha | {rank}, {rank} |
+| learning rate | {learning_rate:g} |
+| weight of concept activation | {concept_activation:g} |
+| weight of fidelity preservation | {fidelity:g} |
+| weights of attribute concentration | {attribute_region:g}, {attribute_pixel:g} |
+| captioner | {captioner} |
+| denoising | {scheduler}, {num_inference_steps} steps, guidance {guidance_scale:g}, {gradient_steps} with gradient |
+| precision | {precision} |
+| seed | {seed} |
+
+The licence of the base model holds for this LoRA too.
+"""
+_WARMED_UP = """
+The UNet was adapted to {resolution} px before this LoRA was trained on it. On the unchanged base model the LoRA works,
+but not exactly as evaluated; `comat export --format merged` writes the whole pipeline, adapted UNet included.
+"""
+_EXAMPLE = "a red bird and a blue cube"
+
+
+def model_title(config: TrainConfig) -> str:
+    """A short name for people."""
+    return f"CoMat LoRA for {_model_name(config)}"
+
+
+def base_name(config: TrainConfig) -> str:
+    """The base model, with its revision if it has one."""
+    return _model_name(config) + (f"@{config.base.revision}" if config.base.revision else "")
+
+
+def write_model_card(config: TrainConfig, *, adapted: bool) -> str:
+    """Compose the card, in Markdown.
+
+    Args:
+        adapted: whether the LoRA stands on a UNet that the adapt stage has changed.
+    """
+    revision = f', revision="{config.base.revision}"' if config.base.revision else ""
+    micro_batches = config.processes * config.gradient_accumulation
+    return _CARD.format(
+        base=_model_name(config),
+        title=model_title(config),
+        load=f'"{_model_name(config)}"{revision}',
+        example=_EXAMPLE,
+        warning=_WARMED_UP.format(resolution=config.resolution) if adapted else "",
+        prompts=micro_batches * config.batch_size,
+        pairs=micro_batches * config.pair_batch_size,
+        rank=config.online.rank,
+        learning_rate=config.online.learning_rate,
+        captioner=config.captioner.path if config.captioner and config.weights.concept_activation else "none",
+        **config.weights.model_dump(),
+        **config.sampling.model_dump(include={"scheduler", "num_inference_steps", "guidance_scale", "gradient_steps"}),
+        **config.model_dump(include={"steps", "resolution", "precision", "seed"}),
+    )
+
+
+def _model_name(config: TrainConfig) -> str:
+    """The hub's name, or a folder's own name: where the folder lies is nobody's business."""
+    return config.base.path if config.base.local_path() is None else config.base.path.rstrip("/").split("/")[-1]

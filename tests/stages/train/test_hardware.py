@@ -1,0 +1,91 @@
+"""Settings of memory and speed change no result; the memory plan says what a run will need."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.peak_memory import peak_bytes
+from comat_core.adapters import active_adapter
+from comat_core.offloading import OffloadedCaptioner, OffloadedSegmenter
+from comat_core.training_step import training_step
+from stages.artifacts import Artifact
+from stages.train import TrainConfig
+from stages.train.dataset import TrainingData
+from stages.train.memory_plan import describe_peak, plan_memory
+from stages.train.models import ADAPTER_NAME, load_models, make_trainee, step_settings
+
+MakeConfig = Callable[..., TrainConfig]
+CPU = torch.device("cpu")
+
+
+def gradients(config: TrainConfig, inputs: dict[str, Artifact]) -> list[torch.Tensor]:
+    """Of the online model's LoRA, after one micro-batch."""
+    models = load_models(config, CPU)
+    parameters = make_trainee(config, models).online.parameters.values()
+    batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
+    with active_adapter(models.online.unet, ADAPTER_NAME):
+        training_step(models, batch, step_settings(config), seed=config.seed, step=0).total.backward()
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("hardware", [{"channels_last": True}, {"offload": True}, {"compile_backend": "eager"}])
+def test_no_hardware_setting_changes_gradients_or_key(
+    make_config: MakeConfig, inputs: dict[str, Artifact], hardware: dict[str, Any]
+) -> None:
+    plain, special = make_config(), make_config(hardware=hardware)
+    assert plain.key_payload() == special.key_payload()
+    expected = gradients(plain, inputs)
+    assert max(gradient.abs().max() for gradient in expected) > 0
+    torch.testing.assert_close(gradients(special, inputs), expected, atol=1e-5, rtol=1e-3)
+
+
+def test_settings_reach_the_models(make_config: MakeConfig) -> None:
+    models = load_models(make_config(hardware={"channels_last": True, "offload": True}), CPU)
+    assert isinstance(models.captioner, OffloadedCaptioner)
+    assert isinstance(models.segmenter, OffloadedSegmenter)
+    for model in (models.online.unet, models.online.vae.decoder):
+        assert model.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_plan_counts_every_weight_and_names_what_three_unets_would_take(make_config: MakeConfig) -> None:
+    config = make_config()
+    models = load_models(config, CPU)
+    plan = plan_memory(config, models)
+    trainee = make_trainee(config, models)
+    assert trainee.discriminator is not None
+    learned = [*trainee.online.parameters.values(), *trainee.discriminator.parameters.values()]
+    assert plan.adapters == 4 * sum(parameter.numel() for parameter in learned)
+    assert plan.optimizers == 2 * plan.adapters
+    assert plan.parameters["captioner"] == 4 * sum(p.numel() for p in models.captioner.model.parameters())  # type: ignore[union-attr]
+    assert plan.shared_unet == (plan.parameters["UNet"] + plan.adapters, 3 * plan.parameters["UNet"] + plan.adapters)
+    assert set(plan.activations) == {"UNet, one step", "decoder", "captioner", "discriminator"}
+    assert "online, reference and discriminator" in str(plan)
+    assert describe_peak(CPU).startswith("Measured peak: ")
+
+
+def test_options_that_save_memory_lower_the_plan(make_config: MakeConfig) -> None:
+    def peak(**changes: Any) -> int:
+        config = make_config(**changes)
+        return plan_memory(config, load_models(config, CPU)).peak
+
+    assert peak(checkpoint_unet=True) < peak(checkpoint_unet=False)
+    assert peak(checkpoint_decoder=True) < peak()
+    assert peak(batch_size=1) < peak()
+    assert peak(optimizer="adamw_8bit_if_installed") <= peak()
+
+
+def test_the_planned_peak_is_near_the_measured_one(make_config: MakeConfig, inputs: dict[str, Artifact]) -> None:
+    config = make_config(checkpoint_unet=False, batch_size=4, pair_batch_size=2)
+    models = load_models(config, CPU)
+    plan = plan_memory(config, models)
+    batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
+
+    def step() -> None:
+        with active_adapter(models.online.unet, ADAPTER_NAME):
+            training_step(models, batch, step_settings(config), seed=config.seed, step=0).total.backward()
+
+    step()
+    planned = plan.peak - sum(plan.parameters.values()) - 2 * plan.adapters - plan.optimizers
+    assert planned == pytest.approx(peak_bytes(step), rel=0.5)
