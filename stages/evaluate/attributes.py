@@ -14,7 +14,7 @@ from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
 from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images, image_parts, read_part, read_prompts
-from stages.evaluate.summaries import SUMMARY, join_parts, part_name, summarise_items
+from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
 from stages.stage import Inputs, ShardedStage
 
@@ -92,7 +92,7 @@ def build_rest(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter)
         seed=config.seed,
         resamples=config.resamples,
     )
-    writer.write_json(SUMMARY, summary)
+    write_summary(writer, summary, inputs)
 
 
 def score_images(
@@ -164,9 +164,10 @@ def _questions(prompts: Mapping[str, Prompt], config: AttributesConfig) -> dict[
 
 STAGE = ShardedStage(
     name="evaluate.attributes",
-    version=2,
+    version=3,
     config_type=AttributesConfig,
     inputs=("prompts", "base", "tuned"),
+    optional_inputs=("other",),
     count_shards=count_shards,
     build_shard=build_shard,
     build_rest=build_rest,

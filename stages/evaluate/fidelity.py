@@ -19,7 +19,7 @@ from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
 from stages.evaluate.generated_images import MODELS, decode_images, image_parts, read_part
 from stages.evaluate.real_images import RealImages, read_real_images
-from stages.evaluate.summaries import SUMMARY, join_parts, part_name
+from stages.evaluate.summaries import join_parts, part_name, write_summary
 from stages.progress import progress_bar
 from stages.stage import Inputs, ShardedStage
 
@@ -73,7 +73,7 @@ def build_shard(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter, 
     writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
 
 
-def build_rest(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:  # noqa: ARG001
+def build_rest(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Extract the features of the real images and compare."""
     from comat_core.metrics.bootstrap import make_numpy_generator
     from comat_core.metrics.frechet import compare_fidelity
@@ -97,7 +97,7 @@ def build_rest(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -
         "models": {"base": {METRIC: comparison.base.as_dict()}, "tuned": {METRIC: comparison.tuned.as_dict()}},
         "delta": {METRIC: comparison.difference.as_dict(), RATIO: comparison.ratio.as_dict()},
     }
-    writer.write_json(SUMMARY, summary)
+    write_summary(writer, summary, inputs)
 
 
 def _load_judge(config: FidelityConfig) -> "Judge":
@@ -128,9 +128,10 @@ def _feature_rows(table: pa.Table) -> np.ndarray:
 
 STAGE = ShardedStage(
     name="evaluate.fidelity",
-    version=2,
+    version=3,
     config_type=FidelityConfig,
     inputs=("prompts", "base", "tuned"),
+    optional_inputs=("other",),
     count_shards=count_shards,
     build_shard=build_shard,
     build_rest=build_rest,

@@ -1,4 +1,4 @@
-"""The generated images as evaluations read them: part by part, base and tuned side by side."""
+"""The generated images as evaluations read them: part by part, all models side by side."""
 
 import io
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MODELS = ("base", "tuned")
+OTHER = "other"
+"""Role of a further generator's images, which evaluations score beside those of the two."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,24 @@ class GeneratedImage:
     png: bytes
 
 
+def evaluated_models(inputs: Inputs) -> list[str]:
+    """The models whose images there are: base and tuned, and another one if the preset names it."""
+    return [*MODELS, *([OTHER] if OTHER in inputs else [])]
+
+
 def image_parts(inputs: Inputs) -> list[str]:
-    """The Parquet files that hold the images, the same for both models."""
-    base, tuned = (inputs[model].files("images/") for model in MODELS)
-    assert base == tuned, "both models' images come in the same parts"
-    return base
+    """The Parquet files that hold the images, the same for all models."""
+    parts = [inputs[model].files("images/") for model in evaluated_models(inputs)]
+    assert all(of_model == parts[0] for of_model in parts), "all models' images come in the same parts"
+    return parts[0]
 
 
 def read_part(inputs: Inputs, part: str, split: str) -> list[GeneratedImage]:
-    """The images of one part whose prompts are of the given split: all of the base model, then all of the tuned one."""
-    images = [_read(inputs[model], model, part, split) for model in MODELS]
+    """The images of one part whose prompts are of the given split: all of the base model, then all of the next."""
+    images = [_read(inputs[model], model, part, split) for model in evaluated_models(inputs)]
     identities = [[(image.prompt_id, image.sample) for image in one_model] for one_model in images]
-    assert identities[0] == identities[1], "both models' images stand in the same order"
-    return [*images[0], *images[1]]
+    assert all(of_model == identities[0] for of_model in identities), "all models' images stand in the same order"
+    return [image for one_model in images for image in one_model]
 
 
 def read_prompts(prompts: Artifact, split: str) -> dict[str, Prompt]:

@@ -15,7 +15,7 @@ from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
 from stages.evaluate.generated_images import GeneratedImage, decode_images, image_parts, read_part, read_prompts
-from stages.evaluate.summaries import SUMMARY, join_parts, part_name, summarise_items
+from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
 from stages.stage import Inputs, ShardedStage
 
@@ -76,7 +76,7 @@ def build_rest(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter) -> N
         seed=config.seed,
         resamples=config.resamples,
     )
-    writer.write_json(SUMMARY, summary)
+    write_summary(writer, summary, inputs)
 
 
 def score_images(
@@ -112,9 +112,10 @@ def score_images(
 
 STAGE = ShardedStage(
     name="evaluate.judge",
-    version=2,
+    version=3,
     config_type=JudgeConfig,
     inputs=("prompts", "base", "tuned"),
+    optional_inputs=("other",),
     count_shards=count_shards,
     build_shard=build_shard,
     build_rest=build_rest,

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from comat_core.errors import UserError
 from stages.artifacts import ArtifactWriter
-from stages.evaluate.generated_images import MODELS
+from stages.evaluate.generated_images import MODELS, OTHER
+from stages.stage import Inputs
 
 ITEMS = "items"
 SUMMARY = "summary.json"
@@ -51,25 +52,32 @@ def summarise_items(
     """Average each metric with its interval, over all prompts and, as "metric/skill", over the prompts of each skill.
 
     Args:
-        items: one row per model, prompt and sample: model, prompt_id, sample and the metrics' columns.
+        items: one row per model, prompt and sample: model, prompt_id, sample and the metrics' columns. A metric that a
+            prompt has no value of is null there for every model; one that no prompt has a value of is left out.
         skills: prompt id -> skill. The division is left out where all prompts are of one skill.
     """
     from comat_core.metrics.bootstrap import bootstrap_difference, bootstrap_mean, make_numpy_generator
 
-    tables = {model: _of_model(items, model) for model in MODELS}
-    prompts = tables["base"]["prompt_id"].to_pylist()
-    assert prompts == tables["tuned"]["prompt_id"].to_pylist(), "both models' items stand in the same order"
+    present = set(items["model"].to_pylist())
+    models = [model for model in (*MODELS, OTHER) if model in present]
+    tables = {model: _of_model(items, model) for model in models}
     summary: dict[str, Any] = {
         "benchmark": benchmark,
         "protocol": protocol,
-        "models": {model: {} for model in MODELS},
+        "models": {model: {} for model in models},
         "delta": {},
     }
     for metric in metrics:
-        scores = {model: np.asarray(table[metric].to_pylist(), dtype=np.float64) for model, table in tables.items()}
+        measured = {model: table.filter(pc.field(metric).is_valid()) for model, table in tables.items()}
+        prompts = measured[models[0]]["prompt_id"].to_pylist()
+        if not prompts:
+            continue
+        for table in measured.values():
+            assert table["prompt_id"].to_pylist() == prompts, "all models' items stand in the same order"
+        scores = {model: np.asarray(table[metric].to_pylist(), np.float64) for model, table in measured.items()}
         for name, rows in _row_sets(metric, [skills[prompt] for prompt in prompts]).items():
             chosen = [prompts[row] for row in rows]
-            for model in MODELS:
+            for model in models:
                 generator = make_numpy_generator(seed, name)
                 estimate = bootstrap_mean(scores[model][rows], chosen, generator, resamples=resamples)
                 summary["models"][model][name] = estimate.as_dict()
@@ -78,6 +86,17 @@ def summarise_items(
             difference = bootstrap_difference(base, tuned, chosen, generator, resamples=resamples)
             summary["delta"][name] = difference.as_dict()
     return summary
+
+
+def write_summary(writer: ArtifactWriter, summary: Mapping[str, Any], inputs: Inputs) -> None:
+    """Write the summary, with the keys of what was scored: the images of each model, and the LoRA that was tuned.
+
+    By the LoRA's key the results of several trainings make a time line.
+    """
+    scored = {model: inputs[model].key for model in summary["models"] if model in inputs}
+    if "tuned" in inputs and "train" in inputs["tuned"].manifest.inputs:
+        scored["lora"] = inputs["tuned"].manifest.inputs["train"].key
+    writer.write_json(SUMMARY, {**summary, "artifacts": scored})
 
 
 def _of_model(items: pa.Table, model: str) -> pa.Table:

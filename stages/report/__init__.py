@@ -11,6 +11,7 @@ from pydantic import Field
 from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO
+from stages.report.evaluations import EVALUATIONS
 from stages.stage import Inputs, Stage
 
 PAGE = "report.html"
@@ -42,10 +43,10 @@ def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
 
 STAGE = Stage(
     name="report",
-    version=1,
+    version=2,
     config_type=ReportConfig,
     inputs=("prompts", "entities", "train", "base", "tuned"),
-    optional_inputs=("pairs", "latents", "adapt", "attributes", "judge", "fidelity"),
+    optional_inputs=("pairs", "latents", "adapt", *EVALUATIONS),
     build=build,
 )
 run = STAGE.run

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comat_core.errors import UserError
 from stages.evaluate.generated_images import MODELS, Prompt, image_parts, read_part, read_prompts
 from stages.report.charts import interval_chart
+from stages.report.evaluations import EVALUATIONS
 from stages.report.pictures import KEPT_SIDE, shown_picture, thumbnail
 from stages.report.run_facts import read_curves, read_stages, read_versions
 from stages.report.scores import (
@@ -25,8 +26,7 @@ from stages.stage import Inputs
 if TYPE_CHECKING:
     from stages.report import ReportConfig
 
-EVALUATIONS = ("attributes", "judge", "fidelity")
-TABLE_METRICS = ("attribute_binding", "all_right")
+TABLE_METRICS = ("attribute_binding", "spatial", "all_right")
 SHOWN_DIGITS = 2
 NO_SCORES = PromptScores({}, {}, {})
 

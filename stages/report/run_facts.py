@@ -9,13 +9,10 @@ from markupsafe import Markup
 
 from stages.artifacts import Artifact
 from stages.report.charts import line_chart
+from stages.report.evaluations import EVALUATIONS
 
-ORDER = (
-    "prompts", "pairs", "entities", "adapt", "latents", "base", "train", "tuned", "attributes", "judge", "fidelity",
-)  # fmt: skip
-NODE_NAMES = {"base": "images.base", "tuned": "images.tuned"} | {
-    name: f"evaluate.{name}" for name in ("attributes", "judge", "fidelity")
-}
+ORDER = ("prompts", "pairs", "entities", "adapt", "latents", "base", "train", "tuned", *EVALUATIONS)
+NODE_NAMES = {"base": "images.base", "tuned": "images.tuned"} | {name: f"evaluate.{name}" for name in EVALUATIONS}
 FIRST_CURVES = ("total", "concept_activation", "fidelity", "concentration_positive", "concentration_negative")
 
 

@@ -22,6 +22,12 @@ METRICS = {
     "attribute_binding": Metric(
         "Attribute binding", "BLIP finds every noun phrase of the prompt (product of its answers)"
     ),
+    "spatial": Metric("Spatial relations", "both objects are there and placed as the prompt says"),
+    "complex": Metric("Complex (3-in-1)", "mean of attribute binding, spatial relations and CLIPScore, as prompts ask"),
+    "clip_score": Metric("CLIPScore", "cosine of image and prompt as CLIP sees them"),
+    "tifa": Metric("TIFA", "share of an image's multiple-choice questions that are answered right"),
+    "dpg": Metric("DPG-Bench", "share of a dense prompt's questions answered yes, and so their ancestors"),
+    "dsg": Metric("DSG", "share of a prompt's questions answered yes, and so their parents"),
     "object_accuracy": Metric("Objects", "share of the prompt's shapes that the judge sees, in any colour"),
     "attribute_accuracy": Metric(
         "Objects as described", "share of the prompt's objects that the judge sees as described"
@@ -31,7 +37,7 @@ METRICS = {
     "frechet_distance": Metric("Fréchet distance", "of generated to real images; lower is better", False),
 }
 
-HEADLINES = ("attribute_binding", "frechet_distance", "all_right")
+HEADLINES = ("attribute_binding", "frechet_distance", "all_right", "spatial", "complex")
 RANKING = ("attribute_binding", "all_right", "attribute_accuracy")
 """Metrics by which examples are ranked; the first that was measured is used."""
 
@@ -108,7 +114,7 @@ class PromptScores:
 def read_prompt_scores(artifacts: Mapping[str, Artifact]) -> dict[str, PromptScores]:
     """Read the items of the evaluations that score single images: prompt id -> its scores."""
     found: dict[str, PromptScores] = defaultdict(lambda: PromptScores({}, {}, {}))
-    for role in ("attributes", "judge"):
+    for role in ("attributes", "spatial", "judge"):
         if role not in artifacts:
             continue
         for row in artifacts[role].read_table("items").to_pylist():
@@ -125,6 +131,8 @@ def ranking_metric(scores: Mapping[str, PromptScores]) -> str | None:
 def _add_item(scores: PromptScores, row: Mapping[str, Any]) -> None:
     model, sample = row["model"], row["sample"]
     for metric in METRICS.keys() & row.keys():
+        if row[metric] is None:
+            continue
         scores.samples.setdefault(metric, {}).setdefault(model, {})[sample] = row[metric]
     if "seen" in row:
         scores.seen[model, sample] = row["seen"]

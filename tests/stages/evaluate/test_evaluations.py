@@ -162,7 +162,7 @@ def test_attribute_binding_of_a_run(store, inputs):
     assert summary["models"]["tuned"]["attribute_binding"]["n"] == 2
     assert summary["models"]["tuned"]["attribute_binding/colour"]["mean"] == pytest.approx(0.25)
     assert summary["delta"]["attribute_binding"]["mean"] == pytest.approx(0.0625)
-    assert set(summary) == {"benchmark", "protocol", "models", "delta"}
+    assert set(summary) == {"benchmark", "protocol", "models", "delta", "artifacts"}
     assert set(summary["models"]["base"]["attribute_binding"]) == {"mean", "low", "high", "n"}
     assert set(summary["delta"]["attribute_binding"]) == {"mean", "low", "high"}
     assert sorted(artifact.manifest.files) == ["items/00000.parquet", "items/00001.parquet", "summary.json"]

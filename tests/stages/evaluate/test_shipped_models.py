@@ -10,8 +10,9 @@ from data.miniature_world.prompts import held_out_prompts
 from data.miniature_world.scenes import Scene, SceneObject
 from data.miniature_world.vocabulary import PLAIN, colour_shape_pairs
 from stages.config import ModelReference
-from stages.evaluate import attributes, fidelity, judge
+from stages.evaluate import attributes, complex, fidelity, judge, spatial
 from stages.evaluate.real_images import RealImages
+from stages.evaluate.settings import DetectorSettings
 from stages.store import Store
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_table
 
@@ -92,3 +93,36 @@ def test_fidelity_is_a_distance_to_the_base_worlds_images(store, inputs):
     ratio = summary["delta"]["frechet_distance_ratio"]
     assert ratio["mean"] == pytest.approx(distances["tuned"]["mean"] / distances["base"]["mean"])
     assert ratio["low"] < ratio["mean"] < ratio["high"]
+
+
+def test_spatial_and_complex_scores_tell_right_places_from_exchanged_ones(store):
+    """The "tuned" model draws spatial prompts right; "base" exchanges the two objects."""
+    vocabulary = PairVocabulary([" ".join(pair) for pair in colour_shape_pairs()])
+    random_source = random.Random(0)
+    prompts, base, tuned = [], [], []
+    for index, (text, skill) in enumerate(held_out_prompts(5, 300)):
+        if skill != "spatial" or "left" not in text or len(prompts) == COUNT // 2:
+            continue
+        pairs = [(item.colour, item.shape) for item in vocabulary.required_objects(text)]
+        prompts.append((f"s{index}", text, skill, "test"))
+        base.append((f"s{index}", "test", 0, scene_png(pairs[::-1], random_source)))
+        tuned.append((f"s{index}", "test", 0, scene_png(pairs, random_source)))
+    inputs = {
+        "prompts": make_artifact(store, "prompts", key="places", tables={"prompts.parquet": prompts_table(prompts)}),
+        "base": make_artifact(store, "images", key="wrong", tables={"images/00000.parquet": images_table(base)}),
+        "tuned": make_artifact(store, "images", key="right", tables={"images/00000.parquet": images_table(tuned)}),
+    }
+    shared = {"seed": 1, "resamples": 100, "device": "cpu"}
+    found = spatial.run(
+        spatial.SpatialConfig(segmenter=reference("segmenter"), detector=DetectorSettings(kind="clipseg"), **shared),
+        inputs,
+        store,
+    )
+    scores = {model: values["spatial"]["mean"] for model, values in found.read_json("summary.json")["models"].items()}
+    print(scores)
+    assert scores["base"] < 0.1
+    assert scores["tuned"] > 0.7
+    bound = attributes.run(attributes.AttributesConfig(vqa=reference("vqa"), **shared), inputs, store)
+    config = complex.ComplexConfig(parts={"spatial": ("attribute_binding", "spatial")}, seed=1, resamples=100)
+    summary = complex.run(config, {**inputs, "attributes": bound, "spatial": found}, store).read_json("summary.json")
+    assert summary["delta"]["complex"]["low"] > 0.2

@@ -1,0 +1,166 @@
+"""TIFA, DPG-Bench and DSG end to end: constructed answers worked out by hand, then the miniature world's own model."""
+
+import csv
+import json
+import random
+
+import pytest
+
+from comat_core.errors import UserError
+from data.miniature_world.drawing import draw_scene
+from data.miniature_world.scenes import balanced_scene
+from stages.config import ModelReference
+from stages.evaluate import dpg, dsg, tifa
+from stages.evaluate.question_files import QuestionFile
+from stages.evaluate.question_scores import QUESTION_COLUMNS
+from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
+from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_table
+
+PROMPTS = [("p", "a red  circle", "dense", "test"), ("q", "a blue square", "dense", "test")]
+COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
+ROWS = [
+    ("1", "a red circle", "1", "0", "entity - whole (circle)", "is there a circle?"),
+    ("1", "a red circle", "2", "1", "attribute - color (circle, red)", "is the circle red?"),
+    ("1", "a red circle", "3", "2", "other - count (circle)", "is there one?"),
+    ("2", "a blue square", "1", "0", "entity - whole (square)", "is it blue?"),
+    ("2", "a blue square", "2", "1", "attribute - color (square, blue)", "is there one?"),
+]
+
+
+class ScriptedAnswerer:
+    """Sees a circle in images that are not grey; says what is red or blue, and that there is one of anything."""
+
+    def answer(self, images, questions, image_of_question=None):
+        assert image_of_question is not None
+        answers = []
+        for index, question in zip(image_of_question, questions, strict=True):
+            red, blue = bool(images[index, 0].mean() == 1), bool(images[index, 2].mean() == 1)
+            said = {"is there a circle?": red or blue, "is the circle red?": red, "is it blue?": blue}
+            answers.append("yes" if said.get(question, True) else "no")
+        return answers
+
+
+@pytest.fixture
+def _scripted(monkeypatch):
+    monkeypatch.setattr(
+        "comat_core.visual_question_answering.VisualQuestionAnswerer.load", lambda *_args, **_kwargs: ScriptedAnswerer()
+    )
+
+
+@pytest.fixture
+def inputs(store):
+    return make_inputs(store, PROMPTS, {"p": GREY, "q": BLUE}, {"p": BLUE, "q": RED}, samples=2)
+
+
+@pytest.fixture
+def questions(tmp_path):
+    path = tmp_path / "questions.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *ROWS])
+    return QuestionFile(file=str(path))
+
+
+def settings(questions, **changes):
+    return {
+        "vqa": ModelReference(path="org/vqa"),
+        "questions": questions,
+        "seed": 1,
+        "resamples": 100,
+        "device": "cpu",
+        "batch_size": 3,
+        **changes,
+    }
+
+
+def means(artifact, name):
+    models = artifact.read_json("summary.json")["models"]
+    return {model: pytest.approx(scores[name]["mean"]) for model, scores in models.items()}
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_dsg_counts_a_question_whose_parent_is_right(store, inputs, questions):
+    artifact = dsg.run(dsg.DsgConfig(**settings(questions)), inputs, store)
+    # p, grey: no, no, yes (its parent is no): 0. p, blue: yes, no, yes (parent no): 1/3.
+    # q, blue: yes, yes: 1. q, red: no, yes (parent no): 0.
+    assert means(artifact, "dsg") == {"base": (0 + 1) / 2, "tuned": (1 / 3 + 0) / 2}
+    assert means(artifact, "dsg/entity - whole") == {"base": 0.5, "tuned": 0.5}
+    assert artifact.read_table("items").num_rows == 2 * 2 * 5
+    assert artifact.read_table("items").column_names == [name for name, _ in QUESTION_COLUMNS]
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_dpg_cascades(store, inputs, questions):
+    artifact = dpg.run(dpg.DpgConfig(**settings(questions)), inputs, store)
+    assert means(artifact, "dpg") == {"base": 0.5, "tuned": pytest.approx(1 / 6)}
+    assert means(artifact, "dpg/attribute - color") == {"base": 0.5, "tuned": 0.0}
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_official_dpg_loses_the_first_row_and_with_it_its_prompt(store, inputs, questions):
+    artifact = dpg.run(dpg.DpgConfig(**settings(questions, mode="official")), inputs, store)
+    assert means(artifact, "dpg") == {"base": 1.0, "tuned": 0.0}
+    # Categories take the last image's answers as given: "is there one?" is answered yes.
+    assert means(artifact, "dpg/attribute - color") == {"base": 1.0, "tuned": 1.0}
+    assert set(artifact.read_table("items")["prompt_id"].to_pylist()) == {"q"}
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_tifa_weighs_captions_alike_and_pools_types(store, inputs, tmp_path, monkeypatch):
+    path = tmp_path / "tifa.json"
+    asked = [
+        ("a red circle", "is there a circle?", ["yes", "no"], "yes", "shape"),
+        ("a red circle", "is the circle red?", ["yes", "no"], "yes", "color"),
+        ("a red circle", "how many?", ["one", "two"], "one", "counting"),
+        ("a blue square", "is it blue?", ["yes", "no"], "yes", "color"),
+    ]
+    path.write_text(json.dumps([dict(zip(tifa.FIELDS, row, strict=True)) for row in asked]))
+    monkeypatch.setattr(
+        "comat_core.sentence_similarity.SentenceSimilarity.load",
+        lambda *_args, **_kwargs: lambda _answer, choices: [float(choice == "one") for choice in choices],
+    )
+    config = tifa.TifaConfig(**settings(QuestionFile(file=str(path))))
+    artifact = tifa.run(config, inputs, store)
+    # "yes" is no number; the encoder calls "one" the nearest. p: grey 1/3, blue 2/3. q: blue 1, red 0.
+    assert means(artifact, "tifa") == {"base": (1 / 3 + 1) / 2, "tuned": (2 / 3 + 0) / 2}
+    assert means(artifact, "tifa/color") == {"base": 0.5, "tuned": 0.0}
+    assert artifact.read_json("summary.json")["models"]["base"]["tifa"]["n"] == 2
+
+
+def test_mistakes_in_question_files_are_told(inputs, store, tmp_path, questions):
+    path = tmp_path / "bad.csv"
+    path.write_text("text,item_id\na,1\n")
+    with pytest.raises(UserError, match="lacks 'proposition_id'"):
+        dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs, store)
+    with pytest.raises(UserError, match="does not exist"):
+        dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(tmp_path / "none.csv")))), inputs, store)
+    strangers = make_inputs(store, [("x", "a cat", "dense", "test")], {"x": RED}, {"x": RED}, names=("a", "b"))
+    renamed = {"prompts": strangers["prompts"], "base": strangers["a"], "tuned": strangers["b"]}
+    with pytest.raises(UserError, match="no prompt of the run stands in the file"):
+        dsg.run(dsg.DsgConfig(**settings(questions)), renamed, store)
+
+
+def test_dsg_runs_with_the_miniature_answering_model(store, tmp_path):
+    """Questions are made from scenes; the tuned model draws them, the base another scene."""
+    source = random.Random(3)
+    rows, prompts, base, tuned = [], [], [], []
+    for index in range(6):
+        scene, other = balanced_scene(source), balanced_scene(source)
+        item = scene.objects[0]
+        text = f"scene {index}"
+        prompts.append((f"m{index}", text, "dense", "test"))
+        rows.append((str(index), text, "1", "0", "entity - whole (x)", f"a {item.shape}?"))
+        rows.append((str(index), text, "2", "1", "attribute - color (x)", f"a {item.colour} {item.shape}?"))
+        base.append((f"m{index}", "test", 0, png_of(draw_scene(other))))
+        tuned.append((f"m{index}", "test", 0, png_of(draw_scene(scene))))
+    path = tmp_path / "mini.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    inputs = {
+        "prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(prompts)}),
+        "base": make_artifact(store, "images", key="b", tables={"images/00000.parquet": images_table(base)}),
+        "tuned": make_artifact(store, "images", key="t", tables={"images/00000.parquet": images_table(tuned)}),
+    }
+    vqa = ModelReference(path="data://miniature/vqa")
+    artifact = dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)), vqa=vqa)), inputs, store)
+    models = artifact.read_json("summary.json")["models"]
+    assert models["tuned"]["dsg"]["mean"] > models["base"]["dsg"]["mean"] + 0.2
