@@ -1,0 +1,90 @@
+"""A trained model in the forms that others use: a LoRA for diffusers or for kohya's tools, or a whole pipeline."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+from comat_core.errors import UserError
+from stages.sampling import TUNED, sampling_model
+from stages.train.model_card import MODEL_CARD, base_name, model_title
+from stages.tuned_model import TunedModel
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def export_model(tuned: TunedModel, kind: str, output: Path, precision: Precision) -> Path:
+    """Write one of `EXPORTS` as a new folder, which appears only when it is complete.
+
+    Args:
+        output: a folder that does not exist, or is empty.
+        precision: of the merged pipeline's weights; LoRAs keep the float32 that they were trained in.
+
+    Raises:
+        UserError: the folder holds something, or cannot be written.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError("the output exists and is not an empty folder", str(output), "choose another --output")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as unfinished:
+            folder = Path(unfinished) / "export"
+            folder.mkdir()
+            EXPORTS[kind](tuned, folder, precision)
+            folder.replace(output)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write the export: {reason}", str(output), "choose another --output") from error
+    return output
+
+
+def _export_diffusers(tuned: TunedModel, folder: Path, precision: Precision) -> None:
+    """The LoRA as it was trained, with its model card."""
+    del precision
+    with tuned.artifacts["train"].local_path("lora/") as lora:
+        shutil.copytree(lora, folder, dirs_exist_ok=True)
+
+
+def _export_kohya(tuned: TunedModel, folder: Path, precision: Precision) -> None:
+    """The LoRA under kohya's names, in one file, with its model card."""
+    del precision
+    from comat_core.kohya import kohya_lora
+    from comat_core.lora_metadata import describe_lora, kohya_notes
+    from comat_core.safetensors_files import save_with_metadata
+
+    training = tuned.training
+    config = tuned.sampling.model_copy(update={"precision": "fp32", "device": "cpu"})
+    with sampling_model(config, tuned.artifacts, config.vae) as model:
+        title, base = model_title(training), base_name(training)
+        metadata = describe_lora(model, TUNED, base=base, resolution=training.resolution, title=title)
+        notes = {name: value for name, value in metadata.items() if name.startswith(("modelspec.", "comat."))}
+        file = folder / f"comat-{tuned.preset}.safetensors"
+        save_with_metadata(kohya_lora(model, TUNED), file, notes | kohya_notes(model, TUNED))
+    _copy_card(tuned, folder)
+
+
+def _export_merged(tuned: TunedModel, folder: Path, precision: Precision) -> None:
+    """The base pipeline with the LoRA added to its weights, loadable without any adapter."""
+    from comat_core.adapters import merge_lora
+    from comat_core.precisions import PRECISIONS
+
+    # Added in float32 and rounded once.
+    config = tuned.sampling.model_copy(update={"precision": "fp32", "device": "cpu"})
+    with sampling_model(config, tuned.artifacts, config.vae) as model:
+        merge_lora(model, TUNED)
+        model.pipeline.to(dtype=PRECISIONS[precision])
+        model.pipeline.save_pretrained(folder)
+    _copy_card(tuned, folder)
+
+
+def _copy_card(tuned: TunedModel, folder: Path) -> None:
+    with tuned.artifacts["train"].local_path("lora/") as lora:
+        shutil.copyfile(lora / MODEL_CARD, folder / MODEL_CARD)
+
+
+EXPORTS: Final[dict[str, Callable[[TunedModel, Path, Precision], None]]] = {
+    "diffusers": _export_diffusers,
+    "kohya": _export_kohya,
+    "merged": _export_merged,
+}

@@ -1,0 +1,121 @@
+"""Models of the Hugging Face hub: what the local cache holds of them, and fetching them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from comat_core.errors import UserError
+
+PIPELINE_INDEX = "model_index.json"
+MODEL_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors"]
+OTHER_FORMATS = ["*.fp16*", "*non_ema*", "*onnx*", "*openvino*", "*flax*"]
+PICKLED_WEIGHTS = "pytorch_model.bin"
+"""What a few older models have instead of safetensors; transformers reads it without unpickling code."""
+
+
+class Presence(StrEnum):
+    """What the local cache holds of a model."""
+
+    CACHED = "cached"
+    PARTLY = "partly cached"
+    MISSING = "not cached"
+
+
+def fetch_file(repository: str, file: str, revision: str | None) -> Path:
+    """Return the local path of one file of a hub repository, downloaded unless the cache has it.
+
+    Raises:
+        UserError: the hub cannot be reached, or has no such file.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with _hub_errors_told(f"{repository}/{file}", revision):
+        return Path(hf_hub_download(repository, file, revision=revision))
+
+
+def fetch_folder(repository: str, revision: str | None) -> Path:
+    """Return the local folder of a hub model, with what is missing of it downloaded.
+
+    Raises:
+        UserError: the hub cannot be reached, or has no such model.
+    """
+    with _hub_errors_told(repository, revision):
+        folder = _fetch(repository, revision)
+        if not any(folder.rglob("*.safetensors")):
+            return fetch_file(repository, PICKLED_WEIGHTS, revision).parent
+        return folder
+
+
+def push_folder(folder: Path, repository: str, *, private: bool) -> str:
+    """Upload a folder to a hub repository, made if there is none, and return its address.
+
+    Raises:
+        UserError: the hub cannot be reached, or the account may not write there.
+    """
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+
+    try:
+        address = HfApi().create_repo(repository, private=private, exist_ok=True)
+        HfApi().upload_folder(repo_id=repository, folder_path=folder)
+    except (OSError, ValueError, HTTPError) as error:
+        advice = "check the connection, the name, and the account (`hf auth login`)"
+        raise UserError(f"cannot push to the hub: {_first_line(error)}", repository, advice) from error
+    return str(address)
+
+
+def look_up(repository: str, file: str | None, revision: str | None) -> tuple[Presence, int]:
+    """Say what the cache holds of a model, and how many bytes that takes. Nothing is downloaded."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
+
+    if file is not None:
+        path = try_to_load_from_cache(repository, file, revision=revision)
+        return (Presence.CACHED, Path(path).stat().st_size) if isinstance(path, str) else (Presence.MISSING, 0)
+    try:
+        folder, presence = _fetch(repository, revision, local_files_only=True), Presence.CACHED
+    except IncompleteSnapshotError as error:
+        folder, presence = Path(error.snapshot_path), Presence.PARTLY
+    except (LocalEntryNotFoundError, OSError):
+        return Presence.MISSING, 0
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return presence, size
+
+
+def _fetch(repository: str, revision: str | None, **options: Any) -> Path:
+    """Fetch a diffusers pipeline as its loader would, or else the files of a single model."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        hf_hub_download(repository, PIPELINE_INDEX, revision=revision, **options)
+    except EntryNotFoundError:
+        return Path(
+            snapshot_download(
+                repository, revision=revision, allow_patterns=MODEL_FILES, ignore_patterns=OTHER_FORMATS, **options
+            )
+        )
+    from comat_core.text_to_image import fetch_checkpoint
+
+    return fetch_checkpoint(repository, revision, **options)
+
+
+@contextmanager
+def _hub_errors_told(what: str, revision: str | None) -> Iterator[None]:
+    """Turn what the hub's library raises into one line."""
+    from httpx import HTTPError
+
+    try:
+        yield
+    except (OSError, ValueError, HTTPError) as error:
+        raise UserError(
+            f"cannot fetch the model: {_first_line(error)}",
+            f"{what}@{revision or 'main'}",
+            "check the connection to the hub, or give a local path in the model's place",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,102 @@
+"""`comat models`, `sample` and `export`: what they print, and the one line for every mistake."""
+
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from comat_core.errors import UserError
+from flows.cli import main
+from stages.hub import Presence, fetch_file, fetch_folder, look_up, push_folder
+from tests.flows.test_bad_input import fails_with
+
+COMMIT = "a" * 40
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no connection."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def cache(folder: Path, repository: str, files: dict[str, bytes]) -> None:
+    """Put files where the hub's library would."""
+    snapshot = folder / f"models--{repository.replace('/', '--')}" / "snapshots" / COMMIT
+    for name, content in files.items():
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).write_bytes(content)
+
+
+def test_models_lists_what_a_preset_needs_with_size_and_licence(
+    hub_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "sdxl", "--set", "models.captioner=data://miniature/captioner"]) == 0
+    blocks = capsys.readouterr().out
+    assert "stabilityai/stable-diffusion-xl-base-1.0 @ 462165984030d82259a11f4367a4eed129e94a7b" in blocks
+    assert blocks.count("    not cached, ") == 7
+    assert "CreativeML OpenRAIL++-M" in blocks
+    assert "ybelkada/segment-anything/checkpoints/sam_vit_h_4b8939.pth" in blocks
+    assert "2,564.6 MB, Apache-2.0; train.segmentation.sam" in blocks
+    assert "data://miniature/captioner\n    local, " in blocks
+    assert "en_core_web_trf\n    not installed: python -m spacy download en_core_web_trf" in blocks
+    assert "./coco" not in blocks
+    assert not hub_cache.exists()
+
+
+def test_what_is_in_the_cache_is_found_with_its_size(hub_cache: Path) -> None:
+    assert look_up("org/model", "weights.pth", COMMIT) == (Presence.MISSING, 0)
+    assert look_up("org/model", None, COMMIT) == (Presence.MISSING, 0)
+    cache(hub_cache, "org/model", {"weights.pth": b"1234", "config.json": b"{}"})
+    assert look_up("org/model", "weights.pth", COMMIT) == (Presence.CACHED, 4)
+    assert look_up("org/model", None, COMMIT) == (Presence.CACHED, 6)
+    assert fetch_file("org/model", "weights.pth", COMMIT).read_bytes() == b"1234"
+
+
+def test_download_without_a_connection_is_told(hub_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = fails_with(capsys, "models", "sd15", "--download")
+    assert "cannot fetch the model" in line or "cannot load the model" in line
+    assert "stable-diffusion-v1-5/stable-diffusion-v1-5" in line
+    with pytest.raises(UserError, match=r"cannot fetch the model: .*org/model@main.*give a local path"):
+        fetch_folder("org/model", None)
+    assert not list(hub_cache.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "miniature", "--prompt", "a"], "the store holds no finished train artifact of this preset"),
+        (["export", "miniature", "--format", "kohya"], "run `comat run miniature --only train`"),
+        (["export", "miniature", "--format", "onnx"], "invalid choice: 'onnx'"),
+        (["sample", "miniature"], "the following arguments are required: --prompt"),
+    ],
+)
+def test_mistakes_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    assert message in fails_with(capsys, *arguments, "--store", str(tmp_path / "store"))
+
+
+def test_push_uploads_the_folder_and_gives_its_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class FakeApi:
+        def create_repo(self, repository: str, *, private: bool, exist_ok: bool) -> str:
+            calls.append((repository, private, exist_ok))
+            return f"https://hub/{repository}"
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path) -> None:
+            calls.append((repo_id, folder_path))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", FakeApi)
+    assert push_folder(tmp_path, "me/lora", private=True) == "https://hub/me/lora"
+    assert calls == [("me/lora", True, True), ("me/lora", tmp_path)]
+
+
+@pytest.mark.usefixtures("hub_cache")
+def test_push_without_a_connection_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot push to the hub: .*me/lora.*hf auth login"):
+        push_folder(tmp_path, "me/lora", private=False)
