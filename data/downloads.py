@@ -52,7 +52,9 @@ def _fetch_file(
     folder = f"{local_folder.rstrip('/')}/{source.name}"
     if "://" in local_folder:
         target = cache / hashlib.sha256(f"{folder}/{path}".encode()).hexdigest()[:16] / Path(path).name
-        found = any(_copy_remote(f"{folder}/{name}", target) for name in _trailing_parts(path))
+        found = _is_whole(target, checksum) or any(
+            _copy_remote(f"{folder}/{name}", target) for name in _trailing_parts(path)
+        )
     else:
         candidates = [Path(folder).expanduser() / name for name in _trailing_parts(path)]
         target = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
@@ -90,6 +92,14 @@ def file_digest(path: Path, algorithm: str) -> str:
     return digest.hexdigest()
 
 
+def _is_whole(path: Path, checksum: str | None) -> bool:
+    """Whether a copy of the right content is there already; without a checksum nobody can tell."""
+    if checksum is None or not path.is_file():
+        return False
+    algorithm, _, expected = checksum.partition(":")
+    return file_digest(path, algorithm) == expected
+
+
 def _download(url: str, target: Path, checksum: str | None) -> None:
     """Download to a temporary name, verify, then rename: a cached file is always a whole one."""
     partial = _partial_name(target)
@@ -120,7 +130,7 @@ def _copy_remote(url: str, target: Path) -> bool:
         partial.replace(target)
     except FileNotFoundError:
         return False
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, OSError) as error:
         remedy = "give a local folder, or a URL whose file system is installed"
         raise UserError(f"cannot read the folder of prompt files: {error}", url, remedy) from error
     finally:

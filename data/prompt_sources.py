@@ -65,7 +65,9 @@ def read_user_file(
     reader = USER_FORMATS.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"unknown format {path.suffix!r}", str(path), f"use one of {', '.join(USER_FORMATS)}")
-    options = {"column": column} if column and reader != "lines" else {}
+    if column and reader == "lines":
+        raise UserError("a text file has no columns", str(path), "leave `column` out; each line is a prompt")
+    options = {"column": column} if column else {}
 
     def read_all() -> Iterator[Prompt]:
         for text, own_skill in READERS[reader](path, **options):

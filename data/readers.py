@@ -48,9 +48,9 @@ def read_csv(
         unique: rows that repeat an earlier prompt are left out (files with a row per question).
     """
     rows = csv.DictReader(_decoded_lines(path))
-    _require_column(column, list(rows.fieldnames or ()), path)
     seen: set[str] = set()
     try:
+        _require_column(column, list(rows.fieldnames or ()), path)
         for row in rows:
             text = (row[column] or "").strip().removeprefix(prefix_to_drop)
             if text and not (unique and text in seen):
@@ -76,14 +76,23 @@ def read_json_lines(path: Path, column: str = "prompt", skill_column: str | None
 
 def read_json(path: Path, column: str, skill_column: str | None = None) -> Iterator[Prompt]:
     """A JSON list of objects, the prompt in the named field."""
-    for number, row in enumerate(json.loads("".join(_decoded_lines(path))), start=1):
+    try:
+        rows = json.loads("".join(_decoded_lines(path)))
+    except json.JSONDecodeError as error:
+        raise UserError(f"malformed JSON: {error.msg}", f"{path}, line {error.lineno}", "correct the file") from error
+    if not isinstance(rows, list):
+        raise UserError("the file holds no list of objects", str(path), "write [{...}, {...}]")
+    for number, row in enumerate(rows, start=1):
         yield _from_object(row, column, skill_column, f"{path}, item {number}")
 
 
 def read_coco_captions(path: Path, member: str) -> Iterator[Prompt]:
     """The captions of COCO's annotation archive; `member` is the JSON file inside."""
-    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-        annotations = json.load(file)["annotations"]
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            annotations = json.load(file)["annotations"]
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise UserError(f"no captions archive with {member}", str(path), "download it again") from error
     for annotation in annotations:
         if text := annotation["caption"].strip():
             yield text, None
@@ -99,7 +108,7 @@ def read_parquet(path: Path, column: str = "prompt", skill_column: str | None = 
     for name in columns:
         _require_column(name, file.schema_arrow.names, path)
     row = 0
-    for batch in file.iter_batches(batch_size=4096, columns=columns):
+    for batch in _parquet_batches(file, columns, path):
         texts = batch.column(0).to_pylist()
         skills = batch.column(1).to_pylist() if skill_column else [None] * len(texts)
         for text, skill in zip(texts, skills, strict=True):
@@ -108,6 +117,13 @@ def read_parquet(path: Path, column: str = "prompt", skill_column: str | None = 
                 raise UserError(f"column {column!r} holds no text", f"{path}, row {row}", "name another column")
             if text and text.strip():
                 yield _checked(text, f"{path}, row {row}"), skill
+
+
+def _parquet_batches(file: pq.ParquetFile, columns: list[str], path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from file.iter_batches(batch_size=4096, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError("the Parquet file is damaged", str(path), "write or download it again") from error
 
 
 READERS: dict[str, Reader] = {

@@ -117,7 +117,7 @@ class WebDatasetShards:
 
 
 class MiniatureWorld:
-    """Scenes of the base world with their careless captions.
+    """Scenes of the base world with captions that leave nothing out.
 
     Args:
         seed: of the world.

@@ -51,6 +51,7 @@ def test_sets_of_the_training_mixture_have_the_known_sizes() -> None:
     assert sum(sizes[f"t2i_compbench/{name}_train"] or 0 for name in ("color", "shape", "texture")) == 2100
     assert sizes["comat/hrs_collected"] == 10_002
     assert sizes["abc6k/prompts"] == 6434
+    assert len([name for name in sizes if name.startswith("hrs_bench/")]) == 12, "11 files, one with two columns"
     assert sizes["dpg_bench/prompts"] == len(listed_checksums(select_sets("dpg_bench/prompts")[0][1])) == 1065
 
 
@@ -79,6 +80,29 @@ def test_remote_folders_are_copied_to_the_cache(source: Source, folder: Path, tm
     (copied,) = fetch(source, source.sets[0], folder.as_uri(), tmp_path / "cache")
     assert copied.read_bytes() == PROMPTS
     assert (tmp_path / "cache") in copied.parents
+
+
+def test_remote_files_are_copied_once_and_again_when_the_copy_is_damaged(
+    source: Source, folder: Path, tmp_path: Path
+) -> None:
+    remote = folder / "example" / "train.txt"
+    (copied,) = fetch(source, source.sets[0], folder.as_uri(), tmp_path / "cache")
+    remote.rename(tmp_path / "away.txt")
+    assert fetch(source, source.sets[0], folder.as_uri(), tmp_path / "cache") == [copied]
+    copied.write_bytes(PROMPTS[:5])
+    with pytest.raises(UserError, match="example/train is missing"):
+        fetch(source, source.sets[0], folder.as_uri(), tmp_path / "cache")
+    (tmp_path / "away.txt").rename(remote)
+    assert fetch(source, source.sets[0], folder.as_uri(), tmp_path / "cache") == [copied]
+    assert copied.read_bytes() == PROMPTS
+
+
+def test_remote_folders_that_cannot_be_read_are_told(source: Source, folder: Path, tmp_path: Path) -> None:
+    (folder / "example" / "lists" / "deep" / "train.txt").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"cannot read the folder of prompt files.*lists/deep/train\.txt"):
+        fetch(source, source.sets[0], folder.as_uri(), tmp_path / "cache")
+    with pytest.raises(UserError, match="cannot read the folder of prompt files"):
+        fetch(source, source.sets[0], "nowhere://prompts", tmp_path / "cache")
 
 
 def test_downloads_are_verified_and_cached(source: Source, folder: Path, tmp_path: Path) -> None:
