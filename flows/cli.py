@@ -1,14 +1,14 @@
 """The command line: `comat COMMAND`. A user's mistake ends it with one line on standard error and exit code 2."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from comat_core.errors import UserError
-from flows import commands
-from stages.store import DEFAULT_STORE
+from flows import commands, export_command, models_command, sample_command
+from stages.export import EXPORTS
+from stages.store import default_store
 
 EXIT_OF_MISTAKE = 2
 EXIT_OF_INTERRUPT = 130
@@ -60,6 +60,29 @@ def make_parser() -> argparse.ArgumentParser:
     )
     collect.add_argument("--delete", action="store_true", help="remove them, rather than list them")
 
+    models = _add(parsers, "models", models_command.models, "list the models that a preset needs, or fetch them")
+    _add_preset(models, with_store=False)
+    models.add_argument("--download", action="store_true", help="fetch what the hub's cache lacks, then list")
+
+    sample = _add(parsers, "sample", sample_command.sample, "draw images with a preset's trained model")
+    _add_preset(sample)
+    sample.add_argument(
+        "--prompt", action="append", required=True, metavar="TEXT", help="what to draw; again for another row"
+    )
+    sample.add_argument("--compare", action="store_true", help="draw the base model's image on the left")
+    sample.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    sample.add_argument("--output", metavar="FILE", help="PNG file (default: PRESET-SEED.png)")
+
+    export = _add(parsers, "export", export_command.export, "write a preset's trained model for other tools")
+    _add_preset(export)
+    export.add_argument("--format", choices=sorted(EXPORTS), required=True, help="a LoRA, or the merged pipeline")
+    export.add_argument("--output", metavar="FOLDER", help="a new folder (default: PRESET-FORMAT)")
+    export.add_argument(
+        "--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of merged weights (default: fp32)"
+    )
+    export.add_argument("--push", metavar="ORG/NAME", help="upload the folder to this repository of the hub")
+    export.add_argument("--private", action="store_true", help="make that repository, if it is new, a private one")
+
     miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
     miniature.add_argument("arguments", nargs=argparse.REMAINDER, help="see `comat miniature --help`")
     return parser
@@ -81,7 +104,7 @@ def _add_preset(parser: argparse.ArgumentParser, with_store: bool = True) -> Non
 
 
 def _add_store(parser: argparse.ArgumentParser) -> None:
-    default = os.environ.get("COMAT_STORE", DEFAULT_STORE)
+    default = default_store()
     parser.add_argument(
         "--store", default=default, metavar="URL", help=f"folder or fsspec URL of the store (default: {default})"
     )

@@ -1,22 +1,31 @@
 """The flow: from a preset to the report, or any part of the way."""
 
+from typing import Annotated
+
 from prefect import flow
+from pydantic import Field
 
 from flows.execution import Outcome, carry_out
 from flows.publishing import publish
-from stages.pipeline import Plan, discard_steps, make_plan
-from stages.presets import load_preset
+from stages.pipeline import discard_steps, make_plan
+from stages.presets import load_preset, preset_names
 from stages.runs import record_run
-from stages.store import DEFAULT_STORE, Store
+from stages.store import Store, default_store
+
+# Shown beside the fields of the form in Prefect's UI; what they mean stands in the flow's docstring.
+PresetName = Annotated[str, Field(min_length=1, examples=preset_names())]
+StageNames = Annotated[list[str] | None, Field(examples=[["train"], ["evaluate"]])]
+StoreUrl = Annotated[str | None, Field(min_length=1, examples=["runs", "s3://bucket/comat"])]
+Settings = Annotated[list[str] | None, Field(examples=[["train.steps=200", "seed=2"]])]
 
 
 @flow(name="comat", flow_run_name="{preset}", persist_result=False, validate_parameters=True)
 def comat(
-    preset: str,
-    only: list[str] | None = None,
-    refresh: list[str] | None = None,
-    store: str = DEFAULT_STORE,
-    settings: list[str] | None = None,
+    preset: PresetName,
+    only: StageNames = None,
+    refresh: StageNames = None,
+    store: StoreUrl = None,
+    settings: Settings = None,
 ) -> dict[str, Outcome]:
     """Fine-tune a text-to-image model with CoMat and measure the result.
 
@@ -27,27 +36,20 @@ def comat(
         preset: a shipped preset (`comat presets` lists them) or the path of a .yaml file.
         only: stages to run, with the inputs they lack; all by default.
         refresh: stages to compute again, with what depends on them.
-        store: folder or fsspec URL of the store.
+        store: folder or fsspec URL of the store; by default the worker's COMAT_STORE, or the folder runs.
         settings: overrides of the preset, each as dotted.key=value.
     """
     chosen = load_preset(preset, settings or [])
     plan = make_plan(chosen.sections)
-    wanted = wanted_steps(plan, only or [])
+    wanted = plan.wanted(only or [])
     renewed = plan.with_dependents(plan.select(refresh or [], "--refresh")) & wanted
-    place = Store(store)
+    place = Store(store or default_store())
     place.check_writable()
     record_run(place, chosen.name, plan)
     discard_steps(plan, renewed, place)
     outcomes = carry_out(plan, wanted, place, chosen.shared.execution)
     publish(chosen.name, outcomes)
     return outcomes
-
-
-def wanted_steps(plan: Plan, only: list[str]) -> set[str]:
-    """The steps that a run has to have: all, or the chosen ones with their inputs."""
-    if not only:
-        return set(plan.by_name)
-    return plan.with_inputs(plan.select(only, "--only"))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the flow in this process."""
     plan, store = _plan(options), _store(options)
     chosen = [*plan.select(options.only, "--only"), *plan.select(options.refresh, "--refresh")]
+    plan.wanted(options.only)
     store.check_writable()
     _show_progress()
     quiet_prefect()
@@ -79,8 +80,10 @@ def status(options: argparse.Namespace) -> int:
 
 def presets(options: argparse.Namespace) -> int:  # noqa: ARG001  (every command takes its options)
     """Print the shipped presets, one line each."""
-    for name in preset_names():
-        print(f"{name:<12} {load_preset(name).shared.description}")
+    names = preset_names()
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:<{width}} {load_preset(name).shared.description}")
     return 0
 
 

@@ -21,6 +21,10 @@ from stages.store import Condition, Store
 
 logger = logging.getLogger("comat")
 
+GPU_TAG = "comat-gpu"
+"""Tag of the tasks that may use a GPU. A concurrency limit on it makes them wait for each other, on any worker; the
+place of a task that was killed is free again after a minute."""
+
 
 class Outcome(BaseModel):
     """What became of one step."""
@@ -57,7 +61,7 @@ class PlanRun:
         if finding.artifact is None and isinstance(step.stage, ShardedStage):
             indices = list(range(step.stage.count_shards(step.config, inputs)))
             logger.info("%s: building, %d shards", step.name, len(indices))
-            shard_task: Any = build_shard.with_options(**self._retries)
+            shard_task: Any = build_shard.with_options(tags=_tags(step), **self._retries)
             shared = {"work": unmapped(work), "count": unmapped(len(indices))}
             self._shards[step.name] = self._runner.map(shard_task, {**shared, "index": indices})
         elif finding.artifact is None:
@@ -65,6 +69,7 @@ class PlanRun:
         whole_task = build_artifact.with_options(
             name=step.name,
             refresh_cache=finding.artifact is None,
+            tags=_tags(step) if finding.artifact is None else [],  # what is cached waits for no GPU
             result_storage=self._storage,
             **self._retries,
         )
@@ -95,6 +100,10 @@ class PlanRun:
                     key=artifact.key, path=path_of(artifact), cached=cached, seconds=seconds, artifact=artifact
                 )
         return outcomes
+
+
+def _tags(step: Step) -> list[str]:
+    return [GPU_TAG] if getattr(step.config, "device", "cpu") != "cpu" else []
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a run shows in Prefect's UI: its steps, its scores, some of its images and the way to the report."""
+"""What a run shows in Prefect's UI: its steps, what it found, its scores, some images and the way to the report."""
 
 import base64
 import io
@@ -9,6 +9,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from flows.execution import Outcome
 from stages.artifacts import Artifact
 
+SUMMARISED = ("prompts", "entities")
 GRID_PROMPTS = 8
 GRID_PIXELS = 128
 
@@ -22,6 +23,10 @@ def publish(preset: str, outcomes: dict[str, Outcome]) -> None:
     artifacts = {name: outcome.artifact for name, outcome in outcomes.items()}
     steps = [{"step": name, **outcome.model_dump()} for name, outcome in outcomes.items()]
     create_table_artifact(steps, key="comat-steps", description=f"Steps of the preset {preset}")
+    for name in SUMMARISED:
+        if name in artifacts:
+            summary = artifacts[name].read_bytes("summary.md").decode()
+            create_markdown_artifact(summary, key=f"comat-{name}", description=f"What the {name} stage found")
     scores = score_rows([artifact for name, artifact in artifacts.items() if name.startswith("evaluate.")])
     if scores:
         create_table_artifact(scores, key="comat-scores", description="Mean scores with 95 % intervals")
@@ -57,9 +62,14 @@ def image_grid(prompts: Artifact, base: Artifact, tuned: Artifact) -> str:
 
 
 def _some_images(artifact: Artifact) -> dict[str, bytes]:
-    """Prompt id -> PNG of the first image, of the held-out prompts in the last file, which alone is read."""
-    rows = artifact.read_table(artifact.files("images/")[-1]).to_pylist()
-    return {row["prompt_id"]: row["png"] for row in rows if row["split"] == "test" and row["sample"] == 0}
+    """Prompt id -> PNG of the first image, of the last held-out prompts: no more files are read than it takes."""
+    found: dict[str, bytes] = {}
+    for name in reversed(artifact.files("images/")):
+        rows = artifact.read_table(name).to_pylist()
+        found |= {row["prompt_id"]: row["png"] for row in rows if row["split"] == "test" and row["sample"] == 0}
+        if len(found) >= GRID_PROMPTS:
+            break
+    return found
 
 
 def _thumbnail(png: bytes) -> str:

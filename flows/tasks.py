@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact
 from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
@@ -17,6 +16,7 @@ from prefect.tasks import Task
 from pydantic import BaseModel
 
 from comat_core.errors import UserError
+from flows.progress import progress_shown, show_progress
 from stages.artifacts import Artifact
 from stages.config import StageConfig
 from stages.digests import digest_bytes
@@ -76,8 +76,7 @@ def build_shard(work: Work, index: int, count: int) -> None:
     store = Store(work.store)
     stage.run_shard(config, work.inputs, store, index)
     done = min(store.count_parts(stage.name, work.key), count)
-    key = f"comat-{work.node.replace('.', '-')}"
-    create_progress_artifact(100 * done / count, key=key, description=f"{work.node}: {done} of {count} shards")
+    show_progress(work.node, done / count, f"{work.node}: {done} of {count} shards")
 
 
 @task(
@@ -91,9 +90,15 @@ def build_shard(work: Work, index: int, count: int) -> None:
 def build_artifact(work: Work) -> Artifact:
     """Build an artifact, or complete it from its shards, and return the reference to it."""
     stage, config = work.load()
+    store = Store(work.store)
     if isinstance(stage, ShardedStage):
-        return stage.finish(config, work.inputs, Store(work.store))
-    return stage.run(config, work.inputs, Store(work.store))
+        return stage.finish(config, work.inputs, store)
+    progress = stage.progress
+    if progress is None:
+        return stage.run(config, work.inputs, store)
+    folder = store.folder(stage.name, work.key)
+    with progress_shown(work.node, lambda: progress(config, folder.working_folder())):
+        return stage.run(config, work.inputs, store)
 
 
 def result_storage(store: Store) -> Path | RemoteFileSystem:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 import data
 from comat_core.errors import UserError
 from stages.digests import digest_file, digest_json
+from stages.hub import fetch_file, fetch_folder
 
 DATA_SCHEME = "data://"
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -32,6 +33,10 @@ class ModelReference(BaseModel):
 
     path: Annotated[str, Field(min_length=1, description="local folder, data://folder, or hub id such as org/name")]
     revision: Annotated[str | None, Field(description="commit or tag on the hub; ignored for local folders")] = None
+    file: Annotated[
+        str | None,
+        Field(min_length=1, description="the one file inside that is the model, for checkpoints of one file"),
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -39,28 +44,48 @@ class ModelReference(BaseModel):
         return {"path": value} if isinstance(value, str) else value
 
     def resolve(self) -> str:
-        """The folder or hub id to hand to `from_pretrained`.
+        """The local path or hub id to hand to `from_pretrained`; a file of a hub model is fetched into the cache.
+
+        Raises:
+            UserError: it looks like a folder, and there is none; or the hub's file cannot be had.
+        """
+        local = self.local_path()
+        if local is not None:
+            return str(local)
+        return self.path if self.file is None else str(fetch_file(self.path, self.file, self.revision))
+
+    def resolve_folder(self) -> str:
+        """The local folder, for libraries that know no revisions; a hub model is fetched into the cache.
+
+        Raises:
+            UserError: there is no such folder, or the hub's model cannot be had.
+        """
+        local = self.local_path()
+        return str(fetch_folder(self.path, self.revision) if local is None else local)
+
+    def local_path(self) -> Path | None:
+        """Where the model lies outside the hub's cache; None for a hub id.
 
         Raises:
             UserError: it looks like a folder, and there is none.
         """
-        path = self.path
-        if path.startswith(DATA_SCHEME):
-            path = str(Path(data.__file__).parent / path.removeprefix(DATA_SCHEME))
-        elif Path(path).expanduser().exists():
-            return str(Path(path).expanduser())
-        elif HUB_ID.fullmatch(path):
+        if self.path.startswith(DATA_SCHEME):
+            path = Path(data.__file__).parent / self.path.removeprefix(DATA_SCHEME)
+        else:
+            path = Path(self.path).expanduser()
+        if path.is_dir() and self.file is not None:
+            path /= self.file
+        if path.exists():
             return path
-        if not Path(path).exists():
-            raise UserError("no such model folder", f"model path {self.path}", "give an existing folder or a hub id")
-        return path
+        if HUB_ID.fullmatch(self.path):
+            return None
+        raise UserError("no such model folder", f"model path {self.path}", "give an existing folder or a hub id")
 
     def identity(self) -> str:
         """What the model is, wherever it lies: a digest of a folder's files, or the hub id with its revision."""
-        resolved = self.resolve()
-        path = Path(resolved)
-        if not path.exists():
-            return f"hub:{resolved}@{self.revision or 'main'}"
+        path = self.local_path()
+        if path is None:
+            return f"hub:{self.path}@{self.revision or 'main'}" + (f"/{self.file}" if self.file else "")
         files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _is_part_of_model(file, path))
         return "files:" + digest_json({str(file.relative_to(path)): _digest_unchanged(file) for file in files})
 

@@ -63,16 +63,17 @@ class Folder:
                 self._write_and_rename(self.local, name, content)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Create a file unless it exists. Of several callers at once exactly one gets True."""
+        """Create a file unless it exists. Of several callers at once exactly one gets True.
+
+        Raises:
+            UserError: the store cannot be written, or is full.
+        """
         with self._write_errors(name):
             try:
                 if self.local is None:
                     self.fs.pipe_file(self._at(name), content, mode="create")
                 else:
-                    path = self.local / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with path.open("xb") as file:
-                        file.write(content)
+                    _create_file(self.local / name, content)
             except FileExistsError:
                 return False
             return True
@@ -144,3 +145,15 @@ class Folder:
             reason = error.strerror or str(error) or type(error).__name__
             advice = "check its permissions and free space, or choose another store with --store"
             raise UserError(f"the store cannot be written: {reason}", f"{self.url}/{name}", advice) from error
+
+
+def _create_file(path: Path, content: bytes) -> None:
+    """Create a file with exclusive creation; one that a full disk cuts short is taken away again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            path.unlink()
+            raise

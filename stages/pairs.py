@@ -160,7 +160,7 @@ def _shard_file(index: int) -> str:
 
 STAGE = ShardedStage(
     name="pairs",
-    version=1,
+    version=2,
     config_type=PairsConfig,
     count_shards=count_shards,
     build_shard=build_shard,

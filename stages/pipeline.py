@@ -1,6 +1,6 @@
 """From a preset to a plan: the nodes with their configs and keys, and what to do about each.
 
-Keys follow from configs and inputs' keys alone, so the whole plan is known before anything runs.
+Keys follow from configs and inputs' keys alone, so what the store holds is known before anything runs.
 """
 
 from collections.abc import Iterable
@@ -20,18 +20,31 @@ class Step:
     """A node with everything that its artifact depends on.
 
     Attributes:
-        inputs: role -> name of the step that plays it.
+        sources: role -> the step that plays it.
     """
 
     node: Node
     stage: Stage | ShardedStage
     config: StageConfig
-    inputs: dict[str, str]
-    key: str
+    sources: "dict[str, Step]"
 
     @property
     def name(self) -> str:
         return self.node.name
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Role -> name of the step that plays it."""
+        return {role: source.name for role, source in self.sources.items()}
+
+    @cached_property
+    def key(self) -> str:
+        """The artifact's key, computed when it is asked for: a step that nobody wants needs no files.
+
+        Raises:
+            UserError: a file that the step's config names is missing.
+        """
+        return self.stage.key(self.config, {role: source.key for role, source in self.sources.items()})
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,19 @@ class Plan:
             selected |= steps
         return selected
 
+    def wanted(self, only: Iterable[str]) -> set[str]:
+        """The steps that a run has to have: all, or the chosen ones with what they are made from.
+
+        Raises:
+            UserError: a word of `only` that means no step, or a missing file that one of the steps needs.
+        """
+        names = list(only)
+        found = self.with_inputs(self.select(names, "--only")) if names else set(self.by_name)
+        for step in self.steps:
+            if step.name in found:
+                _ = step.key
+        return found
+
     def with_inputs(self, names: set[str]) -> set[str]:
         """The steps and everything that they are made from."""
         found = set(names)
@@ -91,9 +117,8 @@ def make_plan(sections: dict[str, StageConfig]) -> Plan:
         if node.section not in sections:
             continue
         stage, config = load_stage(node.module), sections[node.section]
-        inputs = {role: source for role, source in node.inputs.items() if source in steps}
-        key = stage.key(config, {role: steps[source].key for role, source in inputs.items()})
-        steps[node.name] = Step(node, stage, config, inputs, key)
+        sources = {role: steps[source] for role, source in node.inputs.items() if source in steps}
+        steps[node.name] = Step(node, stage, config, sources)
     return Plan(tuple(steps.values()))
 
 

@@ -2,6 +2,7 @@
 
     seed, resolution, models     shared: a stage that declares a field of that name gets it
     execution                    how to run: task runner, workers, retries; no part of any key
+    extends                      another preset, by name or path, whose settings hold where this one has none
     prompts, train, ...          one section per stage; "evaluate" holds one per benchmark
 
 `load_preset` reads one of the shipped presets by its name, or a file of the user's by its path.
@@ -71,7 +72,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
         UserError: no such preset, malformed YAML, or a value that its field does not allow.
     """
     path = _preset_path(name)
-    values = _read_yaml(path)
+    values = _read_preset(path)
     for override in overrides:
         _apply_override(values, override)
     source = f"preset {path.stem}" + (f" with --set {' --set '.join(overrides)}" if overrides else "")
@@ -111,6 +112,28 @@ def _preset_path(name: str) -> Path:
         return path
     advice = f"choose one of: {', '.join(preset_names())}; or give the path of a .yaml file"
     raise UserError(f"unknown preset {name!r}", "preset", advice)
+
+
+def _read_preset(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a preset over the one that it extends."""
+    values = _read_yaml(path)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    chain = (*extended_by, path.resolve())
+    base_path = _preset_path(str(base))
+    if base_path.resolve() in chain:
+        raise UserError(f"the preset extends itself, by way of {base!r}", str(path), "remove one of the extends")
+    return _merged(_read_preset(base_path, chain), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Put `changes` over `base`: settings inside settings are merged, everything else is replaced."""
+    merged = dict(base)
+    for name, value in changes.items():
+        below = merged.get(name)
+        merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from stages.pipeline import Plan
+from comat_core.errors import UserError
+from stages.pipeline import Plan, Step
 from stages.store import Store
 
 RUNS = ".runs"
@@ -31,11 +32,19 @@ class Garbage:
 
 
 def record_run(store: Store, preset: str, plan: Plan) -> None:
-    """Note down what a run refers to."""
-    artifacts = [(step.stage.name, step.key) for step in plan.steps]
+    """Note down what a run refers to, be it wanted this time or not."""
+    artifacts = [(step.stage.name, key) for step in plan.steps if (key := _key_if_known(step)) is not None]
     record = RunRecord(preset=preset, started_at=time.time(), artifacts=artifacts)
     name = f"{int(record.started_at * 1000):015d}-{secrets.token_hex(4)}.json"
     (store.root / RUNS).write(name, record.model_dump_json().encode())
+
+
+def _key_if_known(step: Step) -> str | None:
+    """The step's key; None if a file that it needs is not here, and so no artifact of it either."""
+    try:
+        return step.key
+    except UserError:
+        return None
 
 
 def kept_runs(store: Store, keep: int) -> dict[str, RunRecord]:

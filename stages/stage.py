@@ -11,6 +11,7 @@ A run that was killed goes on at the first missing shard; runs at the same time 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from stages.artifacts import Artifact, ArtifactWriter
@@ -72,10 +73,13 @@ class Stage(AnyStage[ConfigT]):
     Attributes:
         build: `build(config, inputs, writer)` writes all files of the artifact.
         resumable: files that a killed run left behind (checkpoints) stay for the next one; otherwise it starts empty.
+        progress: `progress(config, working_folder) -> share` says how much of the work is done, in [0, 1], from what
+            lies in the working folder; for long stages.
     """
 
     build: Callable[[ConfigT, Inputs, ArtifactWriter], None]
     resumable: bool = False
+    progress: Callable[[ConfigT, Path], float] | None = None
 
     def run(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
         """Return the finished artifact, building it unless the store has it."""

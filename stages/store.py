@@ -1,5 +1,6 @@
 """The store: every artifact under one URL, at <root>/<stage>/<key>/."""
 
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -13,12 +14,18 @@ from stages.digests import digest_json
 from stages.filesystem import Folder
 from stages.locks import lease
 
-DEFAULT_STORE = "runs"
+STORE_VARIABLE = "COMAT_STORE"
+"""Environment variable with the store's URL, for commands and workers that are given none."""
 BEGUN = ".begun_from"
 
 CHECKED_BYTES = 256 * 2**20
 """Artifacts up to this size are compared with their checksums whenever they are looked up; larger ones by size only,
 until their files are read."""
+
+
+def default_store() -> str:
+    """The store of a command or flow run that names none."""
+    return os.environ.get(STORE_VARIABLE, "runs")
 
 
 class Condition(StrEnum):

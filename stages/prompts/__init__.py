@@ -40,5 +40,5 @@ def _reasons(summary: dict[str, Any]) -> str:
     return "; ".join(f"{row['source']}: {row['dropped'] or 'nothing read'}" for row in summary["sources"])
 
 
-STAGE = Stage(name="prompts", version=1, config_type=PromptsConfig, build=build)
+STAGE = Stage(name="prompts", version=2, config_type=PromptsConfig, build=build)
 run = STAGE.run

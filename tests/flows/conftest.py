@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec.config
 import pytest
 
 from stages import registry
@@ -24,9 +25,10 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("PREFECT_LOGGING_LEVEL", "CRITICAL")
         from prefect.settings import PREFECT_API_URL
 
-        from flows.server import prefect_api
+        from flows import server
 
-        with prefect_api():
+        patch.setattr(server, "IDLE_SERVICES", ())  # a whole server: deployments need its scheduler
+        with server.prefect_api():
             url = PREFECT_API_URL.value()
             assert url is not None
             patch.setenv("PREFECT_API_URL", url)
@@ -62,3 +64,23 @@ def start_comat(prefect_url: str) -> Callable[..., subprocess.Popen[str]]:  # no
         )
 
     return start
+
+
+@pytest.fixture
+def s3_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A store in a bucket of a local S3 server."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", f"http://{host}:{port}")
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="comat")
+    # For this process, which read its environment long ago; others read theirs when they start.
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": f"http://{host}:{port}"})
+    yield "s3://comat/store"
+    server.stop()

@@ -9,17 +9,30 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
 
-from tests.fakes.dag import PRESET
+from flows.execution import GPU_TAG
+from stages.pipeline import make_plan
+from stages.presets import load_preset
+from stages.registry import NODES
 from tests.flows.conftest import ROOT
+from tests.scaled_down import SETTINGS
 
 pytestmark = pytest.mark.slow
 
 STAGES = ["prompts", "pairs", "entities", "adapt", "latents", "train", "images", "report"]
-EVALUATIONS = ["evaluate-t2i-compbench", "evaluate-judge", "evaluate-fidelity"]
+EVALUATIONS = [
+    "evaluate-t2i-compbench",
+    "evaluate-spatial",
+    "evaluate-complex",
+    "evaluate-judge",
+    "evaluate-fidelity",
+]
+
+BENCHMARKS = ("attributes", "spatial", "complex", "judge", "fidelity")
 
 
 def prefect(*arguments: str) -> str:
@@ -37,48 +50,60 @@ def prefect(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def worker(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:  # noqa: ARG001
-    """Deploy everything and start a worker whose flow runs see the fake DAG; gives the folder for the tally."""
-    folder = tmp_path_factory.mktemp("worker")
-    (folder / "sitecustomize.py").write_text(
-        "from stages import registry\nfrom tests.fakes.dag import NODES\n\nregistry.NODES = NODES\n"
-    )
+def worker(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001
+    """Deploy everything and start a worker."""
     prefect("work-pool", "create", "comat", "--type", "process")
+    prefect("work-pool", "set-concurrency-limit", "comat", "1")
+    prefect("concurrency-limit", "create", GPU_TAG, "1")
     prefect("deploy", "--all")
-    environment = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "COMAT_TEST_TALLY": str(folder / "tally.txt")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "comat", "--type", "process"],
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "comat"],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COMAT_STORE": str(tmp_path_factory.mktemp("store"))},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    yield folder
+    yield
     process.send_signal(signal.SIGINT)
     process.wait(timeout=60)
 
 
-def run_deployment(name: str, **parameters: Any) -> dict[str, str]:
-    """Run a deployment to its end; task run name -> state, with the flow's own state under "flow"."""
+def start_deployment(name: str, **parameters: Any) -> UUID:
+    """Ask for a run of a deployment; its id."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(f"comat/{name}")
+        return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
+
+
+def states_of(run: UUID) -> dict[str, Any]:
+    """Task run name -> state, with the flow's own state under "flow"."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name(f"comat/{name}")
-        run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
-        deadline = time.monotonic() + 300
-        while True:
-            now = client.read_flow_run(run.id)
-            tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
-            states = {task.name: task.state for task in tasks}
-            done = [state for state in (now.state, *states.values()) if state and state.is_final()]
-            if len(done) == len(states) + 1 and (states or done[0].is_failed()):
-                return {
-                    "flow": done[0].name or "",
-                    **{name: state.name or "" for name, state in states.items() if state},
-                }
-            assert time.monotonic() < deadline, (now.state, states)
-            time.sleep(0.5)
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+        return {"flow": client.read_flow_run(run).state, **{task.name: task.state for task in tasks}}
+
+
+def end_of(run: UUID) -> dict[str, str]:
+    """Wait for the end of a run: names of the states of the flow and of its tasks."""
+    deadline = time.monotonic() + 1800
+    while True:  # the server takes task states in with some delay
+        states = states_of(run)
+        flow = states["flow"]
+        if all(state and state.is_final() for state in states.values()) and (
+            len(states) > 1 or not flow.is_completed()
+        ):
+            return {name: state.name for name, state in states.items()}
+        assert time.monotonic() < deadline, states
+        time.sleep(0.5)
+
+
+def run_deployment(name: str, **parameters: Any) -> dict[str, str]:
+    """Run a deployment to its end."""
+    return end_of(start_deployment(name, **parameters))
 
 
 def artifacts() -> dict[str, Any]:
@@ -90,7 +115,7 @@ def artifacts() -> dict[str, Any]:
         return {artifact["key"]: artifact["data"] for artifact in answer.json()}
 
 
-def test_deployments_cover_every_stage_and_evaluation(worker: Path) -> None:  # noqa: ARG001
+def test_deployments_cover_every_stage_and_evaluation(worker: None) -> None:  # noqa: ARG001
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -101,54 +126,85 @@ def test_deployments_cover_every_stage_and_evaluation(worker: Path) -> None:  # 
         assert deployment.parameter_openapi_schema
         properties = deployment.parameter_openapi_schema["properties"]
         assert set(properties) == {"preset", "only", "refresh", "store", "settings"}
-        assert all(field["description"] for field in properties.values())
+        assert all(field["description"] and field.get("examples") for field in properties.values())
+    pool = json.loads(prefect("work-pool", "inspect", "comat", "--output", "json"))
+    assert pool["concurrency_limit"] == 1
+
+
+def test_evaluations_are_scheduled_for_the_next_nights(worker: None) -> None:  # noqa: ARG001
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        names = {deployment.id: deployment.name for deployment in client.read_deployments()}
+        deadline = time.monotonic() + 120
+        scheduled: set[str | None] = set()
+        while scheduled != set(EVALUATIONS):  # the server's scheduler looks for new deployments every few seconds
+            assert time.monotonic() < deadline, scheduled
+            time.sleep(1)
+            runs = [run for run in client.read_flow_runs() if run.auto_scheduled and run.deployment_id]
+            scheduled = {names[run.deployment_id] for run in runs if run.deployment_id}
+        assert {run.expected_start_time.hour for run in runs if run.expected_start_time} == {3}
 
 
 def test_deployed_stages_exist() -> None:
-    from stages.registry import NODES
-
     names = {node.name for node in NODES}
     for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
         for stage in deployment["parameters"].get("only", []):
             assert any(name == stage or name.startswith(f"{stage}.") for name in names), stage
 
 
-def test_full_run_then_refresh_of_one_stage(worker: Path, tmp_path: Path) -> None:
-    store = str(tmp_path / "store")
-    first = run_deployment("full", preset=PRESET, store=store)
-    assert first.pop("flow") == "Completed"
+def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None:  # noqa: ARG001
+    settings = [*SETTINGS, f"train.tracking.folder={tmp_path / 'tensorboard'}"]
+    place = {"preset": "miniature", "store": str(tmp_path / "store"), "settings": settings}
+    first = run_deployment("full", **place)
     assert set(first.values()) == {"Completed"}
-    assert {"numbers", "squares.plain", "squares.plain-0", "squares.shifted-2", "report"} <= set(first)
-
-    (worker / "tally.txt").unlink()
-    second = run_deployment("train", preset=PRESET, store=store, only=["squares.shifted"], refresh=["offset"])
-    assert second == {
-        "flow": "Completed",
-        "numbers": "Cached",
-        "offset": "Completed",
-        **{f"squares.shifted-{index}": "Completed" for index in range(3)},
-        "squares.shifted": "Completed",
-    }
-    assert sorted((worker / "tally.txt").read_text().split()) == ["offset", "squares-0", "squares-1", "squares-2"]
+    assert {"flow", *(step.name for step in make_plan(load_preset("miniature").sections).steps)} <= set(first)
+    assert {"pairs-0", "pairs-1", "latents-2", "images.tuned-2", "evaluate.judge-2"} <= set(first)
 
     shown = artifacts()
-    steps = json.loads(shown["comat-steps"])
-    assert {row["step"]: row["cached"] for row in steps} == {
-        "numbers": True,
-        "offset": False,
-        "squares.shifted": False,
-    }
+    assert "| train |" in shown["comat-prompts"]
+    assert "Most frequent nouns: " in shown["comat-entities"]
+    scores = {(row["benchmark"], row["model"]) for row in json.loads(shown["comat-scores"])}
+    assert scores == {(name, model) for name in BENCHMARKS for model in ("base", "tuned")}
+    assert shown["comat-images"].count("data:image/jpeg;base64,") == 2 * 6
     assert "report.html" in shown["comat-report"]
-    assert shown["comat-squares-shifted"] == 100.0
+    for step in ("pairs", "latents", "images-base", "train", "images-tuned", "evaluate-attributes"):
+        assert shown[f"comat-{step}"] == 100.0, step
+
+    second = run_deployment("train", **place, only=["train"], refresh=["train"])
+    assert second == {
+        "flow": "Completed",
+        **dict.fromkeys(("prompts", "pairs", "entities", "latents"), "Cached"),
+        "train": "Completed",
+    }
+    steps = json.loads(artifacts()["comat-steps"])
+    assert {row["step"]: row["cached"] for row in steps} == {name: name != "train" for name in second if name != "flow"}
 
 
-def test_mistake_fails_the_flow_run_with_its_line(worker: Path, tmp_path: Path) -> None:  # noqa: ARG001
+def test_task_waits_for_the_gpu_and_what_is_cached_does_not(worker: None, tmp_path: Path) -> None:  # noqa: ARG001
+    from prefect.concurrency.sync import concurrency
+
+    place = {"preset": "miniature", "store": str(tmp_path / "store"), "settings": list(SETTINGS)}
+    with concurrency(f"tag:{GPU_TAG}", strict=True):
+        run = start_deployment("pairs", **place)
+        deadline = time.monotonic() + 120
+        while len(states := states_of(run)) < 2:  # a task gets its name when it starts
+            assert time.monotonic() < deadline, states
+            time.sleep(0.5)
+        time.sleep(5)
+        assert not list(Path(place["store"]).glob("pairs/*/latents/*"))
+    assert set(end_of(run).values()) == {"Completed"}
+    with concurrency(f"tag:{GPU_TAG}", strict=True):
+        assert run_deployment("pairs", **place) == {"flow": "Completed", "pairs": "Cached"}
+
+
+def test_mistake_fails_the_flow_run_with_its_line(worker: None, tmp_path: Path) -> None:  # noqa: ARG001
     from prefect.client.orchestration import get_client
 
-    states = run_deployment("full", preset=PRESET, store=str(tmp_path / "store"), settings=["numbers.count=0"])
+    states = run_deployment("full", preset="miniature", store=str(tmp_path / "store"), settings=["train.steps=0"])
     assert states == {"flow": "Failed"}
     with get_client(sync_client=True) as client:
         newest = max(client.read_flow_runs(), key=lambda run: run.created or 0)
     assert newest.state
     assert newest.state.message
-    assert "numbers.count = 0 is not allowed" in newest.state.message
+    assert "train.steps = 0 is not allowed" in newest.state.message

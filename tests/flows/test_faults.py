@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,24 +85,6 @@ def test_dask_workers_make_the_same_artifacts(start_comat: Start, undisturbed: d
     settings = ("--set", "execution.runner=dask", "--set", "execution.workers=2")
     outcomes = finish(start_comat("run", PRESET, *SLOW, *settings, "--store", store, "--json"))
     assert digests_of(store, outcomes) == undisturbed
-
-
-@pytest.fixture
-def s3_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A store in a bucket of a local S3 server."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", f"http://{host}:{port}")
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="comat")
-    yield "s3://comat/store"
-    server.stop()
 
 
 def test_store_in_s3_works_like_one_on_disk(start_comat: Start, s3_store: str, tally_file: Path) -> None:

@@ -4,9 +4,12 @@ import base64
 import io
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
-from flows.publishing import image_grid, score_rows
+from flows import publishing
+from flows.execution import Outcome
+from flows.publishing import image_grid, publish, score_rows
 from stages.artifacts import Artifact
 from stages.store import Store
 from tests.stages.fake_run import flat_png, images_table, make_artifact, prompts_table, summary
@@ -58,3 +61,23 @@ def test_grid_shows_both_models_pictures_of_held_out_prompts_only(tmp_path: Path
         pixel = picture.getpixel((64, 64))
         assert isinstance(pixel, tuple)
         assert pixel[channel] > 200
+
+
+def test_summaries_of_prompts_and_entities_are_shown_as_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, str] = {}
+
+    def show(content: str, key: str, **_: str) -> None:
+        shown[key] = content
+
+    for kind in ("table", "markdown"):
+        monkeypatch.setattr(publishing, f"create_{kind}_artifact", show)
+    store = Store(str(tmp_path))
+    outcomes = {}
+    for stage in ("prompts", "entities", "pairs"):
+        writer = store.writer(stage, "key", {"version": 1, "config": {}}, {})
+        writer.write_bytes("summary.md", f"| {stage} |".encode())
+        artifact = writer.finish()
+        outcomes[stage] = Outcome(key="key", path=artifact.url, cached=False, seconds=1.0, artifact=artifact)
+    publish("miniature", outcomes)
+    del shown["comat-steps"]
+    assert shown == {"comat-prompts": "| prompts |", "comat-entities": "| entities |"}

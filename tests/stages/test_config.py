@@ -86,6 +86,16 @@ def test_hub_model_is_named_by_id_and_revision() -> None:
     assert ModelReference(path="org/name").resolve() == "org/name"
 
 
+def test_a_file_of_a_hub_model_is_part_of_its_name_and_a_local_copy_takes_its_place(tmp_path: Path) -> None:
+    on_hub = ModelReference(path="org/name", revision="abc", file="weights.pth")
+    assert on_hub.identity() == "hub:org/name@abc/weights.pth"
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    in_folder = on_hub.model_copy(update={"path": str(tmp_path)})
+    itself = on_hub.model_copy(update={"path": str(tmp_path / "weights.pth")})
+    assert in_folder.resolve() == itself.resolve() == str(tmp_path / "weights.pth")
+    assert in_folder.identity() == itself.identity()
+
+
 def test_packaged_data_is_found_wherever_the_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(ModelReference(path="data://presets").resolve()).is_dir()

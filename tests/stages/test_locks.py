@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from comat_core.errors import UserError
 from stages import locks
 from stages.filesystem import Folder
 from stages.locks import lease
@@ -82,6 +83,41 @@ def test_holder_renews_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(locks, "RENEWAL_SECONDS", 0.02)
     with lease(Folder(str(tmp_path)), "work.json"):
         first = json.loads((tmp_path / "work.json").read_bytes())["renewed_at"]
+        deadline = time.monotonic() + 10
+        while json.loads((tmp_path / "work.json").read_bytes())["renewed_at"] == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_lease_whose_holder_died_while_making_it_runs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 0.1)
+    (tmp_path / "work.json").write_bytes(b"")
+    started = time.monotonic()
+    with lease(Folder(str(tmp_path)), "work.json"):
+        assert 0.1 <= time.monotonic() - started < 5
+
+
+def test_lease_of_a_machine_whose_clock_is_ahead_runs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 0.1)
+    hold(Folder(str(tmp_path)), renewed_at=time.time() + 3600)
+    with lease(Folder(str(tmp_path)), "work.json"):
+        pass
+
+
+def test_renewals_outlive_a_disk_that_is_full_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "RENEWAL_SECONDS", 0.02)
+    write, failures = Folder.write, iter([True, True])
+
+    def fail_twice(self: Folder, name: str, content: bytes) -> None:
+        if next(failures, False):
+            raise UserError("the store cannot be written: No space left on device", name, "make room")
+        write(self, name, content)
+
+    with lease(Folder(str(tmp_path)), "work.json"):
+        first = json.loads((tmp_path / "work.json").read_bytes())["renewed_at"]
+        monkeypatch.setattr(Folder, "write", fail_twice)
         deadline = time.monotonic() + 10
         while json.loads((tmp_path / "work.json").read_bytes())["renewed_at"] == first:
             assert time.monotonic() < deadline

@@ -44,6 +44,21 @@ def picture(index: int, size: tuple[int, int] = (48, 32)) -> Image.Image:
     return Image.fromarray(array)
 
 
+def as_png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_tar(file: Path, members: dict[str, bytes]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    with tarfile.open(file, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:
     root = tmp_path / "coco"
@@ -119,17 +134,17 @@ def test_the_key_names_the_pairs_and_not_their_place(coco: Path, tiny_sd_folder:
 
 def test_webdataset_shards_are_read_in_their_order(store: Store, tiny_sd_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    folder.mkdir()
     for shard in range(2):
-        with tarfile.open(folder / f"{shard}.tar", "w") as archive:
-            for index in range(2):
-                buffer = io.BytesIO()
-                picture(2 * shard + index).save(buffer, "PNG")
-                caption = ("json", json.dumps({"caption": "told in json"})) if index else ("txt", "told in text")
-                for suffix, content in (("png", buffer.getvalue()), (caption[0], caption[1].encode())):
-                    member = tarfile.TarInfo(f"{index:03d}.{suffix}")
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
+        write_tar(
+            folder / f"{shard}.tar",
+            {
+                "000.png": as_png(picture(2 * shard)),
+                "000.txt": b"told in text",
+                "001.png": as_png(picture(2 * shard + 1)),
+                "001.json": b'{"caption": "told in json"}',
+                "002.png": as_png(picture(0)),
+            },
+        )
     artifact = pairs.run(config(tiny_sd_folder, folder, source="webdataset"), {}, store)
     assert [(row["pair_id"], row["caption"]) for row in rows_of(artifact)] == [
         ("0:000", "told in text"),
@@ -138,6 +153,41 @@ def test_webdataset_shards_are_read_in_their_order(store: Store, tiny_sd_folder:
         ("1:001", "told in json"),
     ]
     assert latents_of(artifact).shape == (4, 4, 8, 8)
+
+
+def test_one_of_several_captions_in_json_is_the_seeds(store: Store, tiny_sd_folder: Path, tmp_path: Path) -> None:
+    captions = [f"telling {telling}" for telling in range(4)]
+    content = json.dumps({"caption": captions}).encode()
+    members = {f"{index}.json": content for index in range(4)}
+    write_tar(tmp_path / "a.tar", members | {f"{index}.png": as_png(picture(index)) for index in range(4)})
+    chosen = []
+    for seed in (5, 6):
+        rows = rows_of(pairs.run(config(tiny_sd_folder, tmp_path, source="webdataset", seed=seed), {}, store))
+        chosen.append([row["caption"] for row in rows])
+        assert set(chosen[-1]) <= set(captions)
+    assert chosen[0] != chosen[1]
+    assert len(set(chosen[0])) > 1, "each pair draws its own"
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"0.png": b"no image", "0.txt": b"a cat"}, r"the image cannot be decoded.*a\.tar, 0\.png"),
+        ({"0.png": b"", "0.txt": b"a caf\xe9"}, r"the caption cannot be read.*a\.tar, 0\.txt"),
+        ({"0.png": b"", "0.json": b'{"text": "a cat"}'}, r"the caption cannot be read.*a\.tar, 0\.json"),
+        ({"0.png": b"", "0.json": b'{"caption": []}'}, r"the caption is no text.*a\.tar, 0\.json"),
+        (None, r"the tar file cannot be read.*a\.tar.*download it again"),
+    ],
+)
+def test_mistakes_in_webdataset_shards_are_named(
+    store: Store, tiny_sd_folder: Path, tmp_path: Path, members: dict[str, bytes] | None, message: str
+) -> None:
+    folder = tmp_path / "shards"
+    write_tar(folder / "a.tar", members or {})
+    if members is None:
+        (folder / "a.tar").write_bytes(b"no archive" * 100)
+    with pytest.raises(UserError, match=message):
+        pairs.run(config(tiny_sd_folder, folder, source="webdataset"), {}, store)
 
 
 def test_the_miniature_world_draws_its_own(store: Store, tiny_sd_folder: Path) -> None:

@@ -10,6 +10,8 @@ from stages.stage import Inputs
 from stages.store import Condition, Store
 from tests.fakes.dag import NODES, PRESET
 
+REAL_NODES = registry.NODES
+
 
 @pytest.fixture(autouse=True)
 def _fake_dag(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +51,16 @@ def test_two_steps_of_one_stage_differ_by_their_inputs() -> None:
     plan = plan_of()
     assert plan.by_name["squares.plain"].stage is plan.by_name["squares.shifted"].stage
     assert plan.by_name["squares.plain"].key != plan.by_name["squares.shifted"].key
+
+
+def test_a_step_that_nobody_wants_needs_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "NODES", REAL_NODES)
+    plan = make_plan(load_preset("miniature", ["models.vqa.path=data://miniature/nowhere"]).sections)
+    assert plan.wanted(["train"]) == {"prompts", "pairs", "entities", "latents", "train"}
+    with pytest.raises(UserError, match="nowhere"):
+        plan.wanted([])
+    with pytest.raises(UserError, match="nowhere"):
+        plan.wanted(["evaluate.attributes"])
 
 
 def test_a_stages_name_selects_all_its_steps() -> None:

@@ -1,12 +1,17 @@
 """Presets: values, overrides, and one clear line for every mistake."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from comat_core.errors import UserError
 from stages import registry
+from stages.config import ModelReference
 from stages.presets import as_yaml, load_preset, preset_names
 from tests.fakes.dag import NODES, PRESET
 
@@ -23,7 +28,10 @@ def test_shipped_preset_is_complete_and_survives_a_round_trip(name: str, tmp_pat
     assert load_preset(str(tmp_path / f"{name}.yaml")) == preset
 
 
-@pytest.mark.parametrize(("name", "online", "weight", "batch"), [("sd15", 5e-5, 1.0, 4), ("sdxl", 2e-5, 0.5, 6)])
+@pytest.mark.parametrize(
+    ("name", "online", "weight", "batch"),
+    [("sd15", 5e-5, 1.0, 4), ("sd15-8gpu", 5e-5, 1.0, 4), ("sdxl", 2e-5, 0.5, 6)],
+)
 def test_large_presets_follow_table_8(name: str, online: float, weight: float, batch: int) -> None:
     values = yaml.safe_load(as_yaml(load_preset(name)))
     train = values["train"]
@@ -41,6 +49,38 @@ def test_large_presets_follow_table_8(name: str, online: float, weight: float, b
     sampling = train["sampling"]
     assert (sampling["num_inference_steps"], sampling["guidance_scale"], sampling["scheduler"]) == (50, 7.5, "ddpm")
     assert (sampling["gradient_steps"], sampling["attention_steps"]) == (5, 2)
+
+
+@pytest.mark.parametrize("name", ["sd15", "sd15-8gpu", "sd15-small-gpu", "sdxl"])
+def test_large_presets_pin_every_model_of_the_hub_by_a_commit(name: str) -> None:
+    def references(value: Any) -> Iterator[ModelReference]:
+        if isinstance(value, ModelReference):
+            yield value
+        elif isinstance(value, BaseModel):
+            for field in type(value).model_fields:
+                yield from references(getattr(value, field))
+
+    sections = load_preset(name).sections
+    found = [reference for section in sections.values() for reference in references(section)]
+    on_the_hub = [reference for reference in found if reference.path != "./coco"]
+    assert len({reference.path for reference in on_the_hub}) >= 6
+    assert all(re.fullmatch("[0-9a-f]{40}", reference.revision or "") for reference in on_the_hub)
+
+
+def test_the_small_gpu_takes_as_many_prompts_and_images_per_step_as_the_paper() -> None:
+    def per_step(name: str) -> list[int]:
+        train = yaml.safe_load(as_yaml(load_preset(name)))["train"]
+        micro_batches = train["processes"] * train["gradient_accumulation"]
+        return [micro_batches * train["batch_size"], micro_batches * train["pair_batch_size"]]
+
+    assert per_step("sd15-small-gpu") == per_step("sd15-8gpu") == per_step("sd15") == [32, 16]
+
+
+def test_the_prompts_of_abc6k_are_drawn_not_cut_off() -> None:
+    for name in ("sd15", "sdxl"):
+        train = yaml.safe_load(as_yaml(load_preset(name)))["prompts"]["train"]
+        (abc6k,) = [entry for entry in train if entry["source"] == "abc6k/prompts"]
+        assert abc6k["count"] == 5000
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -105,7 +145,22 @@ class TestFakePreset:
             load_preset(str(tmp_path / "mine.yaml"))
         assert "\n" not in str(caught.value)
 
+    def test_a_preset_may_extend_another(self, tmp_path: Path) -> None:
+        (tmp_path / "base.yaml").write_text("description: base\nseed: 4\nresolution: 64\nnumbers: {count: 3, speed: 2}")
+        mine = tmp_path / "mine.yaml"
+        mine.write_text(f"extends: {tmp_path / 'base.yaml'}\ndescription: mine\nnumbers: {{speed: 7}}")
+        preset = load_preset(str(mine), ["seed=5"])
+        assert (preset.name, preset.shared.description) == ("mine", "mine")
+        assert preset.sections["numbers"].model_dump() == {"seed": 5, "count": 3, "speed": 7}
+
+    def test_presets_that_extend_each_other_are_told(self, tmp_path: Path) -> None:
+        one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+        one.write_text(f"extends: {two}")
+        two.write_text(f"extends: {one}")
+        with pytest.raises(UserError, match=r"the preset extends itself, by way of .*one.yaml.*two.yaml"):
+            load_preset(str(one))
+
     @pytest.mark.parametrize("name", ["nope", "nope.yaml", "", "tests"])
     def test_unknown_preset_is_told_with_the_known_ones(self, name: str) -> None:
-        with pytest.raises(UserError, match=f"unknown preset '{name}'.*miniature, sd15, sdxl"):
+        with pytest.raises(UserError, match=f"unknown preset '{name}'.*miniature, sd15, .*sdxl"):
             load_preset(name)

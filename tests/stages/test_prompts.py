@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from comat_core.errors import UserError
+from data.registry import select_sets
 from stages.prompts import STAGE, PromptsConfig, run
 from stages.prompts.cleaning import is_english, normalise, prompt_id
 from stages.prompts.seen import SeenHashes
@@ -87,6 +88,13 @@ def test_length_and_language_are_checked(build: Build) -> None:
     assert texts(rows) == ["a red cat"]
     assert summary["sources"][0]["dropped"] == {"too short": 1, "too long": 1, "not English": 2}
     assert german in texts(build([german, "a red cat"], english_only=False)[0])
+
+
+def test_the_shortest_and_the_longest_allowed_prompts_are_kept(build: Build) -> None:
+    prompts = ["cat", "red cat", "old red cat", "an old red cat"]
+    rows, summary = build(prompts, min_words=2, max_words=3)
+    assert texts(rows) == ["red cat", "old red cat"]
+    assert summary["sources"][0]["dropped"] == {"too short": 1, "too long": 1}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +184,17 @@ def test_key_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
         STAGE.key_for(config_of(train=[{"file": str(tmp_path / folder / "mine.txt")}]), {})
         for folder in ("one", "two", "three")
     ]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_key_follows_the_checksum_of_a_registered_set_and_not_its_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(train=[{"source": "abc6k/prompts", "count": 5000}])
+    ((source, prompt_set),) = select_sets("abc6k/prompts")
+    keys = []
+    for change in ({}, {"note": "another", "url": "https://example.org"}, {"checksum": f"sha256:{'0' * 64}"}):
+        changed = prompt_set.model_copy(update=change)
+        monkeypatch.setattr("stages.prompts.config.select_sets", lambda _, changed=changed: [(source, changed)])
+        keys.append(STAGE.key_for(config, {}))
     assert keys[0] == keys[1] != keys[2]
 
 

@@ -1,0 +1,95 @@
+"""The whole DAG, then `comat sample` and `comat export`, on checkpoints in the formats of SD 1.5, SD 2.x and SDXL."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
+
+from comat_core.adapters import ATTENTION_PROJECTIONS
+from comat_core.safetensors_files import read_metadata
+from flows.cli import main
+from tests.scaled_down import ARGUMENTS
+from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
+
+CHECKPOINTS: dict[str, Callable[[Path], Path]] = {"sd": save_tiny_sd, "sd2": save_tiny_sd2, "sdxl": save_tiny_sdxl}
+WARM_UP = (
+    "adapt={native_resolution: 128, images: 4, steps: 2, training_batch_size: 2, sampling: {num_inference_steps: 2}}"
+)
+PRECISIONS = {"sd": "fp32", "sd2": "bf16", "sdxl": "bf16"}
+RANK = 2
+SIDE = 64
+
+
+def stock_image(folder: Path, lora: Path | None = None) -> torch.Tensor:
+    pipeline: Any = DiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    if lora is not None:
+        pipeline.load_lora_weights(lora.parent, weight_name=lora.name)
+    return pipeline(
+        "a red circle",
+        height=SIDE,
+        width=SIDE,
+        num_inference_steps=3,
+        generator=torch.Generator().manual_seed(1),
+        output_type="pt",
+    ).images
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_url")
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_from_prompts_to_report_and_out_into_other_tools(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = CHECKPOINTS[kind](tmp_path / "base")
+    settings = [f"models.base={base}", f"train.online.rank={RANK}", f"train.discriminator.rank={RANK}"]
+    settings += ["train.online.learning_rate=0.05", f"train.tracking.folder={tmp_path / 'logs'}"]
+    settings += [f"train.precision={PRECISIONS[kind]}", f"latents.precision={PRECISIONS[kind]}"]
+    settings += [WARM_UP] if kind == "sdxl" else []
+    preset = ["miniature", *ARGUMENTS, *(part for setting in settings for part in ("--set", setting))]
+    preset += ["--store", str(tmp_path / "store")]
+
+    # The whole DAG, with the report's path as the last line.
+    assert main(["run", *preset]) == 0
+    printed = capsys.readouterr()
+    assert Path(printed.out.splitlines()[-1]).is_file()
+    assert "Memory plan, estimated:" in printed.err
+    assert "Measured peak:" in printed.err
+
+    # The LoRA has the paper's target modules in every layer, of the right shapes.
+    assert main(["export", *preset, "--format", "diffusers", "--output", str(tmp_path / "lora")]) == 0
+    lora = tmp_path / "lora" / "pytorch_lora_weights.safetensors"
+    unet = DiffusionPipeline.from_pretrained(base).unet  # type: ignore[attr-defined]
+    projections = {n: m for n, m in unet.named_modules() if n.endswith(ATTENTION_PROJECTIONS)}
+    weights = load_file(lora)
+    assert len(weights) == 2 * len(projections)
+    for name, module in projections.items():
+        down, up = (weights[f"unet.{name}.lora.{part}.weight"] for part in ("down", "up"))
+        assert (down.shape, up.shape) == ((RANK, module.in_features), (module.out_features, RANK))
+    assert read_metadata(lora)["comat.base"] == "base"
+    card = (tmp_path / "lora" / "README.md").read_text()
+    assert "base_model: base" in card
+    assert ("adapted to 64 px" in card) == (kind == "sdxl")
+
+    # The other forms give the stock pipeline the same image; SDXL's whole pipeline has the adapted UNet besides.
+    for form in ("kohya", "merged"):
+        assert main(["export", *preset, "--format", form, "--output", str(tmp_path / form)]) == 0
+    image = stock_image(base, lora)
+    (kohya,) = (tmp_path / "kohya").glob("*.safetensors")
+    torch.testing.assert_close(stock_image(base, kohya), image, atol=1e-4, rtol=0)
+    assert (image - stock_image(base)).abs().max() > 1e-3
+    if kind != "sdxl":
+        torch.testing.assert_close(stock_image(tmp_path / "merged"), image, atol=1e-4, rtol=0)
+
+    # Base and tuned side by side, a row per prompt.
+    capsys.readouterr()
+    picture = tmp_path / "samples.png"
+    prompts = ["--prompt", "a red circle", "--prompt", "a green star"]
+    assert main(["sample", *preset, *prompts, "--compare", "--output", str(picture)]) == 0
+    assert capsys.readouterr().out == f"{picture}\n"
+    assert Image.open(picture).size == (2 * SIDE, 2 * SIDE)
