@@ -74,10 +74,16 @@ def load_workload(
         discriminator=discriminator,
         segmenter=load_segmenter("clipseg", str(folder / "segmenter"), device=device),
     )
-    return Workload(models, discriminator, _make_batch(online, settings, prompts, pairs), settings)
+    return Workload(models, discriminator, make_batch(online, settings, prompts, pairs), settings)
 
 
-def _make_batch(online: TextToImageModel, settings: StepSettings, prompts: int, pairs: int) -> CoMatBatch:
+def make_batch(online: TextToImageModel, settings: StepSettings, prompts: int, pairs: int) -> CoMatBatch:
+    """Make up prompts with entities, reference latents and pairs; latents are noise.
+
+    Args:
+        prompts: B.
+        pairs: G.
+    """
     texts = [_two_objects(number) for number in range(prompts)]
     shape = (online.latent_channels, *[online.latent_size(settings.resolution)] * 2)
 

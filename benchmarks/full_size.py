@@ -1,0 +1,268 @@
+"""The published architectures at full size, with random weights: does a training step fit, and do the numbers agree?
+
+    python -m benchmarks.full_size                          # SD 1.5, BLIP-large, 512 px: about 20 GiB and half an hour
+    python -m benchmarks.full_size --parts sdxl             # SDXL's UNet: its plan, and a call if the memory is there
+    python -m benchmarks.full_size --tiny                   # the same program on small networks, in seconds
+
+Parts:
+
+step   one whole training step (all losses, both backward passes, both optimisers) of SD 1.5 at rank 128, with
+       BLIP-large as the captioner, and its peak of resident memory against --limit; the masks are ready-made
+sdxl   SDXL's UNet in bfloat16: the LoRA's size, and one denoising step with gradient, or why it would not fit
+
+The last line is one JSON object.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from benchmarks.full_size_models import Sizes, full_sizes, save_blip, save_stable_diffusion, sdxl_unet, tiny_sizes
+from benchmarks.training_workload import ONLINE, SEED, make_batch
+from comat_core.activation_memory import kept_activations, without_data
+from comat_core.adapters import ATTENTION_PROJECTIONS, active_adapter, add_lora, lora_parameters
+from comat_core.captioners import load_captioner
+from comat_core.discriminators import UNetDiscriminator, last_timestep
+from comat_core.discriminators.unet import unet_memory
+from comat_core.memory_allocator import keep_freed_memory
+from comat_core.schedulers import make_scheduler
+from comat_core.text_to_image import TextToImageModel
+from comat_core.training_inputs import CoMatModels, StepSettings
+from comat_core.training_step import discriminator_step, training_step
+
+GIBIBYTE = 2**30
+
+
+def main() -> None:
+    arguments = _arguments()
+    sizes = tiny_sizes() if arguments.tiny else full_sizes()
+    keep_freed_memory()
+    result: dict[str, object] = {"tiny": arguments.tiny, "torch": torch.__version__, "repetitions": 1}
+    for part in arguments.parts:
+        alone = len(arguments.parts) == 1
+        result[part] = PARTS[part](sizes, arguments) if alone else _in_a_process(part)
+        print(part, json.dumps(result[part], indent=2), flush=True)
+    print(json.dumps(result))
+
+
+def _in_a_process(part: str) -> object:
+    """Measure a part in a process of its own: the peak of resident memory is the whole process's."""
+    options = sys.argv[1:]
+    finished = subprocess.run(
+        [sys.executable, "-m", "benchmarks.full_size", *options, "--parts", part],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        return {"failed": True, "exit_code": finished.returncode}  # -9 if memory ran out
+    return json.loads(finished.stdout.splitlines()[-1])[part]
+
+
+def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, object]:
+    """One training step of SD 1.5 as the train stage takes it, from checkpoints on disk."""
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        base, captioner = save_stable_diffusion(Path(folder) / "base", sizes), save_blip(Path(folder) / "blip", sizes)
+        online = TextToImageModel.load(base)
+        unet_parameters = _count(online.unet)
+        add_lora(online.unet, ONLINE, rank=sizes.rank, seed=SEED)
+        settings = StepSettings(
+            tau_range=(200, 900),
+            resolution=sizes.resolution,
+            num_inference_steps=arguments.num_inference_steps,
+            gradient_steps=arguments.gradient_steps,
+            attention_steps=1,
+            checkpoint_decoder=True,
+        )
+        scheduler = make_scheduler(online.scheduler, "ddpm")
+        discriminator = UNetDiscriminator(
+            online,
+            rank=sizes.rank,
+            resolution=sizes.resolution,
+            timestep=last_timestep(scheduler, settings.num_inference_steps),
+            seed=SEED,
+            checkpoint_unet=True,
+        )
+        models = CoMatModels(
+            online=online,
+            scheduler=scheduler,
+            unconditional=online.encode_unconditional(1, sizes.resolution),
+            captioner=load_captioner("blip", captioner),
+            discriminator=discriminator,
+            segmenter=LeftAndRight(),
+        )
+    batch = make_batch(online, settings, prompts=1, pairs=1)
+    learned = {"online": lora_parameters(online.unet, ONLINE)}
+    learned["discriminator"] = list(discriminator.named_trainable_parameters().values())
+    optimizers = [AdamW(parameters, lr=5e-5) for parameters in learned.values()]
+    before = [parameter.detach().clone() for parameter in learned["online"]]
+
+    start = time.perf_counter()
+    with active_adapter(online.unet, ONLINE):
+        output = training_step(models, batch, settings, seed=SEED, step=0)
+        output.total.backward()
+        optimizers[0].step()
+        discriminator_step(models, batch, output, settings).loss.backward()
+        optimizers[1].step()
+    seconds = time.perf_counter() - start
+
+    roles = unet_memory(online, discriminator)
+    peak = _peak_bytes()
+    moved = sum(not torch.equal(old, new) for old, new in zip(before, learned["online"], strict=True))
+    return {
+        "seconds": round(seconds, 1),
+        "resolution": sizes.resolution,
+        "num_inference_steps": settings.num_inference_steps,
+        "gradient_steps": settings.gradient_steps,
+        "unet_parameters": unet_parameters,
+        "autoencoder_parameters": _count(online.vae),
+        "text_encoder_parameters": _count(online.pipeline.text_encoder),
+        "captioner_parameters": _count(models.captioner.model),  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        "lora_rank": sizes.rank,
+        "lora_parameters": _count(*learned["online"]),
+        "lora_parameters_expected": expected_lora_parameters(online.unet, sizes.rank),
+        "lora_tensors": len(before),
+        "lora_tensors_moved": moved,
+        "losses": {name: loss.item() for name, loss in output.losses.items()},
+        "unet_bytes_of_three_roles": roles.resident,
+        "unet_bytes_if_separate": roles.separate,
+        "unet_bytes_ratio": round(roles.resident / roles.separate, 4),
+        "peak_resident_bytes": peak,
+        "peak_resident_gibibytes": round(peak / GIBIBYTE, 2),
+        "limit_gibibytes": arguments.limit,
+        "within_limit": peak <= arguments.limit * GIBIBYTE,
+    }
+
+
+def measure_sdxl(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, object]:
+    """SDXL's UNet: planned on tensors without data; called for real only if the plan fits what is free."""
+    context = without_data()
+    with context:
+        planned = _in_bfloat16(sizes)
+    parameters = _count(planned)
+    expected = expected_lora_parameters(planned, sizes.rank)
+    weights, adapter = 2 * parameters, 4 * expected  # bfloat16 weights, a float32 LoRA
+    activations = kept_activations(lambda: _denoise_once(planned, sizes), planned, context)
+    needed = weights + 4 * adapter + 2 * activations
+    free = _free_bytes()
+    plan: dict[str, object] = {
+        "unet_parameters": parameters,
+        "lora_rank": sizes.rank,
+        "lora_parameters_expected": expected,
+        "bytes_of_weights": weights,
+        "bytes_of_lora_gradient_and_optimiser": 4 * adapter,
+        "bytes_of_activations_without_recomputing": activations,
+        "bytes_needed": needed,
+        "bytes_free": free,
+        "fits": needed <= min(free, arguments.limit * GIBIBYTE),
+    }
+    if not plan["fits"]:
+        return plan | {"run": False, "reason": "needs more memory than is free or than --limit allows"}
+    unet = _in_bfloat16(sizes)
+    lora = add_lora(unet, ONLINE, rank=sizes.rank, seed=SEED)
+    start = time.perf_counter()
+    with active_adapter(unet, ONLINE), torch.autocast("cpu", torch.bfloat16):
+        _denoise_once(unet, sizes).float().square().mean().backward()
+    seconds = time.perf_counter() - start
+    AdamW(lora, lr=2e-5).step()
+    peak = _peak_bytes()
+    return plan | {
+        "run": True,
+        "lora_parameters": _count(*lora),
+        "lora_tensors_with_gradient": sum(parameter.grad is not None for parameter in lora),
+        "seconds": round(seconds, 1),
+        "peak_resident_bytes": peak,
+        "peak_resident_gibibytes": round(peak / GIBIBYTE, 2),
+    }
+
+
+PARTS = {"step": measure_step, "sdxl": measure_sdxl}
+
+
+class LeftAndRight:
+    """A segmenter that finds every noun, the even ones on the left: masks without a third network in memory."""
+
+    def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
+        """Return boolean masks (nouns, H, W) of each image; see `Segmenter`."""
+        left = torch.zeros(images.shape[-2:], dtype=torch.bool)
+        left[:, : images.shape[-1] // 2] = True
+        return [torch.stack([left if number % 2 == 0 else ~left for number in range(len(row))]) for row in nouns]
+
+
+def expected_lora_parameters(unet: nn.Module, rank: int) -> int:
+    """Count from the target modules alone: each projection from a to b values gets rank * (a + b)."""
+    return sum(
+        rank * (module.in_features + module.out_features)
+        for name, module in unet.named_modules()
+        if isinstance(module, nn.Linear) and name.removesuffix(".base_layer").endswith(ATTENTION_PROJECTIONS)
+    )
+
+
+def _denoise_once(unet: Any, sizes: Sizes) -> Tensor:
+    """One guided call with its graph: a conditional and an unconditional row."""
+    config, dtype = unet.config, torch.bfloat16
+    side = sizes.resolution // sizes.vae_scale_factor
+    text_width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+    latents = torch.zeros(2, config.in_channels, side, side, dtype=dtype, requires_grad=True)
+    added = {
+        "text_embeds": torch.zeros(2, text_width, dtype=dtype),
+        "time_ids": torch.zeros(2, 6, dtype=dtype),
+    }
+    prompts = torch.zeros(2, 77, config.cross_attention_dim, dtype=dtype)
+    return unet(latents, torch.zeros(2), prompts, added_cond_kwargs=added, return_dict=False)[0]
+
+
+def _in_bfloat16(sizes: Sizes) -> Any:
+    """Make the UNet in bfloat16 at once: in float32 first it would take twice the memory."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        return sdxl_unet(sizes).requires_grad_(False).eval()
+    finally:
+        torch.set_default_dtype(default)
+
+
+def _count(*modules_or_parameters: Any) -> int:
+    total = 0
+    for item in modules_or_parameters:
+        total += item.numel() if isinstance(item, Tensor) else sum(value.numel() for value in item.parameters())
+    return total
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _free_bytes() -> int:
+    """Memory that can be had without swapping; what this process may still take, on Linux."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, value = line.split(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024
+    raise RuntimeError("/proc/meminfo does not say what is available")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--num-inference-steps", type=int, default=2, help="T (default: 2)")
+    parser.add_argument("--gradient-steps", type=int, default=1, help="K (default: 1)")
+    parser.add_argument("--limit", type=float, default=20.0, help="GiB that a part may take (default: 20)")
+    parser.add_argument("--folder", type=Path, help="for the checkpoints, 6 GB for a while (default: the system's)")
+    parser.add_argument("--tiny", action="store_true", help="small networks of the same kinds")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
