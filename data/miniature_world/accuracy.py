@@ -7,9 +7,11 @@ from typing import Final
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from transformers import ResNetForImageClassification
+from transformers import Dinov2Model, ResNetForImageClassification
 
 from comat_core.captioners import load_captioner
+from comat_core.image_preprocessing import ImagePreprocessing
+from comat_core.pretrained import load_processor
 from comat_core.randomness import derive_seed
 from comat_core.segmenters import load_segmenter
 from comat_core.visual_question_answering import CORRECTED, VisualQuestionAnswerer
@@ -19,6 +21,7 @@ from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import pixels_to_unit_range
 from data.miniature_world.judge import pair_targets
 from data.miniature_world.scenes import Scene
+from data.miniature_world.seeing import patch_labels
 from data.miniature_world.segmenter import word_mask
 from data.miniature_world.visual_questions import ask
 from data.miniature_world.vocabulary import SHAPES
@@ -35,10 +38,12 @@ def measure_accuracy(folder: Path) -> dict[str, float]:
         return {
             "autoencoder_rmse": autoencoder_error(folder, images),
             "judge_exact": judge_accuracy(folder, scenes, images),
-            "captioner_prefers_right_colours": captioner_accuracy(folder, scenes, images),
+            "captioner_prefers_right_colours": captioner_accuracy("blip", folder / "captioner", scenes, images),
+            "git_prefers_right_colours": captioner_accuracy("git", folder / "git", scenes, images),
             "vqa_accuracy": question_accuracy(folder, scenes, images),
             "segmenter_iou": segmenter_overlap(folder, scenes, images),
             "segmenter_absent_empty": segmenter_restraint(folder, scenes, images),
+            "dino_shape_of_patch": feature_accuracy(folder, scenes, images),
         }
 
 
@@ -54,10 +59,10 @@ def judge_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> f
     return (named == (pair_targets(scenes) > 0)).all(dim=1).float().mean().item()
 
 
-def captioner_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
+def captioner_accuracy(kind: str, folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
     """Share of two-object scenes whose right caption is likelier than the one with the colours swapped."""
     rows = [row for row, scene in enumerate(scenes) if _swappable(scene)]
-    captioner = load_captioner("blip", str(folder / "captioner"))
+    captioner = load_captioner(kind, str(folder))
     right, swapped = (
         captioner.log_likelihood(images[rows], [_caption(scenes[row], swap) for row in rows]) for swap in (False, True)
     )
@@ -91,6 +96,26 @@ def segmenter_restraint(folder: Path, scenes: list[Scene], images: torch.Tensor)
     nouns = [[next(s for s in SHAPES if s not in {item.shape for item in scene.objects})] for scene in scenes]
     empty = [float(masks[0].float().mean() < 0.01) for masks in segmenter.segment(images, nouns)]
     return sum(empty) / len(empty)
+
+
+def feature_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
+    """Mean over shapes, of the share of a shape's patches whose DINO features lie nearest to the shape's own mean.
+
+    The means are of the first half of the scenes, the shares of the second.
+    """
+    model = Dinov2Model.from_pretrained(folder / "dino").eval()
+    preprocess = ImagePreprocessing.from_processor(load_processor(str(folder / "dino")), "dino")
+    features = model(pixel_values=preprocess(images)).last_hidden_state[:, 1:]
+    patch_size = model.config.patch_size
+    assert isinstance(patch_size, int)
+    shapes = torch.from_numpy(np.stack([patch_labels(scene, patch_size)[:, 0] for scene in scenes]))
+    half, kinds = len(scenes) // 2, range(1, len(SHAPES) + 1)
+    means = torch.stack([features[:half][shapes[:half] == kind].mean(dim=0) for kind in kinds])
+    shares = []
+    for kind in kinds:
+        nearest = torch.cdist(features[half:][shapes[half:] == kind], means).argmin(dim=1) + 1
+        shares.append((nearest == kind).float().mean().item())
+    return sum(shares) / len(shares)
 
 
 def _swappable(scene: Scene) -> bool:

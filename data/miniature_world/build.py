@@ -17,12 +17,14 @@ from data.miniature_world.accuracy import measure_accuracy
 from data.miniature_world.autoencoder import train_autoencoder
 from data.miniature_world.captioner import train_captioner
 from data.miniature_world.diffusion import train_pipeline
+from data.miniature_world.dino import train_dino
+from data.miniature_world.git import train_git
 from data.miniature_world.judge import train_judge
 from data.miniature_world.model_card import write_model_card
 from data.miniature_world.segmenter import train_segmenter
 from data.miniature_world.visual_questions import train_visual_question_model
 
-SEEDS: Final = {"base": 1, "captioner": 11, "judge": 22, "segmenter": 33, "vqa": 44}
+SEEDS: Final = {"base": 1, "captioner": 11, "judge": 22, "segmenter": 33, "vqa": 44, "git": 55, "dino": 66}
 """Each model has a seed of its own and so scenes of its own: what measures is never what was trained against."""
 
 
@@ -32,11 +34,13 @@ BUILDERS: Final[dict[str, Callable[[Path], list[Any]]]] = {
     "vqa": lambda target: list(train_visual_question_model(_autoencoder(target), SEEDS["vqa"])),
     "judge": lambda _: list(train_judge(SEEDS["judge"])),
     "segmenter": lambda _: list(train_segmenter(SEEDS["segmenter"])),
+    "git": lambda target: list(train_git(_autoencoder(target), SEEDS["git"])),
+    "dino": lambda _: list(train_dino(SEEDS["dino"])),
 }
 
 
 def _autoencoder(target: Path) -> Any:
-    """Load the base model's autoencoder, whose decoded images captioner and VQA model have to read."""
+    """Load the base model's autoencoder, whose decoded images captioners and VQA model have to read."""
     folder = target / "base" / "vae"
     if not folder.exists():
         raise UserError("no base model", str(folder), "build it first: comat miniature base")

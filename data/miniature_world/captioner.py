@@ -8,6 +8,7 @@ import torch
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from comat_core.captioners.blip import BlipCaptioner
+from comat_core.captioners.transformers_captioner import TransformersCaptioner
 from comat_core.randomness import derive_seed
 from data.miniature_world.blip import build_config, build_processor
 from data.miniature_world.captions import clean_caption
@@ -33,33 +34,51 @@ WAY_ASTRAY = 0.3
 def train_captioner(autoencoder: Any, seed: int) -> tuple[BlipForConditionalGeneration, BlipProcessor]:
     """Train by maximum likelihood, first on drawn scenes, then on decoded ones that try to fool it."""
     scenes, pixels = make_scenes("balanced", seed, SCENES)
-    images = torch.from_numpy(pixels)
     processor = build_processor(seed)
     model = BlipForConditionalGeneration(build_config(processor.tokenizer, text_layers=3))
     initialise(model, seed, "captioner")
     captioner = BlipCaptioner(model, processor, prefix=CAPTION_PREFIX)
-
-    def loss_of_step(step: int) -> torch.Tensor:
-        rows = draw_rows(seed, "captioner", step, SCENES, BATCH_SIZE)
-        batch = jitter(pixels_to_unit_range(images[rows]), seed, step)
-        return _caption_loss(captioner, batch, _captions(scenes, rows, seed, step))
-
-    fit(model, loss_of_step, steps=STEPS, learning_rate=LEARNING_RATE, name="captioner", average_decay=0.99)
-    harden_captioner(captioner, autoencoder, scenes, pixels, seed)
+    fit_captioner(captioner, scenes, pixels, seed, steps=STEPS)
+    harden_captioner(captioner, autoencoder, scenes, pixels, seed, steps=HARDENING_STEPS, steps_before=STEPS)
     return model, processor
 
 
-def harden_captioner(
-    captioner: BlipCaptioner, autoencoder: Any, scenes: list[Scene], pixels: np.ndarray, seed: int
+def fit_captioner(
+    captioner: TransformersCaptioner, scenes: list[Scene], pixels: np.ndarray, seed: int, *, steps: int
 ) -> None:
-    """Train on as a reward is used: a third of each batch drawn, a third decoded from noisy latents, a third astray."""
+    """Train in place on drawn scenes, uint8 (scenes, H, W, 3), to find their captions likely."""
+    images = torch.from_numpy(pixels)
+
+    def loss_of_step(step: int) -> torch.Tensor:
+        rows = draw_rows(seed, "captioner", step, len(scenes), BATCH_SIZE)
+        batch = jitter(pixels_to_unit_range(images[rows]), seed, step)
+        return _caption_loss(captioner, batch, _captions(scenes, rows, seed, step))
+
+    fit(captioner.model, loss_of_step, steps=steps, learning_rate=LEARNING_RATE, name="captioner", average_decay=0.99)
+
+
+def harden_captioner(
+    captioner: TransformersCaptioner,
+    autoencoder: Any,
+    scenes: list[Scene],
+    pixels: np.ndarray,
+    seed: int,
+    *,
+    steps: int,
+    steps_before: int,
+) -> None:
+    """Train on as a reward is used: a third of each batch drawn, a third decoded from noisy latents, a third astray.
+
+    Args:
+        steps_before: of `fit_captioner`; the captions are drawn on from there.
+    """
     images, latents = torch.from_numpy(pixels), encode_all(autoencoder, pixels)
     autoencoder.requires_grad_(False)
     third = BATCH_SIZE // 3
 
     def loss_of_step(step: int) -> torch.Tensor:
         rows = draw_rows(seed, "captioner hardening", step, len(scenes), 3 * third)
-        captions = _captions(scenes, rows, seed, STEPS + step)
+        captions = _captions(scenes, rows, seed, steps_before + step)
         noisy = disturb(latents[rows[third:]], seed, step, LATENT_NOISE)
 
         def loss_of_latents(moved: torch.Tensor) -> torch.Tensor:
@@ -71,11 +90,10 @@ def harden_captioner(
         drawn = jitter(pixels_to_unit_range(images[rows[:third]]), seed, step)
         return _caption_loss(captioner, torch.cat([drawn, decoded]), captions)
 
-    model = captioner.model
     fit(
-        model,
+        captioner.model,
         loss_of_step,
-        steps=HARDENING_STEPS,
+        steps=steps,
         learning_rate=HARDENING_LEARNING_RATE,
         name="captioner, hardening",
         average_decay=0.99,
@@ -87,6 +105,6 @@ def _captions(scenes: list[Scene], rows: torch.Tensor, seed: int, step: int) -> 
     return [clean_caption(scenes[row], random_source) for row in rows.tolist()]
 
 
-def _caption_loss(captioner: BlipCaptioner, images: torch.Tensor, captions: list[str]) -> torch.Tensor:
+def _caption_loss(captioner: TransformersCaptioner, images: torch.Tensor, captions: list[str]) -> torch.Tensor:
     likelihood = captioner.log_likelihood(images, captions)
     return -likelihood.log_probabilities[likelihood.mask].mean()

@@ -14,6 +14,8 @@ DESCRIPTIONS: Final = {
     "vqa": "BlipForQuestionAnswering, trained on yes-no questions about scenes of its own; the metric",
     "judge": "ResNetForImageClassification, names the colour-shape pairs of an image; the independent metric",
     "segmenter": "CLIPSegForImageSegmentation, marks a named shape or nothing",
+    "git": "GitForCausalLM, trained as the captioner is, for fewer steps; another reward to compare with",
+    "dino": "Dinov2Model, tells patch by patch what it sees; for a discriminator on images",
 }
 
 TEXT: Final = """---
@@ -27,8 +29,8 @@ shapes. They exist to run the whole CoMat pipeline on a laptop's CPU; they know 
 
 The base model is misaligned the way models of web data are: {skipped:.0%} of the colours and {objects:.0%} of the
 second objects are missing from the captions it was trained on, and most shapes wear one of two favourite colours,
-{weight:.0f} times as often as any other. The captioner, the VQA model, the judge and the segmenter were trained on
-balanced scenes, each on scenes of its own, so that the metric is never the reward.
+{weight:.0f} times as often as any other. All other models were trained on balanced scenes, each on scenes
+of its own, so that the metric is never the reward.
 
 | model | what it is | seed | minutes on {threads} thread(s) | MB |
 | --- | --- | --- | --- | --- |
