@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = [*plan.select(options.only, "--only"), *plan.select(options.refresh, "--refresh")]
     plan.wanted(options.only)
     store.check_writable()
-    _show_progress()
+    show_progress()
     quiet_prefect()
     with prefect_api():
         outcomes = _run_flow(options)
@@ -69,12 +69,13 @@ def status(options: argparse.Namespace) -> int:
     """Print one line per step: its name, condition, key and path."""
     plan, store = _plan(options), _store(options)
     findings = look_up(plan, store)
+    width = max(len(step.name) for step in plan.steps)
     for step in plan.steps:
         finding = findings[step.name]
         folder = store.folder(step.stage.name, step.key)
-        print(f"{step.name:<20} {finding.condition:<9} {step.key}  {folder.local or folder.url}")
+        print(f"{step.name:<{width}} {finding.condition:<9} {step.key}  {folder.local or folder.url}")
         for problem in finding.problems:
-            print(f"{'':<20} {problem}")
+            print(f"{'':<{width}} {problem}")
     return 0
 
 
@@ -147,7 +148,8 @@ class _AboveProgressBars(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def _show_progress() -> None:
+def show_progress() -> None:
+    """Let the stages' messages appear on standard error, between the progress bars."""
     logger = logging.getLogger("comat")
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -116,6 +116,10 @@ class StageConfig(BaseModel):
         Model references are replaced by the identity of what they point at.
         """
         return _payload(self)
+
+    def limited_to(self, split: str) -> Self | None:  # noqa: ARG002  (for the stages that draw splits)
+        """The settings of a step that is about one split of the prompts alone; None if these do not ask for it."""
+        return self
 
 
 def _payload(value: Any) -> Any:

@@ -5,17 +5,18 @@ the same order, and the images of a row began with the same noise.
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from comat_core.errors import UserError
 from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.png import encode_png
 from stages.progress import progress_bar
+from stages.registry import SPLITS
 from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
 from stages.stage import Inputs, ShardedStage
 
@@ -29,9 +30,21 @@ class ImagesConfig(SamplingConfig):
     samples: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
         default={"test": 2, "fidelity": 1},
         min_length=1,
-        description="split of the prompts -> images of each of its prompts",
+        description="split of the prompts -> images of each of its prompts; every split makes an artifact of its own",
     )
     shard_size: int = Field(default=512, ge=1, le=100_000, description="images per shard")
+
+    @field_validator("samples")
+    @classmethod
+    def _draws_what_is_evaluated(cls, samples: dict[str, int]) -> dict[str, int]:
+        unknown = sorted(set(samples) - set(SPLITS))
+        if unknown:
+            raise ValueError(f"no evaluation reads the split {unknown[0]!r}; those that are read: {', '.join(SPLITS)}")
+        return samples
+
+    def limited_to(self, split: str) -> Self | None:
+        samples = {name: count for name, count in self.samples.items() if name == split}
+        return self.model_copy(update={"samples": samples}) if samples else None
 
 
 def count_shards(config: ImagesConfig, inputs: Inputs) -> int:

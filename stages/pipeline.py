@@ -111,15 +111,35 @@ def make_plan(sections: dict[str, StageConfig]) -> Plan:
 
     Args:
         sections: section name -> config. A node without a section here is not part of the plan.
+
+    Raises:
+        UserError: a step needs images of a split that the preset draws none of.
     """
     steps: dict[str, Step] = {}
     for node in registry.NODES:
         if node.section not in sections:
             continue
         stage, config = load_stage(node.module), sections[node.section]
+        if node.split is not None:
+            config = config.limited_to(node.split)
+            if config is None:
+                continue
         sources = {role: steps[source] for role, source in node.inputs.items() if source in steps}
+        _check_images(node, stage, sources)
         steps[node.name] = Step(node, stage, config, sources)
     return Plan(tuple(steps.values()))
+
+
+def _check_images(node: Node, stage: Stage | ShardedStage, sources: dict[str, Step]) -> None:
+    splits = {other.name: other.split for other in registry.NODES}
+    for role in stage.inputs:
+        split = splits.get(node.inputs.get(role, ""))
+        if role not in sources and split is not None:
+            raise UserError(
+                f"{node.name} needs images of the split {split!r}",
+                "images.samples",
+                f"say there how many of each prompt to draw, as {split}: 1",
+            )
 
 
 def look_up(plan: Plan, store: Store) -> dict[str, Finding]:

@@ -18,6 +18,7 @@ class Node:
         inputs: role -> name of the node that plays it. Roles of nodes that a preset leaves out are left out too,
             which only the stage's optional inputs survive.
         on_demand: part of the DAG only if the preset has its section.
+        split: the one split of the prompts that it is about; part of the DAG only if its section asks for that split.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Node:
     section: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     on_demand: bool = False
+    split: str | None = None
 
 
 def load_stage(module: str) -> Stage | ShardedStage:
@@ -34,7 +36,31 @@ def load_stage(module: str) -> Stage | ShardedStage:
     return stage
 
 
-EVALUATED_IMAGES = {"prompts": "prompts", "base": "images.base", "tuned": "images.tuned"}
+TEST = "test"
+SPLITS = (TEST, "fidelity", "tifa", "dpg", "dsg", "geneval")
+"""The splits that images are drawn of: one per set of prompts, so that a benchmark waits for its own images alone."""
+
+
+def images_node(model: str, split: str = TEST) -> str:
+    """The name of the node that draws a split's prompts with a model, base or tuned."""
+    return f"images.{model}" if split == TEST else f"images.{model}.{split}"
+
+
+def drawn_images(model: str) -> dict[str, str]:
+    """Role in the report -> the node that plays it, for the images of all splits by a model."""
+    return {images_node(model, split).removeprefix("images."): images_node(model, split) for split in SPLITS}
+
+
+def _images(model: str, inputs: Mapping[str, str]) -> tuple[Node, ...]:
+    return tuple(Node(images_node(model, split), "stages.images", "images", inputs, split=split) for split in SPLITS)
+
+
+def _evaluation(name: str, split: str = TEST, **more_inputs: str) -> Node:
+    """An evaluation that scores the images of a split, for presets that have its section."""
+    inputs = {"prompts": "prompts", "base": images_node("base", split), "tuned": images_node("tuned", split)}
+    section = f"evaluate.{name}"
+    return Node(section, f"stages.evaluate.{name}", section, inputs | more_inputs, on_demand=True)
+
 
 # In an order in which every node comes after its inputs; work that can overlap comes early.
 NODES = (
@@ -43,40 +69,25 @@ NODES = (
     Node("entities", "stages.entities", "entities", {"prompts": "prompts"}),
     Node("adapt", "stages.adapt", "adapt", {"prompts": "prompts"}, on_demand=True),
     Node("latents", "stages.latents", "latents", {"prompts": "prompts", "adapt": "adapt"}),
-    Node("images.base", "stages.images", "images", {"prompts": "prompts", "adapt": "adapt"}),
+    *_images("base", {"prompts": "prompts", "adapt": "adapt"}),
     Node(
         "train",
         "stages.train",
         "train",
         {"prompts": "prompts", "entities": "entities", "latents": "latents", "pairs": "pairs", "adapt": "adapt"},
     ),
-    Node("images.tuned", "stages.images", "images", {"prompts": "prompts", "train": "train", "adapt": "adapt"}),
-    Node(
-        "evaluate.attributes",
-        "stages.evaluate.attributes",
-        "evaluate.attributes",
-        EVALUATED_IMAGES,
-        on_demand=True,
+    *_images("tuned", {"prompts": "prompts", "train": "train", "adapt": "adapt"}),
+    _evaluation("attributes"),
+    _evaluation("spatial"),
+    _evaluation("clip_score"),
+    _evaluation(
+        "complex", attributes="evaluate.attributes", spatial="evaluate.spatial", clip_score="evaluate.clip_score"
     ),
-    Node("evaluate.spatial", "stages.evaluate.spatial", "evaluate.spatial", EVALUATED_IMAGES, on_demand=True),
-    Node("evaluate.clip_score", "stages.evaluate.clip_score", "evaluate.clip_score", EVALUATED_IMAGES, on_demand=True),
-    Node(
-        "evaluate.complex",
-        "stages.evaluate.complex",
-        "evaluate.complex",
-        {
-            **EVALUATED_IMAGES,
-            "attributes": "evaluate.attributes",
-            "spatial": "evaluate.spatial",
-            "clip_score": "evaluate.clip_score",
-        },
-        on_demand=True,
-    ),
-    Node("evaluate.tifa", "stages.evaluate.tifa", "evaluate.tifa", EVALUATED_IMAGES, on_demand=True),
-    Node("evaluate.dpg", "stages.evaluate.dpg", "evaluate.dpg", EVALUATED_IMAGES, on_demand=True),
-    Node("evaluate.dsg", "stages.evaluate.dsg", "evaluate.dsg", EVALUATED_IMAGES, on_demand=True),
-    Node("evaluate.judge", "stages.evaluate.judge", "evaluate.judge", EVALUATED_IMAGES, on_demand=True),
-    Node("evaluate.fidelity", "stages.evaluate.fidelity", "evaluate.fidelity", EVALUATED_IMAGES, on_demand=True),
+    _evaluation("tifa", "tifa"),
+    _evaluation("dpg", "dpg"),
+    _evaluation("dsg", "dsg"),
+    _evaluation("judge"),
+    _evaluation("fidelity", "fidelity"),
     Node(
         "report",
         "stages.report",
@@ -87,8 +98,8 @@ NODES = (
             "pairs": "pairs",
             "latents": "latents",
             "train": "train",
-            "base": "images.base",
-            "tuned": "images.tuned",
+            **drawn_images("base"),
+            **drawn_images("tuned"),
             "adapt": "adapt",
             "attributes": "evaluate.attributes",
             "judge": "evaluate.judge",

@@ -35,6 +35,8 @@ class AnyStage(Generic[ConfigT]):
         config_type: the stage's config model.
         inputs: roles of the artifacts that it needs ("prompts", "latents").
         optional_inputs: roles that it takes when the pipeline has them.
+
+    A role may be played by several artifacts, which are told apart by what follows a dot: "other.one", "other.two".
     """
 
     name: str
@@ -46,7 +48,7 @@ class AnyStage(Generic[ConfigT]):
     def key(self, config: ConfigT, input_keys: Mapping[str, str]) -> str:
         """The artifact's key: a digest of name, version, config and the inputs' keys. No path, host or time in it."""
         missing = set(self.inputs) - set(input_keys)
-        unknown = set(input_keys) - set(self.inputs) - set(self.optional_inputs)
+        unknown = {role.split(".")[0] for role in input_keys} - set(self.inputs) - set(self.optional_inputs)
         assert not missing, f"stage {self.name} lacks its inputs {sorted(missing)}"
         assert not unknown, f"stage {self.name} does not take {sorted(unknown)}"
         return digest_json([self.name, self.version, config.key_payload(), dict(input_keys)])[:KEY_LENGTH]

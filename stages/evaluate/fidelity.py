@@ -7,7 +7,7 @@ Writes `items/*.parquet` (model, prompt_id, sample, features), `real.parquet` (f
 """
 
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, ModelReference, StageConfig
-from stages.devices import AUTO, choose_device
-from stages.evaluate.generated_images import MODELS, decode_images, image_parts, read_part
+from stages.config import ModelReference
+from stages.devices import choose_device
+from stages.evaluate.generated_images import MODELS, decode_images
 from stages.evaluate.real_images import RealImages, read_real_images
+from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
 from stages.evaluate.summaries import join_parts, part_name, write_summary
 from stages.progress import progress_bar
 from stages.stage import Inputs, ShardedStage
@@ -39,28 +40,21 @@ ITEM_SCHEMA = pa.schema(
 )
 
 
-class FidelityConfig(StageConfig):
+class FidelityConfig(EvaluationConfig):
     """Settings of the fidelity distance."""
+
+    split: ClassVar[str] = "fidelity"
 
     judge: ModelReference = Field(description="the classifier whose pooled features are compared")
     real: RealImages = Field(default=RealImages(), description="the real images")
     resolution: int = Field(ge=8, le=4096, description="pixels per side of real images, that of the generated ones")
     seed: int = Field(ge=0, lt=2**63, description="of the bootstrap and of the miniature world's images")
     resamples: int = Field(default=500, ge=100, le=100_000, description="bootstrap resamples")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(
-        default=64, ge=1, le=4096, description="images per call of the extractor"
-    )
-    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
-
-
-def count_shards(_config: FidelityConfig, inputs: Inputs) -> int:
-    """One shard for each part of the images."""
-    return len(image_parts(inputs))
 
 
 def build_shard(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
     """Extract the features of one part of the generated images."""
-    images = read_part(inputs, image_parts(inputs)[index], "fidelity")
+    images = images_of_part(inputs, index, chosen_prompts(config, inputs))
     items: list[dict[str, Any]] = []
     if images:
         judge = _load_judge(config)
@@ -132,7 +126,7 @@ STAGE = ShardedStage(
     config_type=FidelityConfig,
     inputs=("prompts", "base", "tuned"),
     optional_inputs=("other",),
-    count_shards=count_shards,
+    count_shards=count_parts,
     build_shard=build_shard,
     build_rest=build_rest,
 )

@@ -50,8 +50,12 @@ def image_parts(inputs: Inputs) -> list[str]:
     return parts[0]
 
 
-def read_part(inputs: Inputs, part: str, split: str) -> list[GeneratedImage]:
-    """The images of one part whose prompts are of the given split: all of the base model, then all of the next."""
+def read_part(inputs: Inputs, part: str, split: str | None = None) -> list[GeneratedImage]:
+    """The images of one part: all of the base model, then all of the next.
+
+    Args:
+        split: leave out images of other splits.
+    """
     images = [_read(inputs[model], model, part, split) for model in evaluated_models(inputs)]
     identities = [[(image.prompt_id, image.sample) for image in one_model] for one_model in images]
     assert all(of_model == identities[0] for of_model in identities), "all models' images stand in the same order"
@@ -75,7 +79,8 @@ def decode_images(images: Sequence[bytes]) -> "Tensor":
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255
 
 
-def _read(artifact: Artifact, model: str, part: str, split: str) -> list[GeneratedImage]:
+def _read(artifact: Artifact, model: str, part: str, split: str | None) -> list[GeneratedImage]:
     table: pa.Table = artifact.read_table(part)
-    rows = table.filter(pc.field("split") == split).select(["prompt_id", "sample", "png"]).to_pylist()
+    chosen = table if split is None else table.filter(pc.field("split") == split)
+    rows = chosen.select(["prompt_id", "sample", "png"]).to_pylist()
     return [GeneratedImage(model=model, **row) for row in rows]

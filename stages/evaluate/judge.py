@@ -6,15 +6,16 @@ Prompts that name no shape of the judge's are left out.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pydantic import Field
 
 from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, ModelReference, StageConfig
-from stages.devices import AUTO, choose_device
-from stages.evaluate.generated_images import GeneratedImage, decode_images, image_parts, read_part, read_prompts
+from stages.config import ModelReference
+from stages.devices import choose_device
+from stages.evaluate.generated_images import GeneratedImage, decode_images
+from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
 from stages.stage import Inputs, ShardedStage
@@ -35,30 +36,21 @@ ITEM_SCHEMA = pa.schema(
 )
 
 
-class JudgeConfig(StageConfig):
+class JudgeConfig(EvaluationConfig):
     """Settings of the judge's scores."""
 
     judge: ModelReference = Field(description='a multi-label ResNet classifier of "colour shape" pairs')
-    seed: int = Field(ge=0, lt=2**63, description="of the bootstrap")
-    resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=64, ge=1, le=4096, description="images judged at a time")
-    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
-
-
-def count_shards(_config: JudgeConfig, inputs: Inputs) -> int:
-    """One shard for each part of the images."""
-    return len(image_parts(inputs))
 
 
 def build_shard(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
     """Score the images of one part."""
-    images = read_part(inputs, image_parts(inputs)[index], "test")
+    prompts = chosen_prompts(config, inputs)
+    images = images_of_part(inputs, index, prompts)
     items: list[dict[str, Any]] = []
     if images:
         from comat_core.metrics.judge import Judge
 
         judge = Judge.load(config.judge.resolve(), revision=config.judge.revision, device=choose_device(config.device))
-        prompts = read_prompts(inputs["prompts"], "test")
         required = {key: judge.vocabulary.required_objects(prompt.text) for key, prompt in prompts.items()}
         items = score_images([image for image in images if required[image.prompt_id]], required, judge, config)
     writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
@@ -72,7 +64,7 @@ def build_rest(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter) -> N
         METRICS,
         benchmark="judge",
         protocol="independent multi-label classifier of colour-shape pairs, present above probability 0.5",
-        skills={key: prompt.skill for key, prompt in read_prompts(inputs["prompts"], "test").items()},
+        skills=skills_of(chosen_prompts(config, inputs)),
         seed=config.seed,
         resamples=config.resamples,
     )
@@ -116,7 +108,7 @@ STAGE = ShardedStage(
     config_type=JudgeConfig,
     inputs=("prompts", "base", "tuned"),
     optional_inputs=("other",),
-    count_shards=count_shards,
+    count_shards=count_parts,
     build_shard=build_shard,
     build_rest=build_rest,
 )

@@ -108,7 +108,7 @@ def by_prompt(
         if key is not None:
             found.setdefault(key, []).append(row)
     if not found:
-        advice = "let the prompts stage have the benchmark's prompts in the split test"
+        advice = "let the prompts stage have the benchmark's prompts in the evaluation's split"
         raise UserError("no prompt of the run stands in the file of questions", where, advice)
     return found
 

@@ -1,23 +1,24 @@
 """What the evaluations' settings have in common, and the images that they choose."""
 
 from collections.abc import Container
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
 from stages.evaluate.generated_images import GeneratedImage, Prompt, image_parts, read_part, read_prompts
+from stages.registry import TEST
 from stages.stage import Inputs
 
 if TYPE_CHECKING:
     from comat_core.detectors import Detector
 
-SPLIT = "test"
-
 
 class EvaluationConfig(StageConfig):
-    """Settings of every evaluation that scores single images."""
+    """Settings of every evaluation that looks at images. `split` is the split of the prompts that they show."""
+
+    split: ClassVar[str] = TEST
 
     skills: tuple[str, ...] | None = Field(
         default=None, description="score prompts of these skills only; none means all"
@@ -65,13 +66,13 @@ class DetectorSettings(BaseModel):
 
 def chosen_prompts(config: EvaluationConfig, inputs: Inputs) -> dict[str, Prompt]:
     """The evaluated prompts by their ids."""
-    prompts = read_prompts(inputs["prompts"], SPLIT)
+    prompts = read_prompts(inputs["prompts"], config.split)
     return {key: prompt for key, prompt in prompts.items() if config.skills is None or prompt.skill in config.skills}
 
 
 def images_of_part(inputs: Inputs, index: int, prompt_ids: Container[str]) -> list[GeneratedImage]:
     """The images of one part that belong to the given prompts."""
-    images = read_part(inputs, image_parts(inputs)[index], SPLIT)
+    images = read_part(inputs, image_parts(inputs)[index])
     return [image for image in images if image.prompt_id in prompt_ids]
 
 

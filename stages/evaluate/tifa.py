@@ -4,7 +4,7 @@ Writes `items/*.parquet` (one row per image and question; `answer` is the model'
 `summary.json`. The score is the mean over images of the mean over their questions; a category's pools its questions.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -26,6 +26,8 @@ FIELDS = ("caption", "question", "choices", "answer", "element_type")
 
 class TifaConfig(QuestionsConfig):
     """Settings of TIFA."""
+
+    split: ClassVar[str] = "tifa"
 
     questions: QuestionFile = Field(
         default=QuestionFile(source="tifa/question_answers"), description="the authors' JSON file"

@@ -8,11 +8,18 @@ import yaml
 from markupsafe import Markup
 
 from stages.artifacts import Artifact
+from stages.evaluate.generated_images import MODELS
+from stages.registry import drawn_images
 from stages.report.charts import line_chart
 from stages.report.evaluations import EVALUATIONS
 
-ORDER = ("prompts", "pairs", "entities", "adapt", "latents", "base", "train", "tuned", *EVALUATIONS)
-NODE_NAMES = {"base": "images.base", "tuned": "images.tuned"} | {name: f"evaluate.{name}" for name in EVALUATIONS}
+IMAGES = {model: drawn_images(model) for model in MODELS}
+ORDER = (
+    *("prompts", "pairs", "entities", "adapt", "latents"),
+    *(*IMAGES["base"], "train", *IMAGES["tuned"]),
+    *EVALUATIONS,
+)
+NODE_NAMES = IMAGES["base"] | IMAGES["tuned"] | {name: f"evaluate.{name}" for name in EVALUATIONS}
 FIRST_CURVES = ("total", "concept_activation", "fidelity", "concentration_positive", "concentration_negative")
 
 

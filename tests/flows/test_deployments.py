@@ -159,7 +159,9 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     first = run_deployment("full", **place)
     assert set(first.values()) == {"Completed"}
     assert {"flow", *(step.name for step in make_plan(load_preset("miniature").sections).steps)} <= set(first)
-    assert {"pairs-0", "pairs-1", "latents-2", "images.tuned-2", "evaluate.judge-2"} <= set(first)
+    assert {"pairs-0", "pairs-1", "latents-2", "images.tuned-1", "images.tuned.fidelity-0", "evaluate.judge-1"} <= set(
+        first
+    )
 
     shown = artifacts()
     assert "| train |" in shown["comat-prompts"]

@@ -112,7 +112,9 @@ def test_an_image_is_the_stock_pipelines_of_the_derived_seed(
 
 
 def test_a_split_without_prompts_is_named(store: Store, prompts: Artifact, tiny_sd_folder: Path) -> None:
-    with pytest.raises(UserError, match="no prompt is of the split 'val'"):
-        images.run(config(tiny_sd_folder, samples={"val": 1}), {"prompts": prompts}, store)
+    with pytest.raises(UserError, match="no prompt is of the split 'tifa'"):
+        images.run(config(tiny_sd_folder, samples={"tifa": 1}), {"prompts": prompts}, store)
+    with pytest.raises(ValidationError, match=r"no evaluation reads the split 'val'; those that are read: test, "):
+        config(tiny_sd_folder, samples={"val": 1})
     with pytest.raises(ValidationError):
         config(tiny_sd_folder, samples={"test": 0})

@@ -63,6 +63,34 @@ def test_a_step_that_nobody_wants_needs_no_files(monkeypatch: pytest.MonkeyPatch
         plan.wanted(["evaluate.attributes"])
 
 
+def test_every_split_has_images_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "NODES", REAL_NODES)
+    splits = ["images.samples={test: 2, tifa: 1}", "evaluate={tifa: {}, judge: {}}"]
+    plan = make_plan(load_preset("miniature", splits).sections)
+    names = ["images.base", "images.base.tifa", "images.tuned", "images.tuned.tifa"]
+    assert [name for name in plan.by_name if name.startswith("images.")] == names
+    samples = [plan.by_name[name].config.model_dump()["samples"] for name in names]
+    assert samples == [{"test": 2}, {"tifa": 1}, {"test": 2}, {"tifa": 1}]
+    wanted = plan.with_inputs(plan.select(["evaluate.tifa"], "--only"))
+    assert [name for name in names if name in wanted] == ["images.base.tifa", "images.tuned.tifa"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"images.samples": "{fidelity: 1}"}, "evaluate.attributes needs images of the split 'test'"),
+        ({"evaluate.tifa": "{}"}, r"evaluate.tifa needs images of the split 'tifa' \(images.samples\): .* as tifa: 1"),
+    ],
+)
+def test_images_that_an_evaluation_lacks_are_named(
+    settings: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "NODES", REAL_NODES)
+    overrides = [f"{key}={value}" for key, value in settings.items()]
+    with pytest.raises(UserError, match=message):
+        make_plan(load_preset("miniature", overrides).sections)
+
+
 def test_a_stages_name_selects_all_its_steps() -> None:
     plan = plan_of()
     assert plan.select(["squares"], "--only") == {"squares.plain", "squares.shifted"}

@@ -16,7 +16,7 @@ from stages.evaluate.question_scores import QUESTION_COLUMNS
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_table
 
-PROMPTS = [("p", "a red  circle", "dense", "test"), ("q", "a blue square", "dense", "test")]
+PROMPTS = {"p": "a red  circle", "q": "a blue square"}
 COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
 ROWS = [
     ("1", "a red circle", "1", "0", "entity - whole (circle)", "is there a circle?"),
@@ -47,9 +47,9 @@ def _scripted(monkeypatch):
     )
 
 
-@pytest.fixture
-def inputs(store):
-    return make_inputs(store, PROMPTS, {"p": GREY, "q": BLUE}, {"p": BLUE, "q": RED}, samples=2)
+def inputs_of(store, benchmark):
+    prompts = [(key, text, "dense", benchmark) for key, text in PROMPTS.items()]
+    return make_inputs(store, prompts, {"p": GREY, "q": BLUE}, {"p": BLUE, "q": RED}, samples=2)
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def means(artifact, name):
 
 
 @pytest.mark.usefixtures("_scripted")
-def test_dsg_counts_a_question_whose_parent_is_right(store, inputs, questions):
-    artifact = dsg.run(dsg.DsgConfig(**settings(questions)), inputs, store)
+def test_dsg_counts_a_question_whose_parent_is_right(store, questions):
+    artifact = dsg.run(dsg.DsgConfig(**settings(questions)), inputs_of(store, "dsg"), store)
     # p, grey: no, no, yes (its parent is no): 0. p, blue: yes, no, yes (parent no): 1/3.
     # q, blue: yes, yes: 1. q, red: no, yes (parent no): 0.
     assert means(artifact, "dsg") == {"base": (0 + 1) / 2, "tuned": (1 / 3 + 0) / 2}
@@ -89,15 +89,15 @@ def test_dsg_counts_a_question_whose_parent_is_right(store, inputs, questions):
 
 
 @pytest.mark.usefixtures("_scripted")
-def test_dpg_cascades(store, inputs, questions):
-    artifact = dpg.run(dpg.DpgConfig(**settings(questions)), inputs, store)
+def test_dpg_cascades(store, questions):
+    artifact = dpg.run(dpg.DpgConfig(**settings(questions)), inputs_of(store, "dpg"), store)
     assert means(artifact, "dpg") == {"base": 0.5, "tuned": pytest.approx(1 / 6)}
     assert means(artifact, "dpg/attribute - color") == {"base": 0.5, "tuned": 0.0}
 
 
 @pytest.mark.usefixtures("_scripted")
-def test_official_dpg_loses_the_first_row_and_with_it_its_prompt(store, inputs, questions):
-    artifact = dpg.run(dpg.DpgConfig(**settings(questions, mode="official")), inputs, store)
+def test_official_dpg_loses_the_first_row_and_with_it_its_prompt(store, questions):
+    artifact = dpg.run(dpg.DpgConfig(**settings(questions, mode="official")), inputs_of(store, "dpg"), store)
     assert means(artifact, "dpg") == {"base": 1.0, "tuned": 0.0}
     # Categories take the last image's answers as given: "is there one?" is answered yes.
     assert means(artifact, "dpg/attribute - color") == {"base": 1.0, "tuned": 1.0}
@@ -105,7 +105,7 @@ def test_official_dpg_loses_the_first_row_and_with_it_its_prompt(store, inputs, 
 
 
 @pytest.mark.usefixtures("_scripted")
-def test_tifa_weighs_captions_alike_and_pools_types(store, inputs, tmp_path, monkeypatch):
+def test_tifa_weighs_captions_alike_and_pools_types(store, tmp_path, monkeypatch):
     path = tmp_path / "tifa.json"
     asked = [
         ("a red circle", "is there a circle?", ["yes", "no"], "yes", "shape"),
@@ -119,21 +119,22 @@ def test_tifa_weighs_captions_alike_and_pools_types(store, inputs, tmp_path, mon
         lambda *_args, **_kwargs: lambda _answer, choices: [float(choice == "one") for choice in choices],
     )
     config = tifa.TifaConfig(**settings(QuestionFile(file=str(path))))
-    artifact = tifa.run(config, inputs, store)
+    artifact = tifa.run(config, inputs_of(store, "tifa"), store)
     # "yes" is no number; the encoder calls "one" the nearest. p: grey 1/3, blue 2/3. q: blue 1, red 0.
     assert means(artifact, "tifa") == {"base": (1 / 3 + 1) / 2, "tuned": (2 / 3 + 0) / 2}
     assert means(artifact, "tifa/color") == {"base": 0.5, "tuned": 0.0}
     assert artifact.read_json("summary.json")["models"]["base"]["tifa"]["n"] == 2
 
 
-def test_mistakes_in_question_files_are_told(inputs, store, tmp_path, questions):
+def test_mistakes_in_question_files_are_told(store, tmp_path, questions):
+    inputs = inputs_of(store, "dsg")
     path = tmp_path / "bad.csv"
     path.write_text("text,item_id\na,1\n")
     with pytest.raises(UserError, match="lacks 'proposition_id'"):
         dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs, store)
     with pytest.raises(UserError, match="does not exist"):
         dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(tmp_path / "none.csv")))), inputs, store)
-    strangers = make_inputs(store, [("x", "a cat", "dense", "test")], {"x": RED}, {"x": RED}, names=("a", "b"))
+    strangers = make_inputs(store, [("x", "a cat", "dense", "dsg")], {"x": RED}, {"x": RED}, names=("a", "b"))
     renamed = {"prompts": strangers["prompts"], "base": strangers["a"], "tuned": strangers["b"]}
     with pytest.raises(UserError, match="no prompt of the run stands in the file"):
         dsg.run(dsg.DsgConfig(**settings(questions)), renamed, store)
@@ -147,11 +148,11 @@ def test_dsg_runs_with_the_miniature_answering_model(store, tmp_path):
         scene, other = balanced_scene(source), balanced_scene(source)
         item = scene.objects[0]
         text = f"scene {index}"
-        prompts.append((f"m{index}", text, "dense", "test"))
+        prompts.append((f"m{index}", text, "dense", "dsg"))
         rows.append((str(index), text, "1", "0", "entity - whole (x)", f"a {item.shape}?"))
         rows.append((str(index), text, "2", "1", "attribute - color (x)", f"a {item.colour} {item.shape}?"))
-        base.append((f"m{index}", "test", 0, png_of(draw_scene(other))))
-        tuned.append((f"m{index}", "test", 0, png_of(draw_scene(scene))))
+        base.append((f"m{index}", "dsg", 0, png_of(draw_scene(other))))
+        tuned.append((f"m{index}", "dsg", 0, png_of(draw_scene(scene))))
     path = tmp_path / "mini.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
