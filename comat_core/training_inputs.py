@@ -97,6 +97,8 @@ class StepSettings:
     """Of the caption's tokens in concept activation."""
     saturating: bool = False
     """The online model minimises equation 3 as printed."""
+    mixed_latents: bool = True
+    """Denoise noised real images jointly with the prompts, for concept activation; else only D may use them."""
     discriminator_real: Literal["generated", "real"] = "generated"
     """What the discriminator takes for real: the reference model's latents, or those of the real images (Table 3)."""
     concentration_variant: ConcentrationVariant = "paper"

@@ -69,7 +69,7 @@ def training_step(
     """
     online, weights, losses = models.online, settings.weights, {}
     gradient_steps, attention_steps = _draw_steps(settings, make_generator(seed, "gradient steps", step))
-    count, captions = len(batch.prompts), [*batch.prompts, *_used_pairs(batch, weights)]
+    count, captions = len(batch.prompts), [*batch.prompts, *_used_pairs(batch, settings)]
 
     # 1. x_T ~ N(0, I);  tau ~ Uniform[T1, T2];  x_tau = add_noise(VAE(I_g), xi, tau).
     x_start, start_steps, generators = _starts(models, batch, settings, seed, step)
@@ -155,9 +155,9 @@ def _draw_steps(settings: StepSettings, generator: torch.Generator) -> tuple[tup
     return steps, tuple(steps[index] for index in sorted(chosen.tolist()))
 
 
-def _used_pairs(batch: CoMatBatch, weights: LossWeights) -> Sequence[str]:
-    """P_g, or nothing: the real images serve concept activation alone."""
-    return batch.pair_captions if weights.concept_activation else ()
+def _used_pairs(batch: CoMatBatch, settings: StepSettings) -> Sequence[str]:
+    """P_g, or nothing: noised real images are denoised for concept activation alone."""
+    return batch.pair_captions if settings.mixed_latents and settings.weights.concept_activation else ()
 
 
 def _starts(
@@ -166,7 +166,7 @@ def _starts(
     """Latents (B + G, C, h, w) that the denoising starts from, with each row's first step and generator."""
     latents, generators = start_from_noise(models.online, batch.trajectory_seeds, settings.resolution)
     start_steps = [0] * len(generators)
-    if _used_pairs(batch, settings.weights):
+    if _used_pairs(batch, settings):
         assert batch.pair_latents is not None
         pair_generators = [make_generator(seed, "pair", step, pair_id) for pair_id in batch.pair_ids]
         noised, joins = start_from_images(

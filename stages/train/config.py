@@ -167,6 +167,9 @@ class TrainConfig(StageConfig):
     steps: Annotated[int, Field(ge=1, description="optimiser steps")] = 2000
     batch_size: Annotated[int, Field(ge=1, description="prompts of one process in one micro-batch")] = 4
     pair_batch_size: Annotated[int, Field(ge=0, description="real images beside them")] = 2
+    mixed_latents: Annotated[
+        bool, Field(description="denoise the real images, noised, for L_i2t; else they can only be D's real ones")
+    ] = True
     gradient_accumulation: Annotated[int, Field(ge=1, description="micro-batches per optimiser step")] = 1
     processes: Annotated[
         int, Field(ge=1, description="processes on this machine, one per GPU, that share the work")
@@ -206,6 +209,11 @@ class TrainConfig(StageConfig):
     checkpoints: Annotated[CheckpointSettings, NOT_IN_KEY] = CheckpointSettings()
     tracking: Annotated[TrackingSettings, NOT_IN_KEY] = TrackingSettings()
 
+    @property
+    def denoised_pairs(self) -> int:
+        """Real images that one process denoises in one micro-batch."""
+        return self.pair_batch_size if self.mixed_latents and self.weights.concept_activation else 0
+
     @model_validator(mode="after")
     def _models_fit_the_weights(self) -> "TrainConfig":
         if self.weights.concept_activation and self.captioner is None:
@@ -213,4 +221,10 @@ class TrainConfig(StageConfig):
         concentrates = self.weights.attribute_region or self.weights.attribute_pixel
         if concentrates and self.segmenter is None:
             raise ValueError("attribute concentration needs models.segmenter")
+        return self
+
+    @model_validator(mode="after")
+    def _real_images_are_there(self) -> "TrainConfig":
+        if self.weights.fidelity and self.discriminator.real == "real" and not self.pair_batch_size:
+            raise ValueError("discriminator.real = real needs a pair_batch_size of 1 or more")
         return self

@@ -125,8 +125,7 @@ def _weights(networks: dict[str, list[nn.Module]], learned: set[int]) -> dict[st
 def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     """Bytes that each part of one micro-batch keeps for its backward pass."""
     online, weights = models.online, config.weights
-    used_pairs = config.pair_batch_size if weights.concept_activation else 0
-    rows, prompts = config.batch_size + used_pairs, config.batch_size
+    rows, prompts = config.batch_size + config.denoised_pairs, config.batch_size
     side = online.latent_size(config.resolution)
     conditioning = models.unconditional.repeat(rows)
     guided = conditioning if config.sampling.guidance_scale > 1 else None

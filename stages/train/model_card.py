@@ -29,7 +29,7 @@ an image captioner scores each generated image against its prompt, and the gradi
 | --- | --- |
 | steps | {steps} |
 | prompts per step | {prompts} |
-| real images per step | {pairs} |
+| real images denoised per step | {pairs} |
 | resolution | {resolution} px |
 | LoRA rank, alpha | {rank}, {rank} |
 | learning rate | {learning_rate:g} |
@@ -75,7 +75,7 @@ def write_model_card(config: TrainConfig, *, adapted: bool) -> str:
         example=_EXAMPLE,
         warning=_WARMED_UP.format(resolution=config.resolution) if adapted else "",
         prompts=micro_batches * config.batch_size,
-        pairs=micro_batches * config.pair_batch_size,
+        pairs=micro_batches * config.denoised_pairs,
         rank=config.online.rank,
         learning_rate=config.online.learning_rate,
         captioner=config.captioner.path if config.captioner and config.weights.concept_activation else "none",

@@ -124,6 +124,7 @@ def step_settings(config: TrainConfig) -> StepSettings:
         checkpoint_decoder=config.checkpoint_decoder,
         token_reduction=config.token_reduction,
         saturating=config.saturating,
+        mixed_latents=config.mixed_latents,
         discriminator_real=config.discriminator.real,
         concentration_variant=config.concentration_variant,
         weights=LossWeights(**config.weights.model_dump()),

@@ -224,6 +224,19 @@ def test_real_images_serve_concept_activation_alone(tiny_model: ModelOf) -> None
         assert changed[name].item() == pytest.approx(losses[name].item(), rel=1e-4)
 
 
+def test_without_mixed_latents_real_images_are_the_discriminators_alone(tiny_model: ModelOf) -> None:
+    models = make_models(tiny_model("sd"))
+    batch, settings = make_batch(models), make_settings(mixed_latents=False, discriminator_real="real")
+    without_pairs = replace(batch, pair_ids=(), pair_captions=(), pair_latents=None)
+    output, alone = step_of(models, batch, settings), step_of(models, without_pairs, make_settings())
+    for name, loss in alone.losses.items():
+        assert output.losses[name].item() == pytest.approx(loss.item(), rel=1e-5), name
+    assert batch.pair_latents is not None
+    judge = judge_of(models)
+    expected = discriminator_loss(judge.score(batch.pair_latents), judge.score(output.latents))
+    assert discriminator_step(models, batch, output, settings).loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_recomputation_changes_neither_loss_nor_gradient(tiny_model: ModelOf) -> None:
     """A capture that counts layers would count the recomputed ones as well."""
     results = []

@@ -123,6 +123,10 @@ def spoil_steps(numbers: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
         ({"segmenter": None}, "attribute concentration needs models.segmenter"),
         ({"sampling": {"gradient_steps": 9}}, "attention_steps <= gradient_steps <= num_inference_steps"),
         ({"discriminator": {"kind": "dino"}}, "needs discriminator.model"),
+        (
+            {"discriminator": {"real": "real"}, "pair_batch_size": 0},
+            "discriminator.real = real needs a pair_batch_size",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
