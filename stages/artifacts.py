@@ -11,12 +11,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict
 
 from comat_core.errors import UserError
 from stages.digests import digest_bytes, digest_json
@@ -45,6 +46,9 @@ class FileRecord(BaseModel):
     size: int  # bytes
     sha256: str
     seconds: float = 0.0  # time the stage spent on it
+
+    def describes(self, content: bytes) -> bool:
+        return len(content) == self.size and digest_bytes(content) == self.sha256
 
 
 class InputRecord(BaseModel):
@@ -85,25 +89,21 @@ class Artifact(BaseModel):
     key: str
     url: str  # of the artifact's own folder
 
-    _manifest: Manifest | None = PrivateAttr(default=None)
-
     @property
     def folder(self) -> Folder:
         return Folder(self.url)
 
-    @property
+    @cached_property  # no field: two references to one artifact are equal whichever of them was read
     def manifest(self) -> Manifest:
         """The manifest, read once.
 
         Raises:
             DamagedArtifactError: it is gone or unreadable.
         """
-        if self._manifest is None:
-            try:
-                self._manifest = Manifest.model_validate_json(self.folder.read(MANIFEST))
-            except (OSError, ValueError) as error:
-                raise DamagedArtifactError(self.stage, self.url, "the artifact has no readable manifest") from error
-        return self._manifest
+        try:
+            return Manifest.model_validate_json(self.folder.read(MANIFEST))
+        except (FileNotFoundError, ValueError) as error:
+            raise DamagedArtifactError(self.stage, self.url, "the artifact has no readable manifest") from error
 
     def files(self, prefix: str = "") -> list[str]:
         """Names of the files that begin with `prefix`, sorted."""
@@ -120,9 +120,9 @@ class Artifact(BaseModel):
             raise KeyError(f"artifact {self.stage}/{self.key} has no file {name}")
         try:
             content = self.folder.read(name)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise DamagedArtifactError(self.stage, f"{self.url}/{name}", "a file of the artifact is gone") from error
-        if len(content) != record.size or digest_bytes(content) != record.sha256:
+        if not record.describes(content):
             raise DamagedArtifactError(self.stage, f"{self.url}/{name}", "a file of the artifact is damaged")
         return content
 
@@ -151,8 +151,7 @@ class Artifact(BaseModel):
         A local store's own folder is given as it is; files of a remote store are downloaded and removed afterwards.
         Every file is compared with its checksum first.
         """
-        names = self.files(prefix)
-        local = self.folder.local
+        names, local = self.files(prefix), self.folder.local
         if local is not None:
             for name in names:
                 self.read_bytes(name)
@@ -167,8 +166,7 @@ class Artifact(BaseModel):
 
     def problems(self, *, check_digests: bool = False) -> list[str]:
         """Compare the files with the manifest: sizes, and contents too when asked. An empty list means intact."""
-        sizes = self.folder.sizes()
-        found = []
+        sizes, found = self.folder.sizes(), []
         for name, record in self.manifest.files.items():
             if name not in sizes:
                 found.append(f"{name} is gone")
@@ -227,11 +225,10 @@ class ArtifactWriter:
     def has(self, name: str) -> bool:
         """Whether the file is there and whole. A shard that a kill cut short, or that was damaged since, is not."""
         record = self._record(name)
-        return (
-            record is not None
-            and record.size == self._folder.sizes().get(name)
-            and (digest_bytes(self._folder.read(name)) == record.sha256)
-        )
+        try:
+            return record is not None and record.describes(self._folder.read(name))
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -245,7 +242,7 @@ class ArtifactWriter:
         """Whether every file of a part is there and whole."""
         try:
             files = json.loads(self._folder.read(f"{PARTS}{name}.json"))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return False
         return all(self.has(file) for file in files)
 
@@ -255,9 +252,8 @@ class ArtifactWriter:
 
     def names(self, prefix: str = "") -> list[str]:
         """Names of the files written so far that begin with `prefix`, sorted."""
-        suffix = ".json"
         listed = (name for name in self._folder.sizes() if name.startswith(f"{CHECKSUMS}{prefix}"))
-        return sorted(name.removeprefix(CHECKSUMS).removesuffix(suffix) for name in listed)
+        return sorted(name.removeprefix(CHECKSUMS).removesuffix(".json") for name in listed)
 
     def remove(self, prefix: str) -> None:
         """Remove the files that begin with `prefix`, which are no longer needed; the time they took still counts."""
@@ -279,19 +275,18 @@ class ArtifactWriter:
         """
         from stages.versions import library_versions
 
-        files = {name: self._record(name) for name in self.names()}
-        sizes = self._folder.sizes()
+        files, sizes = {name: self._record(name) for name in self.names()}, self._folder.sizes()
         for name, record in files.items():
             if record is None or sizes.get(name) != record.size:
-                where = f"{self._folder.url}/{name}"
-                raise DamagedArtifactError(self._manifest["stage"], where, "a file changed while the stage ran")
-        seconds = sum(record.seconds for record in files.values() if record) + self._seconds_of_removed
-        seconds += time.monotonic() - self._last_write
+                where, problem = f"{self._folder.url}/{name}", "a file changed while the stage ran"
+                raise DamagedArtifactError(self._manifest["stage"], where, problem)
+        whole = {name: record for name, record in files.items() if record}
+        seconds = sum(record.seconds for record in whole.values()) + self._seconds_of_removed
         manifest = Manifest(
             **self._manifest,
-            files={name: record for name, record in files.items() if record},
+            files=whole,
             libraries=library_versions(),
-            seconds=round(seconds, 3),
+            seconds=round(seconds + time.monotonic() - self._last_write, 3),
             finished_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
         self._folder.write(MANIFEST, manifest.model_dump_json(indent=2).encode())
@@ -301,5 +296,5 @@ class ArtifactWriter:
     def _record(self, name: str) -> FileRecord | None:
         try:
             return FileRecord.model_validate_json(self._folder.read(f"{CHECKSUMS}{name}.json"))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return None

@@ -4,11 +4,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from comat_core.errors import UserError
@@ -33,6 +34,7 @@ class Folder:
         except ValueError as error:
             advice = "give a folder or a URL that fsspec knows, such as file:///data/comat or s3://bucket/comat"
             raise UserError(f"unknown kind of store: {error}", f"store {url}", advice) from error
+        _forget_listings(self.fs)
         self.url = self.fs.unstrip_protocol(self.path)
 
     def __truediv__(self, name: str) -> "Folder":
@@ -44,10 +46,21 @@ class Folder:
         return Path(self.path) if isinstance(self.fs, LocalFileSystem) else None
 
     def read(self, name: str) -> bytes:
-        return self.fs.cat_file(self._at(name))
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            UserError: it is there and may not be read.
+        """
+        try:
+            return self.fs.cat_file(self._at(name))
+        except (NotADirectoryError, IsADirectoryError) as error:
+            raise FileNotFoundError(self._at(name)) from error
+        except PermissionError as error:
+            advice = "check its permissions, or choose another store with --store"
+            raise UserError(f"the store cannot be read: {_reason(error)}", f"{self.url}/{name}", advice) from error
 
     def has(self, name: str) -> bool:
-        self.fs.invalidate_cache(self.path)
         return self.fs.exists(self._at(name))
 
     def write(self, name: str, content: bytes) -> None:
@@ -80,7 +93,7 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
-        if self.fs.exists(self._at(name)):
+        with suppress(FileNotFoundError):
             self.fs.rm_file(self._at(name))
 
     def remove_all(self) -> None:
@@ -90,9 +103,6 @@ class Folder:
 
     def sizes(self) -> dict[str, int]:
         """Name -> bytes of every file below the folder, including hidden ones."""
-        self.fs.invalidate_cache(self.path)
-        if not self.fs.exists(self.path):
-            return {}
         found = self.fs.find(self.path, detail=True)
         assert isinstance(found, dict)
         prefix = len(self.path.rstrip("/")) + 1
@@ -100,10 +110,10 @@ class Folder:
 
     def subfolders(self) -> list[str]:
         """Names of the folders directly inside, sorted."""
-        self.fs.invalidate_cache(self.path)
-        if not self.fs.exists(self.path):
+        try:
+            entries = self.fs.ls(self.path, detail=True)
+        except FileNotFoundError:  # not asked before: another process may have removed it just then
             return []
-        entries = self.fs.ls(self.path, detail=True)
         return sorted(Path(entry["name"]).name for entry in entries if entry["type"] == "directory")
 
     def working_folder(self) -> Path:
@@ -142,9 +152,22 @@ class Folder:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or str(error) or type(error).__name__
             advice = "check its permissions and free space, or choose another store with --store"
-            raise UserError(f"the store cannot be written: {reason}", f"{self.url}/{name}", advice) from error
+            raise UserError(f"the store cannot be written: {_reason(error)}", f"{self.url}/{name}", advice) from error
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _forget_listings(fs: AbstractFileSystem) -> None:
+    """Make a file system look anew whenever it is asked.
+
+    Listings that it remembers know nothing of what other processes and machines have written or removed since; some
+    file systems go by them even to read a file.
+    """
+    fs.dircache.use_listings_cache = False
+    fs.dircache.clear()
 
 
 def _create_file(path: Path, content: bytes) -> None:

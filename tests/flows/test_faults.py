@@ -103,4 +103,4 @@ def test_store_in_s3_works_like_one_on_disk(start_comat: Start, s3_store: str, t
     assert {name: outcome["key"] for name, outcome in first.items()} == {
         name: outcome["key"] for name, outcome in second.items()
     }
-    assert first["report"]["path"].startswith("s3://comat/store/report/")
+    assert first["report"]["path"].startswith(f"{s3_store}/report/")

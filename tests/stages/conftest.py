@@ -1,4 +1,4 @@
-"""Stores for the tests: on disk and in memory, so that nothing depends on one file system."""
+"""Stores for the tests: on disk, in memory and in S3, so that nothing depends on one file system."""
 
 import secrets
 from pathlib import Path
@@ -8,8 +8,10 @@ import pytest
 from stages.store import Store
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "s3"])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "s3":
+        return Store(request.getfixturevalue("s3_store"))
     return Store(str(tmp_path / "store") if request.param == "file" else f"memory://{secrets.token_hex(8)}")
 
 

@@ -74,6 +74,15 @@ def test_reference_is_small_json(store: Store) -> None:
     assert Artifact.model_validate_json(text).read_json("summary.json")["mean"] == 0.5
 
 
+def test_references_to_one_artifact_are_equal_whichever_was_read(store: Store) -> None:
+    artifact = make_artifact(store)
+    other = Artifact.model_validate_json(artifact.model_dump_json())
+    assert artifact.manifest.seconds >= 0
+    assert other == artifact
+    assert len({other, artifact}) == 1
+    assert other.model_dump() == artifact.model_dump()
+
+
 def test_nothing_is_there_before_the_manifest(any_store: Store) -> None:
     begin(any_store).write_json("summary.json", 1)
     assert any_store.look_up("things", KEY).condition is Condition.MISSING
