@@ -1,0 +1,115 @@
+"""What an ablation consists of: tables of rows, each row some other settings of the train section."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+import data
+from comat_core.errors import UserError
+
+ABLATION_FOLDER = Path(data.__file__).parent / "ablations"
+PAPER = "paper"
+
+TrainSettings = Annotated[
+    dict[str, Any], Field(description="dotted names inside the train section, and their values; none are the preset's")
+]
+
+
+class Part(BaseModel):
+    """A group of an ablation's settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MetricChoice(Part):
+    """One column: a metric of an evaluation. A preset without that evaluation has no such column."""
+
+    evaluation: Annotated[str, Field(min_length=1, description="attributes for evaluate.attributes")]
+    metric: Annotated[str, Field(min_length=1, description="its name in the evaluation's summary")]
+
+    @property
+    def step(self) -> str:
+        return f"evaluate.{self.evaluation}"
+
+
+class Row(Part):
+    """One way to train."""
+
+    name: Annotated[str, Field(pattern=r"^\w+$", description="for the command line and the numbers' file")]
+    label: Annotated[str, Field(min_length=1, description="for the tables")]
+    settings: TrainSettings = {}
+    presets: Annotated[
+        dict[str, TrainSettings], Field(description="settings that depend on the preset; none: as good for any")
+    ] = {}
+    paper: Annotated[float | None, Field(description="what the paper measured; none where it has no such row")] = None
+
+
+class Table(Part):
+    """Rows that compare with each other."""
+
+    title: Annotated[str, Field(min_length=1)]
+    note: str = ""
+    measured: Annotated[str, Field(min_length=1, description="what the paper's numbers are, and of which model")]
+    higher_is_better: Annotated[bool, Field(description="of the paper's numbers")]
+    base: Annotated[float | None, Field(description="the paper's number of the base model")] = None
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+
+    @field_validator("rows")
+    @classmethod
+    def _names_differ(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        names = [row.name for row in rows]
+        if len(set(names)) < len(names):
+            raise ValueError("two rows have the same name")
+        return rows
+
+
+class Ablation(Part):
+    """A set of tables, and the metrics that all of them show."""
+
+    metrics: Annotated[tuple[MetricChoice, ...], Field(min_length=1)]
+    tables: Annotated[dict[str, Table], Field(min_length=1)]
+
+    def select(self, tables: Sequence[str] = (), rows: Sequence[str] = ()) -> "Ablation":
+        """Keep the named tables, or all, and in them the named rows, or all. A table without rows is left out.
+
+        Raises:
+            UserError: a name that means none.
+        """
+        _check_known(tables, list(self.tables), "table", "--table")
+        kept = {name: table for name, table in self.tables.items() if not tables or name in tables}
+        _check_known(rows, [row.name for table in kept.values() for row in table.rows], "row", "--row")
+        if rows:
+            chosen = {name: tuple(row for row in table.rows if row.name in rows) for name, table in kept.items()}
+            kept = {
+                name: table.model_copy(update={"rows": chosen[name]}) for name, table in kept.items() if chosen[name]
+            }
+        return self.model_copy(update={"tables": kept})
+
+
+def load_ablation(path: Path = ABLATION_FOLDER / f"{PAPER}.yaml") -> Ablation:
+    """Read an ablation.
+
+    Raises:
+        UserError: the file is malformed, or says something that has no meaning.
+    """
+    try:
+        return Ablation.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"the ablation cannot be read: {error.strerror}", str(path), "check the file") from error
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or str(error)
+        raise UserError(f"malformed YAML: {problem}", str(path), "correct the file") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{place} is not allowed: {first['msg']}", str(path), "correct the file") from error
+
+
+def _check_known(names: Sequence[str], known: list[str], kind: str, option: str) -> None:
+    for name in names:
+        if name not in known:
+            advice = f"choose one of: {', '.join(dict.fromkeys(known))}"
+            raise UserError(f"unknown {kind} {name!r}", option, advice)

@@ -1,0 +1,76 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from comat_core.errors import UserError
+from stages.ablation.writing import as_markdown, as_page, write_results
+from tests.stages.ablation.made_up_summaries import make_results
+
+
+def row_of(results, table, name):
+    return next(result for result in results.tables[table][1] if result.row.name == name)
+
+
+def test_means_and_sample_deviations_over_the_seeds():
+    scores = row_of(make_results(), "fidelity", "without").scores
+    assert scores["attribute_binding"].mean == pytest.approx(0.6)
+    # Deviations -0.1, 0 and 0.1: the squares add up to 0.02, over 3 - 1 that is 0.01.
+    assert scores["attribute_binding"].deviation == pytest.approx(0.1)
+    assert scores["frechet_distance"].mean == pytest.approx(33.0)
+    assert scores["frechet_distance"].deviation == pytest.approx(3.0)
+    full = row_of(make_results(), "fidelity", "full").scores["attribute_binding"]
+    assert full.mean == pytest.approx(0.4)
+    assert full.deviation == pytest.approx(((0.05**2 + 0.01**2 + 0.04**2) / 2) ** 0.5)
+
+
+def test_one_seed_tells_of_no_deviation():
+    score = row_of(make_results(seeds=(2,)), "fidelity", "without").scores["attribute_binding"]
+    assert (score.mean, score.deviation) == (0.6, None)
+
+
+def test_metrics_that_the_preset_does_not_measure_are_left_out():
+    assert list(make_results().metrics) == ["attribute_binding", "frechet_distance"]
+
+
+def test_markdown_holds_every_row_with_the_papers_number_marked():
+    lines = as_markdown(make_results()).splitlines()
+    assert "Mean ± sample standard deviation over 3 training seeds (1, 2, 3)." in lines[2]
+    assert "Settings: train.steps=4." in lines[2]
+    table = lines[lines.index("## Fidelity") + 2 : lines.index("## Captioners") - 1]
+    assert table == [
+        "|  | Attribute binding | Fréchet distance ↓ | *the paper's FID-10K ↓* |",
+        "| --- | --- | --- | --- |",
+        "| base model | 0.400 | 20.000 | *16.69* |",
+        "| no D | 0.600 ± 0.100 | 33.000 ± 3.000 | *19.02* |",
+        "| UNet / D | 0.400 ± 0.046 | 19.000 ± 1.000 | *15.43* |",
+    ]
+    assert "| none | 0.400 ± 0.000 | 20.000 ± 0.000 |  |" in lines
+
+
+def test_json_holds_every_value():
+    numbers = json.loads(json.dumps(make_results().as_json()))
+    assert numbers["base"] == {"attribute_binding": 0.4, "frechet_distance": 20.0}
+    assert numbers["seeds"] == [1, 2, 3]
+    row = numbers["tables"]["fidelity"]["rows"]["without"]
+    assert row["scores"]["frechet_distance"]["values"] == {"1": 30.0, "2": 33.0, "3": 36.0}
+    assert row["paper"] == 19.02
+    assert row["keys"]["2"] == {"evaluate.attributes": "without-2", "evaluate.fidelity": "without-2"}
+
+
+def test_page_says_better_or_worse_only_beyond_one_deviation():
+    page = as_page(make_results())
+    assert re.findall(r'<td class="number (better|worse|unclear)">', page) == [
+        *("better", "worse"),  # 0.6 ± 0.1 against 0.4; 33 ± 3 against 20
+        *("unclear", "unclear"),  # 0.4 ± 0.05 against 0.4; 19 ± 1 against 20, just within
+        *("unclear", "unclear"),
+    ]
+    assert page.count("<svg") == 2 * 2 + 2 * 3  # the base model in both tables, and each row
+    assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
+
+
+def test_results_that_cannot_be_written_are_a_users_mistake(tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match=r"cannot write the results: .* choose another --output"):
+        write_results(make_results(), tmp_path / "file")
