@@ -66,6 +66,21 @@ def _fetch_file(
     return target
 
 
+def fetch_url(url: str, checksum: str, remedy: str, cache: Path = DEFAULT_CACHE) -> Path:
+    """Return the local path of one published file, downloaded unless the cache has it.
+
+    Args:
+        remedy: what a user without the network may do.
+
+    Raises:
+        UserError: it cannot be had, or is not the file that the checksum belongs to.
+    """
+    target = cache / url.rsplit("/", 1)[-1]
+    if not target.exists():
+        _download(url, target, checksum, remedy)
+    return target
+
+
 def verify(path: Path, checksum: str | None, remedy: str) -> None:
     """Compare a file with its checksum; a set without one passes.
 
@@ -100,7 +115,12 @@ def _is_whole(path: Path, checksum: str | None) -> bool:
     return file_digest(path, algorithm) == expected
 
 
-def _download(url: str, target: Path, checksum: str | None) -> None:
+def _download(
+    url: str,
+    target: Path,
+    checksum: str | None,
+    remedy: str = "check the network, or point prompts.local_dir at a folder that holds the files",
+) -> None:
     """Download to a temporary name, verify, then rename: a cached file is always a whole one."""
     partial = _partial_name(target)
     try:
@@ -109,7 +129,6 @@ def _download(url: str, target: Path, checksum: str | None) -> None:
         verify(partial, checksum, remedy="the publisher changed it; report this")
         partial.replace(target)
     except (urllib.error.URLError, OSError) as error:
-        remedy = "check the network, or point prompts.local_dir at a folder that holds the files"
         raise UserError(f"the download failed: {error}", url, remedy) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -22,11 +22,12 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 @dataclass(frozen=True)
 class RealPair:
-    """One image (RGB, any size) with one or more captions."""
+    """One image (RGB, any size) with one or more captions, and a wrong one where the source has it."""
 
     pair_id: str
     captions: tuple[str, ...]
     image: Image.Image
+    wrong_caption: str | None = None
 
 
 class PairSource(Protocol):
@@ -72,10 +73,7 @@ class CocoFolder:
 
     def read(self, index: int) -> RealPair:
         image_id, file_name, captions = self.entries[index]
-        path = self.images / file_name
-        if not path.is_file():
-            raise UserError("the image is missing", str(path), "complete the download, or name another images folder")
-        return RealPair(f"coco:{image_id}", captions, _decoded(path.read_bytes(), str(path)))
+        return RealPair(f"coco:{image_id}", captions, read_image(self.images / file_name))
 
     def identity(self) -> Any:
         # The images' bytes are left out: gigabytes would be read before anything is done. COCO never changes a file.
@@ -123,12 +121,13 @@ class MiniatureWorld:
         seed: of the world.
         count: how many pairs there are.
         side: of an image in pixels.
+        split: "train", or "validation" for pairs that no training sees.
 
     Raises:
         UserError: the world's images have another size.
     """
 
-    def __init__(self, seed: int, count: int, side: int) -> None:
+    def __init__(self, seed: int, count: int, side: int, split: str = "train") -> None:
         from data.miniature_world.vocabulary import IMAGE_SIZE
 
         if side != IMAGE_SIZE:
@@ -136,6 +135,7 @@ class MiniatureWorld:
             raise UserError(f"the miniature world has no images of {side} px", "pairs", advice)
         self.seed = seed
         self.count = count
+        self.split = split
 
     def __len__(self) -> int:
         return self.count
@@ -143,11 +143,22 @@ class MiniatureWorld:
     def read(self, index: int) -> RealPair:
         from data.miniature_world.pairs import base_world_pair
 
-        image, caption = base_world_pair(self.seed, "train", index)
+        image, caption = base_world_pair(self.seed, self.split, index)
         return RealPair(f"miniature:{index}", (caption,), Image.fromarray(image))
 
     def identity(self) -> Any:
         return [self.seed, self.count]
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read an image file as RGB.
+
+    Raises:
+        UserError: it is missing or cannot be decoded.
+    """
+    if not path.is_file():
+        raise UserError("the image is missing", str(path), "complete the download, or name another images folder")
+    return _decoded(path.read_bytes(), str(path))
 
 
 @lru_cache(maxsize=2)

@@ -13,6 +13,8 @@ LIBRARIES = (
     "peft",
     "accelerate",
     "spacy",
+    "torchmetrics",
+    "torch-fidelity",
     "numpy",
     "pyarrow",
     "prefect",

@@ -61,6 +61,7 @@ def compare_fidelity(
     generator: np.random.Generator,
     *,
     resamples: int = RESAMPLES,
+    points: Sequence[float] | None = None,
 ) -> FidelityComparison:
     """Distance of base and tuned images to the real ones, with 95 % intervals over resampled prompts.
 
@@ -72,31 +73,55 @@ def compare_fidelity(
         real: (M, D) features of real images.
         base, tuned: (N, D) features of generated images in the same order.
         prompts: the prompt of each generated image.
+        points: both models' distances where another implementation has worked them out; the intervals lie around them.
     """
     reference = summarise(real)
     base_rows, tuned_rows = np.asarray(base, dtype=np.float64), np.asarray(tuned, dtype=np.float64)
     assert len(base_rows) == len(tuned_rows) == len(prompts), "the same prompts and samples for both models"
-    points = np.array([frechet_distance(summarise(rows), reference) for rows in (base_rows, tuned_rows)])
+    if points is None:
+        points = [frechet_distance(summarise(rows), reference) for rows in (base_rows, tuned_rows)]
+    projected = [rows @ reference.factor for rows in (base_rows, tuned_rows)]
     groups = group_by_prompt(prompts)
     resampled = np.empty((resamples, 2))
     for index in range(resamples):
         drawn = np.concatenate([groups[group] for group in generator.integers(0, len(groups), len(groups))])
         for column, rows in enumerate((base_rows, tuned_rows)):
-            resampled[index, column] = frechet_distance(summarise(rows[drawn]), reference)
+            resampled[index, column] = _distance_of_resample(rows[drawn], projected[column][drawn], reference)
     estimates = [
         Estimate(point, *_shifted_interval(point, resampled[:, column]), len(groups))
-        for column, point in enumerate(points.tolist())
+        for column, point in enumerate(points)
     ]
-    change = float(points[1] - points[0])
+    change = points[1] - points[0]
     difference = Difference(change, *_shifted_interval(change, resampled[:, 1] - resampled[:, 0]))
     return FidelityComparison(estimates[0], estimates[1], difference, _ratio(points, resampled))
+
+
+def _distance_of_resample(
+    rows: NDArray[np.float64], projected: NDArray[np.float64], reference: GaussianSummary
+) -> float:
+    """`frechet_distance` several times as fast, for the hundreds of resamples.
+
+    The singular values of F1^T F2 are the roots of the eigenvalues of the covariance of x F2. Those are less exact
+    where they vanish, by about 1e-8 of the largest root.
+
+    Args:
+        rows: (N, D), features.
+        projected: (N, D), each of them times F2, the reference's factor.
+    """
+    mean = rows.mean(axis=0)
+    centred = projected - projected.mean(axis=0)
+    gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    roots = np.sqrt((np.linalg.eigvalsh(gram) / (len(rows) - 1)).clip(min=0))
+    offset = mean - reference.mean
+    spread = ((rows - mean) ** 2).sum() / (len(rows) - 1) + (reference.factor**2).sum() - 2 * roots.sum()
+    return max(float(offset @ offset + spread), 0.0)
 
 
 def _shifted_interval(point: float, resampled: NDArray[np.float64]) -> tuple[float, float]:
     return percentile_interval(resampled - resampled.mean() + point)
 
 
-def _ratio(points: NDArray[np.float64], resampled: NDArray[np.float64]) -> Difference:
+def _ratio(points: Sequence[float], resampled: NDArray[np.float64]) -> Difference:
     """Ratio tuned / base with its interval, worked out on logarithms so that it stays positive."""
     tiny = np.finfo(np.float64).tiny
     logs = np.log(resampled[:, 1].clip(min=tiny)) - np.log(resampled[:, 0].clip(min=tiny))

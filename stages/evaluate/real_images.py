@@ -1,13 +1,13 @@
 """The real images that fidelity is measured against."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from comat_core.errors import UserError
-from stages.config import ModelReference
+from stages.config import NOT_IN_KEY, ModelReference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +21,9 @@ class RealImages(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    folder: Annotated[ModelReference | None, Field(description="folder of images; none means the miniature world")] = (
-        None
-    )
+    folder: Annotated[
+        ModelReference | None, NOT_IN_KEY, Field(description="folder of images; none means the miniature world")
+    ] = None
     count: Annotated[int, Field(ge=2, le=1_000_000, description="how many images, the first by name or number")] = 2000
 
 
@@ -40,8 +40,23 @@ def read_real_images(source: RealImages, seed: int, resolution: int) -> "Iterato
     return (
         _miniature_world(source.count, seed, resolution)
         if source.folder is None
-        else _from_folder(Path(source.folder.resolve()), source.count, resolution)
+        else _from_files(real_image_files(source), resolution)
     )
+
+
+def real_image_files(source: RealImages) -> list[Path]:
+    """The files of the images, in their order; none for the miniature world.
+
+    Raises:
+        UserError: the folder is missing, or has fewer images than asked for.
+    """
+    if source.folder is None:
+        return []
+    folder = Path(source.folder.resolve())
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)[: source.count]
+    if len(files) < source.count:
+        raise UserError(f"{len(files)} images instead of {source.count}", f"real.folder {folder}", "lower real.count")
+    return files
 
 
 def _miniature_world(count: int, seed: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
@@ -50,20 +65,15 @@ def _miniature_world(count: int, seed: int, resolution: int) -> "Iterator[NDArra
 
     if resolution != IMAGE_SIZE:
         advice = f"set resolution to {IMAGE_SIZE}, or name a folder of real images"
-        raise UserError(f"the miniature world has no images of {resolution} px", "evaluate.fidelity.real", advice)
+        raise UserError(f"the miniature world has no images of {resolution} px", "real images", advice)
     for index in range(count):
         yield base_world_pair(seed, "validation", index)[0]
 
 
-def _from_folder(folder: Path, count: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
+def _from_files(files: Sequence[Path], resolution: int) -> "Iterator[NDArray[np.uint8]]":
     import numpy as np
     from PIL import Image, ImageOps
 
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)[:count]
-    if len(files) < count:
-        raise UserError(
-            f"{len(files)} images instead of {count}", f"evaluate.fidelity.real.folder {folder}", "lower real.count"
-        )
     for file in files:
         with Image.open(file) as image:
             square = ImageOps.fit(image.convert("RGB"), (resolution, resolution), Image.Resampling.BICUBIC)

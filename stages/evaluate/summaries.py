@@ -58,9 +58,8 @@ def summarise_items(
     """
     from comat_core.metrics.bootstrap import bootstrap_difference, bootstrap_mean, make_numpy_generator
 
-    present = set(items["model"].to_pylist())
-    models = [model for model in (*MODELS, OTHER) if model in present]
-    tables = {model: _of_model(items, model) for model in models}
+    tables = models_of(items)
+    models = list(tables)
     summary: dict[str, Any] = {
         "benchmark": benchmark,
         "protocol": protocol,
@@ -86,6 +85,12 @@ def summarise_items(
             difference = bootstrap_difference(base, tuned, chosen, generator, resamples=resamples)
             summary["delta"][name] = difference.as_dict()
     return summary
+
+
+def models_of(items: pa.Table) -> dict[str, pa.Table]:
+    """Each model's rows, base first, in the order of prompts and samples."""
+    present = set(items["model"].to_pylist())
+    return {model: _of_model(items, model) for model in (*MODELS, OTHER) if model in present}
 
 
 def write_summary(writer: ArtifactWriter, summary: Mapping[str, Any], inputs: Inputs) -> None:

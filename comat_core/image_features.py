@@ -1,0 +1,101 @@
+"""Networks that turn images into the features of which a Frechet distance is taken.
+
+Both kinds are modules from bytes to features, which is what torchmetrics expects of a feature extractor.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoImageProcessor
+
+from comat_core.errors import UserError
+from comat_core.image_preprocessing import ImagePreprocessing
+from comat_core.pretrained import load_frozen_model
+from comat_core.segmenters.checkpoints import read_checkpoint
+
+INCEPTION_SHA256: Final = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Of the published file, weights-inception-2015-12-05-6726825d.pth, alias pt_inception-2015-12-05-6726825d.pth."""
+
+INCEPTION_URL: Final = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
+
+_FEATURES: Final = 2048
+
+
+class PooledFeatures(nn.Module):
+    """The pooled output of an image model's backbone: a ResNet, DINOv2, the image half of CLIP, …"""
+
+    def __init__(self, backbone: Any, preprocess: ImagePreprocessing) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.preprocess = preprocess
+
+    @classmethod
+    def load(cls, folder: str, *, revision: str | None = None, device: torch.device | str = "cpu") -> "PooledFeatures":
+        """Load a transformers image model of any class, with its image processor.
+
+        Raises:
+            UserError: the folder holds no complete image model, or no image processor.
+        """
+        advice = "use an image model such as DINOv2, saved with its image processor"
+        try:
+            architecture = (AutoConfig.from_pretrained(folder, revision=revision).architectures or [""])[0]
+            processor = AutoImageProcessor.from_pretrained(folder, revision=revision)
+        except (OSError, ValueError) as error:
+            raise UserError("no image model with an image processor", folder, advice) from error
+        model_class = getattr(transformers, architecture, None)
+        if model_class is None:
+            raise UserError(f"unknown architecture {architecture!r}", folder, advice)
+        model: Any = load_frozen_model(model_class, folder, revision=revision, device=device)
+        backbone = getattr(model.base_model, "vision_model", model.base_model)
+        return cls(backbone, ImagePreprocessing.from_processor(processor, folder))
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images (B, 3, H, W) of bytes into features (B, D), float32."""
+        pixels = self.preprocess(images.to(self.backbone.device) / 255)
+        return self.backbone(pixel_values=pixels).pooler_output.flatten(1).float()
+
+
+def load_inception(
+    weights: Path, *, sha256: str = INCEPTION_SHA256, antialias: bool = False, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """Load the Inception of FID as torchmetrics has it: images (B, 3, H, W) of bytes to features (B, 2048), float32.
+
+    Args:
+        weights: the published file, or one of that layout.
+        sha256: of the file.
+        antialias: reduce images with antialiasing; FID was defined, and is mostly published, without.
+
+    Raises:
+        UserError: torch-fidelity is not installed; the file is missing, another one, or no state dict.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    _check_weights(weights, sha256)
+    try:
+        metric = FrechetInceptionDistance(_FEATURES, feature_extractor_weights_path=str(weights), antialias=antialias)
+    except ModuleNotFoundError as error:
+        advice = "pip install torch-fidelity, or use an extractor of transformers"
+        raise UserError("torch-fidelity is not installed", "extractor inception", advice) from error
+    except RuntimeError as error:
+        advice = f"get them from {INCEPTION_URL}"
+        raise UserError("the file does not hold Inception's weights", str(weights), advice) from error
+    return metric.inception.requires_grad_(False).to(device)
+
+
+def _check_weights(weights: Path, sha256: str) -> None:
+    """Make sure that it is the file meant and holds nothing but tensors, for the library unpickles what it is given."""
+    advice = f"get it from {INCEPTION_URL}"
+    if not weights.is_file():
+        raise UserError("there are no Inception weights", str(weights), advice)
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise UserError(f"the file has sha256 {found[:12]}… instead of {sha256[:12]}…", str(weights), advice)
+    read_checkpoint(weights)

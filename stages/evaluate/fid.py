@@ -1,0 +1,194 @@
+"""FID against real images, by torchmetrics, with CLIPScore over the same images.
+
+FID-10K draws one image for each of 10,000 captions of COCO's val2014, which are prompts of the split "fidelity", and
+compares them with images of val2014. FID depends on the number of images, on how they are resized and on the network,
+so the protocol line names all three, and a distance on features of another network than Inception is not called FID.
+
+Writes `items/*.parquet` (model, prompt_id, sample, features, clip_score), `real.parquet` (features) and `summary.json`.
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stages.artifacts import ArtifactWriter
+from stages.config import NOT_IN_KEY, ModelReference
+from stages.devices import choose_device
+from stages.evaluate.features import (
+    FEATURE_FIELDS,
+    Extractor,
+    FeaturesConfig,
+    feature_items,
+    in_batches,
+    real_features,
+    summarise_distances,
+)
+from stages.evaluate.settings import chosen_prompts, count_parts, images_of_part, skills_of
+from stages.evaluate.summaries import join_parts, models_of, part_name, summarise_items, write_summary
+from stages.stage import Inputs, ShardedStage
+
+if TYPE_CHECKING:
+    from comat_core.clip_score import ClipScorer
+
+FID = "fid"
+OTHER_NETWORK = "frechet_distance"
+CLIP_SCORE = "clip_score"
+FID_10K = 10_000
+
+ITEM_SCHEMA = pa.schema([*FEATURE_FIELDS, (CLIP_SCORE, pa.float64())])
+
+
+class ExtractorSettings(BaseModel):
+    """The network whose features are compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Annotated[
+        Literal["inception", "transformers"],
+        Field(description="FID's Inception, which needs torch-fidelity installed; or an image model of transformers"),
+    ] = "inception"
+    weights: Annotated[
+        Path | None, NOT_IN_KEY, Field(description="inception: its weights, a local file; none downloads them")
+    ] = None
+    sha256: Annotated[
+        str | None,
+        Field(pattern="^[0-9a-f]{64}$", description="inception: of the weights' file; none means the published one"),
+    ] = None
+    antialias: Annotated[
+        bool, Field(description="inception: antialias when resizing to 299 px; FID is mostly published without")
+    ] = False
+    model: Annotated[
+        ModelReference | None, Field(description="transformers: DINOv2, CLIP, a ResNet, …, folder or hub id")
+    ] = None
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> Self:
+        if (self.kind == "transformers") != (self.model is not None):
+            raise ValueError("model belongs to the extractor transformers, which needs it")
+        if self.sha256 is not None and self.weights is None:
+            raise ValueError("sha256 belongs to weights of your own: name their file")
+        return self
+
+    def load(self, device: str) -> Extractor:
+        """Load the network.
+
+        Raises:
+            UserError: its weights are missing, cannot be had, or are others than those meant.
+        """
+        from comat_core.image_features import INCEPTION_SHA256, INCEPTION_URL, PooledFeatures, load_inception
+        from data.downloads import fetch_url
+
+        where = choose_device(device)
+        if self.model is not None:
+            return PooledFeatures.load(self.model.resolve(), revision=self.model.revision, device=where)
+        sha256 = self.sha256 or INCEPTION_SHA256
+        if self.weights is None:
+            weights = fetch_url(INCEPTION_URL, f"sha256:{sha256}", "set extractor.weights to a copy of that file")
+        else:
+            weights = self.weights.expanduser()
+        return load_inception(weights, sha256=sha256, antialias=self.antialias, device=where)
+
+    def __str__(self) -> str:
+        if self.model is not None:
+            return f"pooled features of {self.model.path}"
+        resizing = "antialiased bilinear" if self.antialias else "TensorFlow's bilinear"
+        weights = "" if self.sha256 is None else f" with weights {self.sha256[:8]}"
+        return f"Inception-v3 pool3{weights}, {resizing} resizing to 299 px"
+
+
+class FidConfig(FeaturesConfig):
+    """Settings of FID."""
+
+    extractor: ExtractorSettings = Field(default=ExtractorSettings(), description="the network")
+    clip: ModelReference | None = Field(
+        default=ModelReference(path="openai/clip-vit-base-patch32"),
+        description="a CLIP for CLIPScore, folder or hub id; none leaves CLIPScore out",
+    )
+    resamples: int = Field(
+        default=100, ge=100, le=100_000, description="bootstrap resamples; one of FID-10K takes seconds"
+    )
+
+
+def build_shard(config: FidConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
+    """Extract the features of one part of the generated images, and score them with CLIP."""
+    prompts = chosen_prompts(config, inputs)
+    images = images_of_part(inputs, index, prompts)
+    items: list[dict[str, Any]] = []
+    if images:
+        extract = config.extractor.load(config.device)
+        scorer = _load_clip(config)
+        for batch, pixels in in_batches(images, config.batch_size):
+            rows = feature_items(batch, pixels, extract)
+            if scorer is not None:
+                texts = [prompts[image.prompt_id].text for image in batch]
+                scores = scorer.score(pixels.to(choose_device(config.device)), texts).tolist()
+                rows = [{**row, CLIP_SCORE: score} for row, score in zip(rows, scores, strict=True)]
+            items += rows
+    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+
+
+def build_rest(config: FidConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Extract the features of the real images, compare, and summarise."""
+    items = join_parts(writer, "fid")
+    real = real_features(config, config.extractor.load(config.device))
+    writer.write_table("real.parquet", pa.table({"features": list(real)}))
+    metric = FID if config.extractor.kind == "inception" else OTHER_NETWORK
+    distances = summarise_distances(config, items, real, metric, by_library=True)
+    clip_scores = summarise_items(
+        items,
+        [CLIP_SCORE],
+        benchmark="fid",
+        protocol=describe(config, models_of(items)["base"].num_rows),
+        skills=skills_of(chosen_prompts(config, inputs)),
+        seed=config.seed,
+        resamples=config.resamples,
+    )
+    models = {name: {**scores, **clip_scores["models"][name]} for name, scores in distances["models"].items()}
+    delta = {**distances["delta"], **clip_scores["delta"]}
+    write_summary(writer, {**clip_scores, "models": models, "delta": delta}, inputs)
+
+
+def describe(config: FidConfig, count: int) -> str:
+    """The protocol in one line.
+
+    Args:
+        count: how many images of each model are compared.
+    """
+    inception = config.extractor.kind == "inception"
+    if inception and count == FID_10K:
+        name = "FID-10K"
+    else:
+        name = f"{'FID' if inception else 'Frechet distance'} at N = {count:,}, not comparable with another N"
+    source = "images of the miniature world" if config.real.folder is None else "real images cut to their middle square"
+    parts = [
+        f"{name}, by torchmetrics {version('torchmetrics')}: {config.extractor}",
+        f"against {config.real.count:,} {source}, at {config.resolution} px",
+    ]
+    if config.clip is not None:
+        parts.append(f"CLIPScore: cosine by {config.clip.path}")
+    return "; ".join(parts)
+
+
+def _load_clip(config: FidConfig) -> "ClipScorer | None":
+    if config.clip is None:
+        return None
+    from comat_core.clip_score import ClipScorer
+
+    device = choose_device(config.device)
+    return ClipScorer.load(config.clip.resolve(), revision=config.clip.revision, device=device)
+
+
+STAGE = ShardedStage(
+    name="evaluate.fid",
+    version=1,
+    config_type=FidConfig,
+    inputs=("prompts", "base", "tuned"),
+    optional_inputs=("other",),
+    count_shards=count_parts,
+    build_shard=build_shard,
+    build_rest=build_rest,
+)
+run = STAGE.run

