@@ -88,6 +88,8 @@ NODES = (
     _evaluation("dsg", "dsg"),
     _evaluation("judge"),
     _evaluation("fidelity", "fidelity"),
+    _evaluation("fid", "fidelity"),
+    _evaluation("sensitivity"),
     Node(
         "report",
         "stages.report",
@@ -104,6 +106,8 @@ NODES = (
             "attributes": "evaluate.attributes",
             "judge": "evaluate.judge",
             "fidelity": "evaluate.fidelity",
+            "fid": "evaluate.fid",
+            "sensitivity": "evaluate.sensitivity",
             "spatial": "evaluate.spatial",
             "complex": "evaluate.complex",
             "clip_score": "evaluate.clip_score",

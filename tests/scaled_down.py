@@ -23,6 +23,8 @@ SETTINGS = (
     "evaluate.judge.resamples=100",
     "evaluate.fidelity.resamples=100",
     "evaluate.fidelity.real.count=8",
+    "evaluate.sensitivity.resamples=100",
+    "evaluate.sensitivity.real.count=4",
 )
 
 ARGUMENTS = tuple(argument for setting in SETTINGS for argument in ("--set", setting))

@@ -12,4 +12,6 @@ EVALUATIONS: Final = (
     "dsg",
     "judge",
     "fidelity",
+    "fid",
+    "sensitivity",
 )

@@ -30,9 +30,11 @@ EVALUATIONS = [
     "evaluate-complex",
     "evaluate-judge",
     "evaluate-fidelity",
+    "evaluate-fid",
+    "evaluate-sensitivity",
 ]
 
-BENCHMARKS = ("attributes", "spatial", "complex", "judge", "fidelity")
+BENCHMARKS = ("attributes", "spatial", "complex", "judge", "fidelity", "sensitivity")
 
 
 def prefect(*arguments: str) -> str:
@@ -167,7 +169,8 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     assert "| train |" in shown["comat-prompts"]
     assert "Most frequent nouns: " in shown["comat-entities"]
     scores = {(row["benchmark"], row["model"]) for row in json.loads(shown["comat-scores"])}
-    assert scores == {(name, model) for name in BENCHMARKS for model in ("base", "tuned")}
+    both = {(name, model) for name in BENCHMARKS for model in ("base", "tuned")}
+    assert scores == both | {("sensitivity", "real")}
     assert shown["comat-images"].count("data:image/jpeg;base64,") == 2 * 6
     assert "report.html" in shown["comat-report"]
     for step in ("pairs", "latents", "images-base", "train", "images-tuned", "evaluate-attributes"):

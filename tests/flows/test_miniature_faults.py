@@ -43,6 +43,7 @@ KILLS = {
     "evaluate.complex": 1,
     "evaluate.judge": 1,
     "evaluate.fidelity": 1,
+    "evaluate.sensitivity": 1,
     "report": 1,
 }
 TIMES_IN_REPORT = re.compile(r'<td class="bar">.*?</td><td class="number">.*?</td>')
