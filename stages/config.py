@@ -121,6 +121,10 @@ class StageConfig(BaseModel):
         """The settings of a step that is about one split of the prompts alone; None if these do not ask for it."""
         return self
 
+    def of_others(self) -> "Mapping[str, StageConfig]":
+        """Name -> settings of the step of each other generator that these name."""
+        return {}
+
 
 def _payload(value: Any) -> Any:
     if isinstance(value, ModelReference):

@@ -1,6 +1,6 @@
 """Which models a preset needs, where they lie, and under which licence they came."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,6 +75,9 @@ def _references(value: Any, name: str) -> Iterator[tuple[str, ModelReference]]:
     elif isinstance(value, BaseModel):
         for field in type(value).model_fields:
             yield from _references(getattr(value, field), f"{name}.{field}")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _references(item, f"{name}.{key}")
 
 
 def _describe(reference: ModelReference, roles: tuple[str, ...], facts: dict[str, Any]) -> NeededModel:

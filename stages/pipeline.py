@@ -4,13 +4,13 @@ Keys follow from configs and inputs' keys alone, so what the store holds is know
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from comat_core.errors import UserError
 from stages import registry
 from stages.config import StageConfig
-from stages.registry import Node, load_stage
+from stages.registry import EACH_OTHER, Node, load_stage
 from stages.stage import ShardedStage, Stage
 from stages.store import Finding, Store
 
@@ -115,19 +115,26 @@ def make_plan(sections: dict[str, StageConfig]) -> Plan:
     Raises:
         UserError: a step needs images of a split that the preset draws none of.
     """
-    steps: dict[str, Step] = {}
+    made: dict[str, dict[str, Step]] = {}
     for node in registry.NODES:
-        if node.section not in sections:
-            continue
-        stage, config = load_stage(node.module), sections[node.section]
-        if node.split is not None:
+        config = sections.get(node.section)
+        if config is not None and node.split is not None:
             config = config.limited_to(node.split)
-            if config is None:
-                continue
-        sources = {role: steps[source] for role, source in node.inputs.items() if source in steps}
+        if config is None:
+            continue
+        stage = load_stage(node.module)
+        sources = {
+            role.replace(EACH_OTHER, name): step
+            for role, source in node.inputs.items()
+            for name, step in made.get(source, {}).items()
+        }
         _check_images(node, stage, sources)
-        steps[node.name] = Step(node, stage, config, sources)
-    return Plan(tuple(steps.values()))
+        configs = config.of_others() if EACH_OTHER in node.name else {"": config}
+        made[node.name] = {
+            name: Step(replace(node, name=node.name.replace(EACH_OTHER, name)), stage, own, sources)
+            for name, own in configs.items()
+        }
+    return Plan(tuple(step for steps in made.values() for step in steps.values()))
 
 
 def _check_images(node: Node, stage: Stage | ShardedStage, sources: dict[str, Step]) -> None:

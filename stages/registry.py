@@ -12,11 +12,12 @@ class Node:
     """One artifact of the DAG.
 
     Attributes:
-        name: the node's name; of the form "stage.variant" where one stage makes several.
+        name: the node's name; of the form "stage.variant" where one stage makes several. With a star in it, it stands
+            for one node of each other generator that its section names, the star being that name.
         module: the module whose STAGE builds it.
         section: the preset's section with its config, dots for nesting.
         inputs: role -> name of the node that plays it. Roles of nodes that a preset leaves out are left out too,
-            which only the stage's optional inputs survive.
+            which only the stage's optional inputs survive. A star stands for the name of each other generator.
         on_demand: part of the DAG only if the preset has its section.
         split: the one split of the prompts that it is about; part of the DAG only if its section asks for that split.
     """
@@ -36,28 +37,31 @@ def load_stage(module: str) -> Stage | ShardedStage:
     return stage
 
 
+EACH_OTHER = "*"
 TEST = "test"
 SPLITS = (TEST, "fidelity", "tifa", "dpg", "dsg", "geneval")
 """The splits that images are drawn of: one per set of prompts, so that a benchmark waits for its own images alone."""
 
 
 def images_node(model: str, split: str = TEST) -> str:
-    """The name of the node that draws a split's prompts with a model, base or tuned."""
+    """The name of the node that draws a split's prompts with a model: base, tuned or, for each other one, a star."""
     return f"images.{model}" if split == TEST else f"images.{model}.{split}"
 
 
 def drawn_images(model: str) -> dict[str, str]:
     """Role in the report -> the node that plays it, for the images of all splits by a model."""
-    return {images_node(model, split).removeprefix("images."): images_node(model, split) for split in SPLITS}
+    nodes = [images_node(model, split) for split in SPLITS]
+    return {node.replace("images.", "other." if model == EACH_OTHER else ""): node for node in nodes}
 
 
-def _images(model: str, inputs: Mapping[str, str]) -> tuple[Node, ...]:
-    return tuple(Node(images_node(model, split), "stages.images", "images", inputs, split=split) for split in SPLITS)
+def _images(model: str, inputs: Mapping[str, str], module: str = "stages.images") -> tuple[Node, ...]:
+    return tuple(Node(images_node(model, split), module, "images", inputs, split=split) for split in SPLITS)
 
 
 def _evaluation(name: str, split: str = TEST, **more_inputs: str) -> Node:
     """An evaluation that scores the images of a split, for presets that have its section."""
     inputs = {"prompts": "prompts", "base": images_node("base", split), "tuned": images_node("tuned", split)}
+    inputs["other.*"] = images_node(EACH_OTHER, split)
     section = f"evaluate.{name}"
     return Node(section, f"stages.evaluate.{name}", section, inputs | more_inputs, on_demand=True)
 
@@ -77,6 +81,7 @@ NODES = (
         {"prompts": "prompts", "entities": "entities", "latents": "latents", "pairs": "pairs", "adapt": "adapt"},
     ),
     *_images("tuned", {"prompts": "prompts", "train": "train", "adapt": "adapt"}),
+    *_images(EACH_OTHER, {"prompts": "prompts"}, "stages.other_images"),
     _evaluation("attributes"),
     _evaluation("spatial"),
     _evaluation("clip_score"),
@@ -102,6 +107,7 @@ NODES = (
             "train": "train",
             **drawn_images("base"),
             **drawn_images("tuned"),
+            **drawn_images(EACH_OTHER),
             "adapt": "adapt",
             "attributes": "evaluate.attributes",
             "judge": "evaluate.judge",

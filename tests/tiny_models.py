@@ -75,6 +75,13 @@ def save_tiny_sd2(folder: Path, *, seed: int = 2) -> Path:
     return _save_stable_diffusion(folder, "v_prediction", seed, unet)
 
 
+def save_tiny_deep_sd(folder: Path, *, seed: int = 5) -> Path:
+    """Save a StableDiffusionPipeline for 64x64 px with three levels, so that the UNet attends at 16x16, 8x8 and 4x4."""
+    levels = {"down_block_types": ("CrossAttnDownBlock2D",) * 3, "up_block_types": ("CrossAttnUpBlock2D",) * 3}
+    unet = _unet(seed, sample_size=2 * LATENT_SIDE, block_out_channels=(8, 8, 16), **levels)
+    return _save_stable_diffusion(folder, "epsilon", seed, unet)
+
+
 def save_tiny_sdxl(folder: Path, *, seed: int = 3) -> Path:
     """Save a StableDiffusionXLPipeline: two text encoders, size conditioning, two transformer layers at the bottom."""
     tokenizer = clip_tokenizer()
@@ -88,9 +95,9 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 3) -> Path:
         projection_class_embeddings_input_dim=6 * 8 + TEXT_WIDTH,
     )
     pipeline = StableDiffusionXLPipeline(
-        vae=_autoencoder(seed, scaling_factor=0.13025, force_upcast=True),
-        text_encoder=_filled(CLIPTextModel(_text_config(tokenizer)), seed),
-        text_encoder_2=_filled(CLIPTextModelWithProjection(_text_config(tokenizer)), seed + 100),
+        vae=autoencoder(seed, scaling_factor=0.13025, force_upcast=True),
+        text_encoder=filled(CLIPTextModel(_text_config(tokenizer)), seed),
+        text_encoder_2=filled(CLIPTextModelWithProjection(_text_config(tokenizer)), seed + 100),
         tokenizer=tokenizer,
         tokenizer_2=clip_tokenizer(),
         unet=unet,
@@ -104,8 +111,8 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 3) -> Path:
 def _save_stable_diffusion(folder: Path, prediction_type: str, seed: int, unet: UNet2DConditionModel) -> Path:
     tokenizer = clip_tokenizer()
     pipeline = StableDiffusionPipeline(
-        vae=_autoencoder(seed, scaling_factor=0.18215, force_upcast=False),
-        text_encoder=_filled(CLIPTextModel(_text_config(tokenizer)), seed),
+        vae=autoencoder(seed, scaling_factor=0.18215, force_upcast=False),
+        text_encoder=filled(CLIPTextModel(_text_config(tokenizer)), seed),
         tokenizer=tokenizer,
         unet=unet,
         scheduler=_scheduler(prediction_type),
@@ -144,7 +151,8 @@ def _text_config(tokenizer: Any) -> CLIPTextConfig:
     )
 
 
-def _autoencoder(seed: int, *, scaling_factor: float, force_upcast: bool) -> AutoencoderKL:
+def autoencoder(seed: int, *, scaling_factor: float, force_upcast: bool) -> AutoencoderKL:
+    """Make an autoencoder that halves the sides twice."""
     kind: Any = AutoencoderKL  # diffusers annotates its tuples as of one element
     autoencoder = kind(
         down_block_types=("DownEncoderBlock2D",) * 3,
@@ -156,7 +164,7 @@ def _autoencoder(seed: int, *, scaling_factor: float, force_upcast: bool) -> Aut
         scaling_factor=scaling_factor,
         force_upcast=force_upcast,
     )
-    _filled(autoencoder, seed)
+    filled(autoencoder, seed)
     with torch.no_grad():
         autoencoder.decoder.conv_out.weight.mul_(0.5)  # most of the image inside [-1, 1], some of it outside
     return autoencoder
@@ -175,11 +183,11 @@ def _unet(seed: int, **changes: Any) -> UNet2DConditionModel:
         "cross_attention_dim": TEXT_WIDTH,
         "norm_num_groups": 4,
     }
-    return _filled(UNet2DConditionModel(**config | changes), seed)
+    return filled(UNet2DConditionModel(**config | changes), seed)
 
 
 @torch.no_grad()
-def _filled(module: Module, seed: int) -> Module:
+def filled(module: Module, seed: int) -> Module:
     """Fill with noise that keeps activations of order one: scales about 1, biases about 0, matrices by their width."""
     for name, parameter in module.named_parameters():
         noise = torch.randn(parameter.shape, generator=make_generator(seed, "tiny weights", name))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MODELS = ("base", "tuned")
 OTHER = "other"
-"""Role of a further generator's images, which evaluations score beside those of the two."""
+"""Role of further generators' images, which evaluations score beside those of the two: "other.name" for each."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,30 @@ class GeneratedImage:
 
 
 def evaluated_models(inputs: Inputs) -> list[str]:
-    """The models whose images there are: base and tuned, and another one if the preset names it."""
-    return [*MODELS, *([OTHER] if OTHER in inputs else [])]
+    """The models whose images there are: base and tuned, then the others that the preset names."""
+    return list(_images_by_model(inputs))
+
+
+def images_of_model(inputs: Inputs, model: str) -> Artifact | None:
+    """A model's images, by the name that summaries call it; None if the inputs hold none."""
+    return _images_by_model(inputs).get(model)
+
+
+def _images_by_model(inputs: Inputs) -> dict[str, Artifact]:
+    roles = {model: model for model in MODELS} | {
+        role.partition(".")[2]: role for role in sorted(inputs) if _is_other(role)
+    }
+    return {model: inputs[role] for model, role in roles.items() if role in inputs}
+
+
+def _is_other(role: str) -> bool:
+    kind, *name = role.split(".")
+    return kind == OTHER and len(name) == 1
 
 
 def image_parts(inputs: Inputs) -> list[str]:
     """The Parquet files that hold the images, the same for all models."""
-    parts = [inputs[model].files("images/") for model in evaluated_models(inputs)]
+    parts = [artifact.files("images/") for artifact in _images_by_model(inputs).values()]
     assert all(of_model == parts[0] for of_model in parts), "all models' images come in the same parts"
     return parts[0]
 
@@ -56,7 +73,7 @@ def read_part(inputs: Inputs, part: str, split: str | None = None) -> list[Gener
     Args:
         split: leave out images of other splits.
     """
-    images = [_read(inputs[model], model, part, split) for model in evaluated_models(inputs)]
+    images = [_read(artifact, model, part, split) for model, artifact in _images_by_model(inputs).items()]
     identities = [[(image.prompt_id, image.sample) for image in one_model] for one_model in images]
     assert all(of_model == identities[0] for of_model in identities), "all models' images stand in the same order"
     return [image for one_model in images for image in one_model]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from comat_core.errors import UserError
 from stages.artifacts import ArtifactWriter
-from stages.evaluate.generated_images import MODELS, OTHER
+from stages.evaluate.generated_images import MODELS, images_of_model
 from stages.stage import Inputs
 
 ITEMS = "items"
@@ -90,7 +90,8 @@ def summarise_items(
 def models_of(items: pa.Table) -> dict[str, pa.Table]:
     """Each model's rows, base first, in the order of prompts and samples."""
     present = set(items["model"].to_pylist())
-    return {model: _of_model(items, model) for model in (*MODELS, OTHER) if model in present}
+    models = [*(model for model in MODELS if model in present), *sorted(present - set(MODELS))]
+    return {model: _of_model(items, model) for model in models}
 
 
 def write_summary(writer: ArtifactWriter, summary: Mapping[str, Any], inputs: Inputs) -> None:
@@ -98,7 +99,8 @@ def write_summary(writer: ArtifactWriter, summary: Mapping[str, Any], inputs: In
 
     By the LoRA's key the results of several trainings make a time line.
     """
-    scored = {model: inputs[model].key for model in summary["models"] if model in inputs}
+    images = {model: images_of_model(inputs, model) for model in summary["models"]}
+    scored = {model: artifact.key for model, artifact in images.items() if artifact is not None}
     if "tuned" in inputs and "train" in inputs["tuned"].manifest.inputs:
         scored["lora"] = inputs["tuned"].manifest.inputs["train"].key
     writer.write_json(SUMMARY, {**summary, "artifacts": scored})

@@ -8,17 +8,13 @@ import yaml
 from markupsafe import Markup
 
 from stages.artifacts import Artifact
-from stages.evaluate.generated_images import MODELS
+from stages.evaluate.generated_images import MODELS, OTHER
 from stages.registry import drawn_images
 from stages.report.charts import line_chart
 from stages.report.evaluations import EVALUATIONS
 
 IMAGES = {model: drawn_images(model) for model in MODELS}
-ORDER = (
-    *("prompts", "pairs", "entities", "adapt", "latents"),
-    *(*IMAGES["base"], "train", *IMAGES["tuned"]),
-    *EVALUATIONS,
-)
+BEFORE_OTHERS = ("prompts", "pairs", "entities", "adapt", "latents", *IMAGES["base"], "train", *IMAGES["tuned"])
 NODE_NAMES = IMAGES["base"] | IMAGES["tuned"] | {name: f"evaluate.{name}" for name in EVALUATIONS}
 FIRST_CURVES = ("total", "concept_activation", "fidelity", "concentration_positive", "concentration_negative")
 
@@ -53,11 +49,13 @@ class Curve:
 
 def read_stages(inputs: Mapping[str, Artifact]) -> list[StageFacts]:
     """Read every input's manifest, in the order of the pipeline."""
-    manifests = {role: inputs[role].manifest for role in ORDER if role in inputs}
+    others = sorted(role for role in inputs if role.startswith(f"{OTHER}."))
+    order = (*BEFORE_OTHERS, *others, *EVALUATIONS)
+    manifests = {role: inputs[role].manifest for role in order if role in inputs}
     longest = max((manifest.seconds for manifest in manifests.values()), default=0.0) or 1.0
     return [
         StageFacts(
-            name=NODE_NAMES.get(role, role),
+            name=NODE_NAMES.get(role, role.replace(f"{OTHER}.", "images.")),
             key=manifest.key,
             seconds=manifest.seconds,
             share=manifest.seconds / longest,

@@ -86,9 +86,10 @@ def test_the_official_mode_counts_prompts_without_a_relation_as_0(store, inputs)
 @pytest.mark.usefixtures("_halves")
 def test_a_further_generator_is_scored_beside_the_two(store, inputs):
     other = make_inputs(store, PROMPTS, {"s0": RED, "s1": RED, "c0": RED}, {}, names=("other",))["other"]
-    summary = spatial.run(spatial_config(), {**inputs, "other": other}, store).read_json("summary.json")
-    assert set(summary["models"]) == {"base", "tuned", "other"}
-    assert summary["models"]["other"]["spatial"]["mean"] == pytest.approx(0.425)
+    summary = spatial.run(spatial_config(), {**inputs, "other.mine": other}, store).read_json("summary.json")
+    assert set(summary["models"]) == {"base", "tuned", "mine"}
+    assert summary["artifacts"]["mine"] == "other"
+    assert summary["models"]["mine"]["spatial"]["mean"] == pytest.approx(0.425)
 
 
 def test_grounding_dino_needs_its_text_encoder():

