@@ -1,12 +1,11 @@
 """A trained model in the forms that others use: a LoRA for diffusers or for kohya's tools, or a whole pipeline."""
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
-from comat_core.errors import UserError
+from stages.new_folder import new_folder
 from stages.sampling import TUNED, sampling_model
 from stages.train.model_card import MODEL_CARD, base_name, model_title
 from stages.tuned_model import TunedModel
@@ -24,18 +23,8 @@ def export_model(tuned: TunedModel, kind: str, output: Path, precision: Precisio
     Raises:
         UserError: the folder holds something, or cannot be written.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError("the output exists and is not an empty folder", str(output), "choose another --output")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as unfinished:
-            folder = Path(unfinished) / "export"
-            folder.mkdir()
-            EXPORTS[kind](tuned, folder, precision)
-            folder.replace(output)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write the export: {reason}", str(output), "choose another --output") from error
+    with new_folder(output, "export") as folder:
+        EXPORTS[kind](tuned, folder, precision)
     return output
 
 

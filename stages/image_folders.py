@@ -4,11 +4,12 @@ Its scripts take a file's prompt from the name, up to the first underscore.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from comat_core.errors import UserError
+from stages.artifacts import Artifact
 
 DIGITS = 6
 LONGEST_NAME = 255  # bytes, on every usual file system
@@ -60,6 +61,27 @@ def read_folder(folder: Path, images: Sequence[dict[str, Any]]) -> list[Path]:
             raise UserError(wanted, str(folder), f"put it there as <prompt>_<{DIGITS} digits>.png")
         found.append(of_prompt[number])
     return found
+
+
+def write_folder(folder: Path, drawn: Artifact, texts: Mapping[str, str]) -> int:
+    """Write an images artifact's files, numbered in its order, and return how many.
+
+    Args:
+        folder: an empty folder.
+        texts: prompt id -> text of the prompts whose images are wanted.
+
+    Raises:
+        UserError: the layout has no name for one of the prompts.
+    """
+    for text in texts.values():
+        file_name(text, 0)  # all of them are checked before anything is written
+    number = 0
+    for part in drawn.files("images/"):
+        for row in drawn.read_table(part).select(["prompt_id", "png"]).to_pylist():
+            if row["prompt_id"] in texts:
+                (folder / file_name(texts[row["prompt_id"]], number)).write_bytes(row["png"])
+                number += 1
+    return number
 
 
 def _files_by_prompt(paths: Iterable[Path]) -> dict[str, list[Path]]:

@@ -1,0 +1,33 @@
+"""Folders that the user asked for: they appear only when they are complete, and nothing is overwritten."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from comat_core.errors import UserError
+
+
+@contextmanager
+def new_folder(output: Path, what: str) -> Iterator[Path]:
+    """Give an empty folder to write into, which becomes `output` when the block ends without an error.
+
+    Args:
+        output: a folder that does not exist, or is empty.
+        what: what is written, for the messages.
+
+    Raises:
+        UserError: the folder holds something, or cannot be written.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError("the output exists and is not an empty folder", str(output), "choose another --output")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as unfinished:
+            folder = Path(unfinished) / "new"
+            folder.mkdir()
+            yield folder
+            folder.replace(output)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write the {what}: {reason}", str(output), "choose another --output") from error
