@@ -18,6 +18,7 @@ from stages.pipeline import Plan, Step
 from stages.presets import Execution
 from stages.stage import ShardedStage
 from stages.store import Condition, Store
+from stages.train.termination import termination_passed_on
 
 logger = logging.getLogger("comat")
 
@@ -114,8 +115,12 @@ def started(plan: Plan, store: Store, execution: Execution) -> Iterator[PlanRun]
 
 
 def carry_out(plan: Plan, wanted: set[str], store: Store, execution: Execution) -> dict[str, Outcome]:
-    """Build the wanted steps of a plan, reusing what the store has."""
-    with started(plan, store, execution) as run:
+    """Build the wanted steps of a plan, reusing what the store has.
+
+    Raises:
+        TrainingStopped: after SIGTERM, once the state of the training under way is saved.
+    """
+    with termination_passed_on(), started(plan, store, execution) as run:
         for step in plan.steps:
             if step.name in wanted:
                 run.submit(step)

@@ -1,20 +1,29 @@
-"""Chooses an offset: reproducibly, unless the test asks for another one each time."""
+"""Chooses an offset: reproducibly, unless the test asks for another one each time, or to be waited for."""
 
 import os
+import time
 
 from stages.artifacts import ArtifactWriter
 from stages.config import StageConfig
 from stages.stage import Inputs, Stage
+from stages.train.termination import TrainingStopped, termination_noticed
 from tests.fakes.tally import tally
 
 
 class OffsetConfig(StageConfig):
     offset: int = 5
+    patience: float = 0.0  # seconds to wait for SIGTERM, as a training does between its steps
 
 
 def build(config: OffsetConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     assert "numbers" in inputs
-    tally("offset")
+    with termination_noticed() as noticed:
+        tally("offset")
+        end = time.monotonic() + config.patience
+        while time.monotonic() < end:
+            if noticed:
+                raise TrainingStopped("training stopped by a signal after step 3; run again to go on")
+            time.sleep(0.02)
     writer.write_json("offset.json", config.offset + int(os.environ.get("COMAT_TEST_NOISE", "0")))
 
 

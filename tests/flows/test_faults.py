@@ -71,6 +71,24 @@ def test_interrupt_ends_the_run_with_one_line(start_comat: Start, tmp_path: Path
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_sigterm_lets_a_training_save_its_state_and_ends_the_run_with_one_line(
+    start_comat: Start, tmp_path: Path, workers: int
+) -> None:
+    settings = ("--set", f"execution.workers={workers}", "--set", "offset.patience=600")
+    process = start_comat("run", PRESET, *SLOW, *settings, "--store", str(tmp_path / "store"))
+    while "offset" not in tallied():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == "training stopped by a signal after step 3; run again to go on"
+    assert "Traceback" not in errors
+    assert tallied().count("offset") == 1, "what was stopped on purpose is not tried again"
+    assert "offset" not in dict(Store(str(tmp_path / "store")).entries())
+
+
 def test_two_runs_at_once_do_everything_once(start_comat: Start, undisturbed: dict[str, str], tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     processes = [start_comat("run", PRESET, *SLOW, "--store", store, "--json") for _ in range(2)]
