@@ -68,7 +68,12 @@ def build_git_processor(seed: int) -> GitProcessor:
 def build_git_config(processor: GitProcessor) -> GitConfig:
     """Size a GIT for the miniature world, as wide and deep as the BLIP beside it."""
     tokenizer: Any = processor.tokenizer
-    shared = {"hidden_size": WIDTH, "intermediate_size": 192, "num_hidden_layers": 3, "num_attention_heads": 4}
+    shared: dict[str, Any] = {
+        "hidden_size": WIDTH,
+        "intermediate_size": 192,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+    }
     return GitConfig(
         vision_config={**shared, "image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE},
         **shared,

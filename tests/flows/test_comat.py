@@ -214,4 +214,4 @@ def test_show_and_presets_print_what_there_is(capsys, fake_dag: str) -> None:
 def test_packaged_presets_are_listed(capsys) -> None:
     assert main(["presets"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["miniature", "sd15", "sd15-8gpu", "sd15-small-gpu", "sdxl"]
+    assert names == ["miniature", "miniature-ablation", "sd15", "sd15-8gpu", "sd15-small-gpu", "sdxl"]

@@ -4,13 +4,20 @@ import pytest
 
 from comat_core.errors import UserError
 from stages.ablation.settings import Row, load_ablation
-from stages.ablation.variants import distinct_runs, list_variants, overrides
+from stages.ablation.variants import Variant, distinct_runs, list_variants, overrides
+from stages.config import ModelReference
 from stages.pipeline import make_plan
 from stages.presets import load_preset, preset_lineage
 from stages.train.config import TrainConfig
 from tests.scaled_down import SETTINGS
 
 SHARED_STEPS = ("prompts", "entities", "pairs", "latents", "images.base", "images.base.fidelity")
+
+
+def train_config(variant: Variant) -> TrainConfig:
+    config = variant.plan.by_name["train"].config
+    assert isinstance(config, TrainConfig)
+    return config
 
 
 def test_shared_rows_of_several_tables_are_one_run():
@@ -39,10 +46,9 @@ def test_the_full_method_with_the_first_seed_is_the_presets_own_training():
 
 def test_rows_are_what_the_paper_compares():
     variants = list_variants(load_ablation(), "miniature", (), seeds=1)
-    configs = {variant.row.name: variant.plan.by_name["train"].config for variant in variants}
-    assert all(isinstance(config, TrainConfig) for config in configs.values())
+    configs = {variant.row.name: train_config(variant) for variant in variants}
 
-    def told(name):
+    def told(name: str) -> tuple[float, str, str, bool, int]:
         config = configs[name]
         judge = config.discriminator
         return (config.weights.fidelity, judge.kind, judge.real, config.mixed_latents, config.denoised_pairs)
@@ -54,8 +60,11 @@ def test_rows_are_what_the_paper_compares():
     assert told("dino_generated")[1:] == ("dinov2", "generated", False, 0)
     assert told("unet_generated_mixed") == (1.0, "unet", "generated", True, 2)
     assert configs["activation"].weights.attribute_region == configs["activation"].weights.attribute_pixel == 0
-    assert configs["git"].captioning.kind == "git" and configs["git"].captioner.path == "data://miniature/git"
-    assert configs["none"].weights.concept_activation == 0 and configs["none"].weights.attribute_region > 0
+    assert configs["git"].captioning.kind == "git"
+    assert configs["git"].captioner == ModelReference(path="data://miniature/git")
+    assert configs["blip"].captioner == ModelReference(path="data://miniature/captioner")
+    assert configs["none"].weights.concept_activation == 0
+    assert configs["none"].weights.attribute_region > 0
 
 
 @pytest.mark.parametrize("preset", ["miniature", "sd15", "sd15-small-gpu", "sdxl"])
@@ -69,8 +78,7 @@ def test_every_row_is_a_valid_training_of_every_preset(preset: str):
 def test_a_row_holds_against_the_users_settings():
     ablation = load_ablation().select(rows=["no_discriminator"])
     (variant,) = list_variants(ablation, "miniature", ["train.weights.fidelity=2", "train.seed=7"], seeds=1)
-    config = variant.plan.by_name["train"].config
-    assert isinstance(config, TrainConfig)
+    config = train_config(variant)
     assert (config.weights.fidelity, config.seed) == (0, 7)
 
 
