@@ -25,7 +25,7 @@ from stages.config import ModelReference
 from stages.evaluate.attributes import AttributesConfig, run
 from stages.stage import Inputs
 from stages.store import Store
-from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_table
+from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
 SEED = 1
 SAMPLES = 2
@@ -102,7 +102,7 @@ def _artifacts(store: Store, prompts: list[tuple[str, str]], pixels: np.ndarray)
         for model, half in halves.items()
     }
     return {
-        "prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(rows)}),
+        "prompts": make_artifact(store, "prompts", tables=prompts_tables(rows)),
         **{
             model: make_artifact(store, "images", key=model, tables={"images/00000.parquet": table})
             for model, table in tables.items()

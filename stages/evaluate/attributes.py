@@ -13,7 +13,8 @@ from comat_core.parser_identity import parser_identity
 from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images
+from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images, read_seen_in_training
+from stages.evaluate.loaded import loaded
 from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
@@ -78,6 +79,7 @@ def build_rest(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter)
         skills=skills,
         seed=config.seed,
         resamples=config.resamples,
+        seen=read_seen_in_training(inputs["prompts"]),
     )
     write_summary(writer, summary, inputs)
 
@@ -124,7 +126,8 @@ def score_images(
 def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
     from comat_core.visual_question_answering import CORRECTED, OFFICIAL, VisualQuestionAnswerer
 
-    return VisualQuestionAnswerer.load(
+    return loaded(
+        VisualQuestionAnswerer.load,
         config.vqa.resolve(),
         revision=config.vqa.revision,
         device=choose_device(config.device),
@@ -137,7 +140,7 @@ def _questions(prompts: Mapping[str, Prompt], config: AttributesConfig) -> dict[
     from comat_core.metrics.attribute_binding import noun_phrases, question_about
     from comat_core.parsers import load_parser
 
-    docs = load_parser(config.parser).pipe(prompt.text for prompt in prompts.values())
+    docs = loaded(load_parser, config.parser).pipe(prompt.text for prompt in prompts.values())
     return {
         key: [question_about(phrase) for phrase in noun_phrases(doc, config.mode)]
         for key, doc in zip(prompts, docs, strict=True)
@@ -146,7 +149,7 @@ def _questions(prompts: Mapping[str, Prompt], config: AttributesConfig) -> dict[
 
 STAGE = ShardedStage(
     name="evaluate.attributes",
-    version=3,
+    version=4,
     config_type=AttributesConfig,
     inputs=("prompts", "base", "tuned"),
     optional_inputs=("other",),

@@ -86,6 +86,11 @@ def read_prompts(prompts: Artifact, split: str) -> dict[str, Prompt]:
     return {row["prompt_id"]: Prompt(**row) for row in rows}
 
 
+def read_seen_in_training(prompts: Artifact) -> set[str]:
+    """Ids of the evaluation prompts that the training sources hold."""
+    return set(prompts.read_table("seen_in_training.parquet")["prompt_id"].to_pylist())
+
+
 def decode_images(images: Sequence[bytes]) -> "Tensor":
     """Decode B PNG files of one size to a tensor (B, 3, H, W) in [0, 1]."""
     import numpy as np

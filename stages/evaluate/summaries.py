@@ -1,6 +1,6 @@
 """From per-item scores to the summary that every evaluation ends with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from stages.stage import Inputs
 
 ITEMS = "items"
 SUMMARY = "summary.json"
+NOT_IN_TRAINING = "_not_in_training"
+"""Ends the names of scores that leave out the prompts which the training sources hold."""
 
 
 def part_name(index: int) -> str:
@@ -48,6 +50,7 @@ def summarise_items(
     skills: Mapping[str, str],
     seed: int,
     resamples: int,
+    seen: Container[str] = (),
 ) -> dict[str, Any]:
     """Average each metric with its interval, over all prompts and, as "metric/skill", over the prompts of each skill.
 
@@ -55,6 +58,8 @@ def summarise_items(
         items: one row per model, prompt and sample: model, prompt_id, sample and the metrics' columns. A metric that a
             prompt has no value of is null there for every model; one that no prompt has a value of is left out.
         skills: prompt id -> skill. The division is left out where all prompts are of one skill.
+        seen: ids of prompts that the training sources hold. A skill that has some is averaged without them as well, as
+            "metric/skill_not_in_training".
     """
     from comat_core.metrics.bootstrap import bootstrap_difference, bootstrap_mean, make_numpy_generator
 
@@ -74,7 +79,7 @@ def summarise_items(
         for table in measured.values():
             assert table["prompt_id"].to_pylist() == prompts, "all models' items stand in the same order"
         scores = {model: np.asarray(table[metric].to_pylist(), np.float64) for model, table in measured.items()}
-        for name, rows in _row_sets(metric, [skills[prompt] for prompt in prompts]).items():
+        for name, rows in _row_sets(metric, prompts, skills, seen).items():
             chosen = [prompts[row] for row in rows]
             for model in models:
                 generator = make_numpy_generator(seed, name)
@@ -111,9 +116,17 @@ def _of_model(items: pa.Table, model: str) -> pa.Table:
     return chosen.sort_by([("prompt_id", "ascending"), ("sample", "ascending")])
 
 
-def _row_sets(metric: str, skills: Sequence[str]) -> dict[str, list[int]]:
-    sets = {metric: list(range(len(skills)))}
-    kinds = sorted(set(skills))
-    if len(kinds) > 1:
-        sets |= {f"{metric}/{kind}": [row for row, skill in enumerate(skills) if skill == kind] for kind in kinds}
+def _row_sets(
+    metric: str, prompts: Sequence[str], skills: Mapping[str, str], seen: Container[str]
+) -> dict[str, list[int]]:
+    """Name of a score -> the rows that it averages."""
+    sets = {metric: list(range(len(prompts)))}
+    kinds = sorted({skills[prompt] for prompt in prompts})
+    for kind in kinds:
+        rows = [row for row, prompt in enumerate(prompts) if skills[prompt] == kind]
+        unseen = [row for row in rows if prompts[row] not in seen]
+        if len(kinds) > 1:
+            sets[f"{metric}/{kind}"] = rows
+        if 0 < len(unseen) < len(rows):
+            sets[f"{metric}/{kind}{NOT_IN_TRAINING}"] = unseen
     return sets

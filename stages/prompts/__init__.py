@@ -1,6 +1,7 @@
 """Stage prompts: the training mixture and the evaluation sets, cleaned, distinct and free of leaks.
 
-Writes `prompts.parquet` (prompt_id, text, source, skill, split), `summary.json` and `summary.md`. Prompt ids are
+Writes `prompts.parquet` (prompt_id, text, source, skill, split), `seen_in_training.parquet` (prompt_id, split, source,
+training_source: the evaluation prompts that training sources hold), `summary.json` and `summary.md`. Prompt ids are
 digests of the text; the second prompt of an evaluation set with the same text gets another one.
 """
 
@@ -21,6 +22,7 @@ __all__ = ["SCHEMA", "STAGE", "PromptSelection", "PromptsConfig", "run"]
 
 ROWS_PER_GROUP = 8192
 SCHEMA = pa.schema([(name, pa.string()) for name in ("prompt_id", "text", "source", "skill", "split")])
+SEEN_SCHEMA = pa.schema([(name, pa.string()) for name in ("prompt_id", "split", "source", "training_source")])
 
 
 def build(config: PromptsConfig, _inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -32,6 +34,8 @@ def build(config: PromptsConfig, _inputs: Inputs, writer: ArtifactWriter) -> Non
     summary = summarise(mixture)
     if training_count(summary) == 0:
         raise UserError("no training prompt is left", "prompts", f"see why: {_reasons(summary)}")
+    seen = [vars(prompt) for prompt in mixture.seen]
+    writer.write_table("seen_in_training.parquet", pa.Table.from_pylist(seen, schema=SEEN_SCHEMA))
     writer.write_json("summary.json", summary)
     writer.write_bytes("summary.md", as_markdown(summary).encode())
 
@@ -40,5 +44,5 @@ def _reasons(summary: dict[str, Any]) -> str:
     return "; ".join(f"{row['source']}: {row['dropped'] or 'nothing read'}" for row in summary["sources"])
 
 
-STAGE = Stage(name="prompts", version=2, config_type=PromptsConfig, build=build)
+STAGE = Stage(name="prompts", version=3, config_type=PromptsConfig, build=build)
 run = STAGE.run

@@ -1,14 +1,14 @@
 """From the selected sources to clean, distinct training prompts that no evaluation set holds."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from data.downloads import DEFAULT_CACHE
-from data.prompt_sources import read_prompt_set, read_user_file
+from data.prompt_sources import GENERATORS, read_prompt_set, read_user_file
 from data.readers import Prompt
 from data.registry import select_sets
 from stages.prompts.cleaning import (
@@ -43,6 +43,16 @@ class Row:
     split: str
 
 
+@dataclass(frozen=True)
+class SeenPrompt:
+    """An evaluation prompt that a training source holds, before any draw and any guard."""
+
+    prompt_id: str
+    split: str
+    source: str
+    training_source: str
+
+
 @dataclass
 class Tally:
     """What became of a source's prompts: how many were read, kept, and dropped for each reason."""
@@ -56,14 +66,16 @@ class Mixture:
     """Streams the rows of the table, evaluation prompts first: the leakage guard has to know them.
 
     `tallies` holds the counts per split and source, complete when the stream has ended; `leaks` counts the dropped
-    training prompts by the evaluation set they stand in.
+    training prompts by the evaluation set they stand in; `seen` holds the evaluation prompts of training sources.
     """
 
     def __init__(self, config: PromptsConfig) -> None:
         self.config = config
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.leaks: Counter[str] = Counter()
-        self._evaluated: dict[int, str] = {}
+        self._leakage_key = LEAKAGE_KEYS.get(config.leakage_guard, same_words_key)
+        self._evaluated: dict[int, list[Row]] = {}
+        self._seen: dict[int, str] = {}
         self._occurrences: Counter[str] = Counter()
         self._texts = SeenHashes()
         self._near = SeenHashes()
@@ -71,19 +83,21 @@ class Mixture:
     def rows(self) -> Iterator[Row]:
         """Yield every row once, the evaluation sets as they are, then the training prompts that pass."""
         yield from self._evaluation_rows()
+        self._look_beyond_draws()
         for batch in in_batches(self._stream(self.config.train), BATCH):
             yield from self._training_rows(batch)
 
     def _evaluation_rows(self) -> Iterator[Row]:
         for text, source, skill, split in self._stream(self.config.evaluation):
-            if self.config.leakage_guard != "off":
-                self._evaluated.setdefault(key_hash(LEAKAGE_KEYS[self.config.leakage_guard](text)), source)
-            occurrence = self._occurrences[text]
+            row = Row(prompt_id(text, self._occurrences[text]), text, source, skill, split)
             self._occurrences[text] += 1
+            self._evaluated.setdefault(key_hash(self._leakage_key(text)), []).append(row)
             self.tallies[split, source].kept += 1
-            yield Row(prompt_id(text, occurrence), text, source, skill, split)
+            yield row
 
-    def _training_rows(self, batch: Iterable[tuple[str, str, str, str]]) -> Iterator[Row]:
+    def _training_rows(self, batch: Sequence[tuple[str, str, str, str]]) -> Iterator[Row]:
+        for text, source, _, _ in batch:
+            self._note_if_evaluated(text, source)
         fit = [(text, source, skill) for text, source, skill, _ in batch if self._is_fit(text, source)]
         new_texts = self._texts.add([key_hash(text) for text, _, _ in fit])
         distinct = []
@@ -120,7 +134,34 @@ class Mixture:
     def _leak(self, text: str) -> str | None:
         if self.config.leakage_guard == "off":
             return None
-        return self._evaluated.get(key_hash(LEAKAGE_KEYS[self.config.leakage_guard](text)))
+        evaluated = self._evaluated.get(key_hash(self._leakage_key(text)))
+        return evaluated[0].source if evaluated else None
+
+    @property
+    def seen(self) -> list[SeenPrompt]:
+        """The evaluation prompts that stand in a training source, whether that prompt was drawn and kept or not."""
+        return [
+            SeenPrompt(row.prompt_id, row.split, row.source, self._seen[key])
+            for key, rows in self._evaluated.items()
+            if key in self._seen
+            for row in rows
+        ]
+
+    def _note_if_evaluated(self, text: str, training_source: str) -> None:
+        key = key_hash(self._leakage_key(text))
+        if key in self._evaluated:
+            self._seen.setdefault(key, training_source)
+
+    def _look_beyond_draws(self) -> None:
+        """Note what stands in the whole of those training sources that only a part is drawn from.
+
+        So the mark of a prompt is the same for every draw.
+        """
+        for selection in self.config.train:
+            if selection.count is not None:
+                for source, prompts in self._sets_of(selection.model_copy(update={"count": None}), endless=False):
+                    for text, _ in prompts:
+                        self._note_if_evaluated(normalise(text), source)
 
     def _drop(self, source: str, reason: str) -> None:
         self.tallies[TRAIN, source].dropped[reason] += 1
@@ -134,7 +175,8 @@ class Mixture:
                     tally.read += 1
                     yield normalise(text), source, skill or source, selection.split
 
-    def _sets_of(self, selection: PromptSelection) -> Iterator[tuple[str, Iterator[Prompt]]]:
+    def _sets_of(self, selection: PromptSelection, *, endless: bool = True) -> Iterator[tuple[str, Iterator[Prompt]]]:
+        """Name and prompts of each set of a selection; with `endless` off, without those that are generated."""
         config = self.config
         if selection.source is None:
             prompts = read_user_file(
@@ -147,6 +189,8 @@ class Mixture:
             yield selection.name, prompts
             return
         for source, prompt_set in select_sets(selection.source):
+            if prompt_set.reader in GENERATORS and not endless:
+                continue
             prompts = read_prompt_set(
                 source,
                 prompt_set,

@@ -1,5 +1,6 @@
 """What the prompts stage did, as numbers and as a table to read."""
 
+from collections import Counter
 from typing import Any
 
 from stages.prompts.mixture import TRAIN, Mixture
@@ -15,6 +16,7 @@ def summarise(mixture: Mixture) -> dict[str, Any]:
         "kept": {split: sum(row["kept"] for row in sources if row["split"] == split) for split in _splits(sources)},
         "leakage_guard": mixture.config.leakage_guard,
         "leaks_by_evaluation_set": dict(mixture.leaks),
+        "seen_by_evaluation_set": dict(Counter(prompt.source for prompt in mixture.seen)),
         "sources": sources,
     }
 
@@ -33,6 +35,9 @@ def as_markdown(summary: dict[str, Any]) -> str:
     if summary["leaks_by_evaluation_set"]:
         leaks = ", ".join(f"{name} {count}" for name, count in sorted(summary["leaks_by_evaluation_set"].items()))
         lines += ["", f"Training prompts dropped because they stand in an evaluation set: {leaks}."]
+    if summary["seen_by_evaluation_set"]:
+        seen = ", ".join(f"{name} {count}" for name, count in sorted(summary["seen_by_evaluation_set"].items()))
+        lines += ["", f"Evaluation prompts that stand in a training source: {seen}."]
     return "\n".join(lines) + "\n"
 
 

@@ -47,6 +47,16 @@ def prompts_table(rows: Sequence[tuple[str, str, str, str]]) -> pa.Table:
     )
 
 
+def prompts_tables(rows: Sequence[tuple[str, str, str, str]], seen: Sequence[str] = ()) -> dict[str, pa.Table]:
+    """The tables of a prompts artifact; `seen` are ids of evaluation prompts that a training source holds."""
+    schema = pa.schema([(name, pa.string()) for name in ("prompt_id", "split", "source", "training_source")])
+    found = [{"prompt_id": one, "split": "test", "source": "test", "training_source": "mine"} for one in seen]
+    return {
+        "prompts.parquet": prompts_table(rows),
+        "seen_in_training.parquet": pa.Table.from_pylist(found, schema=schema),
+    }
+
+
 def images_table(rows: Sequence[tuple[str, str, int, bytes]]) -> pa.Table:
     """Make one part of the images from (prompt_id, split, sample, png)."""
     schema = pa.schema(

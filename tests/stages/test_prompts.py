@@ -116,6 +116,49 @@ def test_leaks_are_dropped_and_counted_per_source(build: Build) -> None:
     assert texts(build(train, evaluation, leakage_guard="off")[0]) == train
 
 
+def seen_in_training(tmp_path: Path, train: Sequence[str], evaluation: Sequence[str], **settings: Any) -> Rows:
+    """Ids of evaluation prompts that the stage found in the training file, with where."""
+    for name, prompts in (("train.txt", train), ("evaluation.txt", evaluation)):
+        (tmp_path / name).write_text("\n".join(prompts) + "\n")
+    selection = {"file": str(tmp_path / "train.txt"), "count": settings.pop("count", None)}
+    evaluated = [{"file": str(tmp_path / "evaluation.txt")}]
+    config = config_of(train=[selection], evaluation=evaluated, **settings)
+    return run(config, {}, Store(str(tmp_path / "store"))).read_table("seen_in_training.parquet").to_pylist()
+
+
+@pytest.mark.parametrize("guard", ["same words", "off"])
+def test_evaluation_prompts_of_training_sources_are_marked_whether_or_not_those_are_dropped(
+    tmp_path: Path, guard: str
+) -> None:
+    evaluation = ["a red cat", "a blue dog", "cat", "a red cat", "a green bird"]
+    train = ["A red cat.", "the blue dog", "cat", "a yellow fish"]  # "cat" itself is too short to be trained on
+    seen = seen_in_training(tmp_path, train, evaluation, leakage_guard=guard)
+    assert [row["prompt_id"] for row in seen] == [prompt_id("a red cat"), prompt_id("a red cat", 1), prompt_id("cat")]
+    marks = {"split": "test", "source": "evaluation.txt", "training_source": "train.txt"}
+    assert seen[0] == {"prompt_id": prompt_id("a red cat"), **marks}
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_marks_are_those_of_the_whole_source_whatever_is_drawn_from_it(tmp_path: Path, count: int) -> None:
+    train = [f"a red cat number {index}" for index in range(6)]
+    evaluation = [f"a red cat number {index}" for index in range(3, 9)]
+    seen = seen_in_training(tmp_path, train, evaluation, count=count, leakage_guard="off")
+    assert {row["prompt_id"] for row in seen} == {prompt_id(text) for text in evaluation[:3]}
+
+
+def test_the_summary_counts_marked_prompts_and_dropped_ones_apart(build: Build) -> None:
+    _, summary = build(["a red cat", "A red cat.", "a blue dog"], ["a red cat", "a green bird"])
+    assert summary["leaks_by_evaluation_set"] == {"evaluation.txt": 2}
+    assert summary["seen_by_evaluation_set"] == {"evaluation.txt": 1}
+
+
+def test_generated_training_prompts_have_no_end_to_look_through(tmp_path: Path) -> None:
+    config = config_of(
+        train=[{"source": "miniature/training", "count": 5}], evaluation=[{"source": "miniature/held_out", "count": 5}]
+    )
+    assert run(config, {}, Store(str(tmp_path))).read_table("seen_in_training.parquet").num_rows == 0
+
+
 def test_evaluation_prompts_are_kept_as_they_are_with_ids_of_their_own(build: Build) -> None:
     rows, _ = build(["a red cat"], ["dog", "dog", "a red cat"], leakage_guard="off")
     assert texts(rows, "test") == ["dog", "dog", "a red cat"]

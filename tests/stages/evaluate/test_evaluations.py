@@ -11,7 +11,7 @@ from stages.evaluate.generated_images import GeneratedImage, decode_images, imag
 from stages.evaluate.real_images import RealImages, read_real_images
 from stages.evaluate.summaries import summarise_items
 from stages.store import Store
-from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_table
+from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_tables
 
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (128, 128, 128)
 
@@ -44,7 +44,7 @@ def inputs(store):
     base = image_rows({"t0": [GREY, GREY], "t1": [GREY, RED], "f0": [RED, BLUE], "f1": [GREY, BLUE]})
     tuned = image_rows({"t0": [RED, RED], "t1": [BLUE, GREY], "f0": [RED, RED], "f1": [RED, RED]})
     return {
-        "prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(PROMPTS)}),
+        "prompts": make_artifact(store, "prompts", tables=prompts_tables(PROMPTS)),
         **{
             model: make_artifact(
                 store,
@@ -282,3 +282,23 @@ def test_items_are_paired_whatever_their_order():
     # Paired by prompt both differences are 0.25, so the interval has no width.
     assert summary["delta"]["score"] == {"mean": 0.25, "low": 0.25, "high": 0.25}
     assert set(summary["models"]["base"]) == {"score"}  # a single skill is not listed again
+
+
+def test_skills_are_averaged_without_the_prompts_that_training_sources_hold_as_well():
+    scores = {"a": 1.0, "b": 0.0, "c": 0.5, "d": 0.25}
+    rows = [
+        {"model": model, "prompt_id": key, "sample": 0, "found": value + shift}
+        for model, shift in (("base", 0.0), ("tuned", 0.1))
+        for key, value in scores.items()
+    ]
+    skills = {"a": "color", "b": "color", "c": "color", "d": "shape"}
+    settings = {"benchmark": "x", "protocol": "y", "skills": skills, "seed": 1, "resamples": 100}
+    summary = summarise_items(pa.Table.from_pylist(rows), ["found"], seen={"a", "x"}, **settings)
+    base = summary["models"]["base"]
+    assert set(base) == {"found", "found/color", "found/color_not_in_training", "found/shape"}
+    assert (base["found/color"]["mean"], base["found/color"]["n"]) == (0.5, 3)
+    assert (base["found/color_not_in_training"]["mean"], base["found/color_not_in_training"]["n"]) == (0.25, 2)
+    assert summary["delta"]["found/color_not_in_training"]["mean"] == pytest.approx(0.1)
+    # A skill that is seen as a whole has no such score, and neither has one of which nothing is seen.
+    names = set(summarise_items(pa.Table.from_pylist(rows), ["found"], seen={"d"}, **settings)["models"]["base"])
+    assert names == {"found", "found/color", "found/shape"}

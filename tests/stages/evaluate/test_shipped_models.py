@@ -14,7 +14,7 @@ from stages.evaluate import attributes, complex, fidelity, judge, spatial
 from stages.evaluate.real_images import RealImages
 from stages.evaluate.settings import DetectorSettings
 from stages.store import Store
-from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_table
+from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
 BACKGROUND = (172, 174, 170)
 PLACES = ((18.0, 30.0), (46.0, 34.0))
@@ -54,7 +54,7 @@ def inputs(store):
             tuned.append((prompt_id, split, 0, scene_png(right, random_source)))
     images = {"base": base, "tuned": tuned}
     return {
-        "prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(prompts)}),
+        "prompts": make_artifact(store, "prompts", tables=prompts_tables(prompts)),
         **{
             model: make_artifact(store, "images", key=model, tables={"images/00000.parquet": images_table(rows)})
             for model, rows in images.items()
@@ -108,7 +108,7 @@ def test_spatial_and_complex_scores_tell_right_places_from_exchanged_ones(store)
         base.append((f"s{index}", "test", 0, scene_png(pairs[::-1], random_source)))
         tuned.append((f"s{index}", "test", 0, scene_png(pairs, random_source)))
     inputs = {
-        "prompts": make_artifact(store, "prompts", key="places", tables={"prompts.parquet": prompts_table(prompts)}),
+        "prompts": make_artifact(store, "prompts", key="places", tables=prompts_tables(prompts)),
         "base": make_artifact(store, "images", key="wrong", tables={"images/00000.parquet": images_table(base)}),
         "tuned": make_artifact(store, "images", key="right", tables={"images/00000.parquet": images_table(tuned)}),
     }
