@@ -6,8 +6,18 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from comat_core.errors import UserError
-from flows import commands, export_command, models_command, sample_command
+from flows import (
+    ablate_command,
+    commands,
+    export_command,
+    images_command,
+    models_command,
+    sample_command,
+    timeline_command,
+    view_command,
+)
 from stages.export import EXPORTS
+from stages.registry import SPLITS, TEST
 from stages.store import default_store
 
 EXIT_OF_MISTAKE = 2
@@ -47,6 +57,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--json", action="store_true", help="print one JSON object last: stage -> key, path, ...")
 
+    ablate = _add(parsers, "ablate", ablate_command.ablate, "train a preset in the ways that the paper compares")
+    _add_preset(ablate)
+    ablate.add_argument("--table", action="append", default=[], metavar="TABLE", help="fidelity, parts or captioner")
+    ablate.add_argument("--row", action="append", default=[], metavar="NAME", help="train this row of the tables")
+    ablate.add_argument("--seeds", type=_positive, default=3, metavar="N", help="trainings of each row (default: 3)")
+    ablate.add_argument("--output", metavar="FOLDER", help="of the tables (default: PRESET-ablation)")
+    ablate.add_argument("--json", action="store_true", help="print one JSON object last: every number")
+
     _add_preset(_add(parsers, "status", commands.status, "show what the store holds of each stage"))
     _add(parsers, "presets", commands.presets, "list the shipped presets")
     show = _add(parsers, "show", commands.show, "print a preset with all its settings")
@@ -72,6 +90,27 @@ def make_parser() -> argparse.ArgumentParser:
     sample.add_argument("--compare", action="store_true", help="draw the base model's image on the left")
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
     sample.add_argument("--output", metavar="FILE", help="PNG file (default: PRESET-SEED.png)")
+
+    images = _add(
+        parsers, "images", images_command.images, "write a preset's images as files in T2I-CompBench's layout"
+    )
+    _add_preset(images)
+    images.add_argument("--output", required=True, metavar="FOLDER", help="a new folder")
+    images.add_argument("--split", default=TEST, choices=SPLITS, help="whose prompts' images (default: test)")
+    images.add_argument(
+        "--model", default="tuned", metavar="NAME", help="base, tuned or another of the preset (default: tuned)"
+    )
+    images.add_argument(
+        "--skill", action="append", default=[], metavar="SKILL", help="write prompts of this skill only"
+    )
+
+    view = _add(parsers, "view", view_command.view, "compare base and tuned model on any prompt, in the browser")
+    _add_preset(view)
+    view.add_argument("--port", type=_port, default=7860, metavar="N", help="on 127.0.0.1 (default: 7860; 0: any)")
+
+    timeline = _add(parsers, "timeline", timeline_command.timeline, "draw the scores of a preset's trainings")
+    _add_preset(timeline)
+    timeline.add_argument("--output", metavar="FILE", help="HTML file (default: PRESET-timeline.html)")
 
     export = _add(parsers, "export", export_command.export, "write a preset's trained model for other tools")
     _add_preset(export)
@@ -108,6 +147,13 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", default=default, metavar="URL", help=f"folder or fsspec URL of the store (default: {default})"
     )
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    return number
 
 
 def _positive(text: str) -> int:

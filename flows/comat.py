@@ -7,8 +7,10 @@ from pydantic import Field
 
 from flows.execution import Outcome, carry_out
 from flows.publishing import publish
+from stages.history import record_results
 from stages.pipeline import discard_steps, make_plan
 from stages.presets import load_preset, preset_names
+from stages.report.timeline import write_timeline
 from stages.runs import record_run
 from stages.store import Store, default_store
 
@@ -16,6 +18,7 @@ from stages.store import Store, default_store
 PresetName = Annotated[str, Field(min_length=1, examples=preset_names())]
 StageNames = Annotated[list[str] | None, Field(examples=[["train"], ["evaluate"]])]
 StoreUrl = Annotated[str | None, Field(min_length=1, examples=["runs", "s3://bucket/comat"])]
+Title = Annotated[str | None, Field(min_length=1, examples=["sd15 with more steps"])]
 Settings = Annotated[list[str] | None, Field(examples=[["train.steps=200", "seed=2"]])]
 
 
@@ -26,6 +29,7 @@ def comat(
     refresh: StageNames = None,
     store: StoreUrl = None,
     settings: Settings = None,
+    recorded_as: Title = None,
 ) -> dict[str, Outcome]:
     """Fine-tune a text-to-image model with CoMat and measure the result.
 
@@ -38,6 +42,8 @@ def comat(
         refresh: stages to compute again, with what depends on them.
         store: folder or fsspec URL of the store; by default the worker's COMAT_STORE, or the folder runs.
         settings: overrides of the preset, each as dotted.key=value.
+        recorded_as: `comat gc` keeps the last runs of each such name, which has a time line of its own; by default the
+            preset's.
     """
     chosen = load_preset(preset, settings or [])
     plan = make_plan(chosen.sections)
@@ -45,10 +51,12 @@ def comat(
     renewed = plan.with_dependents(plan.select(refresh or [], "--refresh")) & wanted
     place = Store(store or default_store())
     place.check_writable()
-    record_run(place, chosen.name, plan)
+    title = recorded_as or chosen.name
+    record_run(place, title, plan)
     discard_steps(plan, renewed, place)
     outcomes = carry_out(plan, wanted, place, chosen.shared.execution)
-    publish(chosen.name, outcomes)
+    recorded = record_results(place, title, plan, {name: outcome.artifact for name, outcome in outcomes.items()})
+    publish(chosen.name, outcomes, write_timeline(place, title) if recorded else None)
     return outcomes
 
 

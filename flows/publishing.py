@@ -14,11 +14,12 @@ GRID_PROMPTS = 8
 GRID_PIXELS = 128
 
 
-def publish(preset: str, outcomes: dict[str, Outcome]) -> None:
+def publish(preset: str, outcomes: dict[str, Outcome], timeline: str | None = None) -> None:
     """Publish a finished run.
 
     Args:
         outcomes: step name -> what became of it; only what is present is published.
+        timeline: URL of the page with the scores of this preset's trainings, if there is one.
     """
     artifacts = {name: outcome.artifact for name, outcome in outcomes.items()}
     steps = [{"step": name, **outcome.model_dump()} for name, outcome in outcomes.items()]
@@ -35,6 +36,8 @@ def publish(preset: str, outcomes: dict[str, Outcome]) -> None:
         create_markdown_artifact(grid, key="comat-images", description="Base and tuned model, from the same noise")
     if "report" in artifacts:
         create_link_artifact(f"{artifacts['report'].url}/report.html", link_text="Report", key="comat-report")
+    if timeline is not None:
+        create_link_artifact(timeline, link_text="Time line", key="comat-timeline")
 
 
 def score_rows(evaluations: list[Artifact]) -> list[dict[str, str]]:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comat_core.errors import UserError
+from stages.comparison import draw_rows
 from stages.presets import load_preset
-from stages.sampling import sample_latents, sampling_model
 from stages.store import Store
-from stages.tuned_model import TunedModel, find_tuned_model
+from stages.tuned_model import find_tuned_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,28 +23,10 @@ def sample(options: argparse.Namespace) -> int:
     prompts: list[str] = options.prompt
     if not all(prompt.strip() for prompt in prompts):
         raise UserError("a prompt is empty", "--prompt", "write what the image shall show")
-    picture = _draw(tuned, prompts, options.seed, compare=options.compare)
+    picture = draw_rows(tuned, prompts, options.seed, compare=options.compare)
     _write(picture, output)
     print(output)
     return 0
-
-
-def _draw(tuned: TunedModel, prompts: list[str], seed: int, *, compare: bool) -> "Tensor":
-    """Return one picture (3, H, W): a row per prompt, and with `compare` the base model's image on the left."""
-    import torch
-
-    from comat_core.adapters import active_adapter
-    from comat_core.randomness import derive_seed
-
-    config, columns = tuned.sampling, []
-    seeds = [derive_seed(seed, "sample", number) for number in range(len(prompts))]
-    with torch.no_grad(), sampling_model(config, tuned.artifacts, config.vae) as model:
-        if compare:
-            with active_adapter(model.unet, None):
-                columns.append(model.decode(sample_latents(model, config, prompts, seeds)))
-        columns.append(model.decode(sample_latents(model, config, prompts, seeds)))
-    rows = [torch.cat(row, dim=-1) for row in zip(*columns, strict=True)]
-    return torch.cat(rows, dim=-2)
 
 
 def _write(picture: "Tensor", output: Path) -> None:

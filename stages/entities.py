@@ -84,20 +84,27 @@ def _row_groups(
     config: EntitiesConfig, prompts: Artifact, statistics: EntityStatistics
 ) -> Iterator[list[dict[str, Any]]]:
     """The table's rows, one list per group of prompts."""
-    from comat_core.token_alignment import align_prompts
-
     tokenizer = load_tokenizer(config.base)
     for group in in_batches(_parsed_prompts(config, prompts), PROMPTS_PER_GROUP):
-        texts = [text for _, text, _ in group]
-        spans = [[span for entity in entities for span in _spans(entity)] for _, _, entities in group]
         rows = []
-        aligned_spans = align_prompts(tokenizer, texts, spans, tokenizer.model_max_length)
-        for (prompt_id, _, entities), aligned in zip(group, aligned_spans, strict=True):
-            tokens = iter(aligned)
-            seen = [_with_tokens(entity, tuple(islice(tokens, len(_spans(entity))))) for entity in entities]
+        found = find_tokens(tokenizer, [text for _, text, _ in group], [entities for _, _, entities in group])
+        for (prompt_id, _, _), seen in zip(group, found, strict=True):
             statistics.add([entity for entity, _ in seen])
             rows += [{"prompt_id": prompt_id, **columns} for _, columns in seen]
         yield rows
+
+
+def find_tokens(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], entities: "Sequence[Sequence[Entity]]"
+) -> "Iterator[list[tuple[Entity, dict[str, Any]]]]":
+    """Every prompt's entities as the text encoder sees them, each with its columns of the table but the prompt's id."""
+    from comat_core.token_alignment import align_prompts
+
+    spans = [[span for entity in of_prompt for span in _spans(entity)] for of_prompt in entities]
+    aligned_spans = align_prompts(tokenizer, texts, spans, tokenizer.model_max_length)
+    for of_prompt, aligned in zip(entities, aligned_spans, strict=True):
+        tokens = iter(aligned)
+        yield [_with_tokens(entity, tuple(islice(tokens, len(_spans(entity))))) for entity in of_prompt]
 
 
 def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tuple[str, str, list[Entity]]]":

@@ -27,6 +27,15 @@ class ReportConfig(StageConfig):
     seed: int = Field(ge=0, lt=2**63, description="of the random sample")
     examples: int = Field(default=6, ge=1, le=100, description="prompts shown in each group of examples")
     shown_samples: int = Field(default=2, ge=1, le=16, description="images shown of each example's prompt")
+    skill_examples: int = Field(
+        default=2, ge=0, le=100, description="prompts shown of each skill that gained most, and that lost most"
+    )
+    thumbnails: int = Field(
+        default=1000,
+        ge=0,
+        le=100_000,
+        description="rows with pictures in the table of all prompts: the largest changes",
+    )
     attention_examples: int = Field(
         default=4, ge=0, le=100, description="prompts whose attention maps are shown; 0 for none"
     )
@@ -43,10 +52,10 @@ def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
 
 STAGE = Stage(
     name="report",
-    version=2,
+    version=3,
     config_type=ReportConfig,
     inputs=("prompts", "entities", "train", "base", "tuned"),
-    optional_inputs=("pairs", "latents", "adapt", *EVALUATIONS),
+    optional_inputs=("pairs", "latents", "adapt", "other", *EVALUATIONS),
     build=build,
 )
 run = STAGE.run

@@ -55,7 +55,7 @@ def compose_attention(
         return {"attention": [], "attention_note": ""}
     examples = []
     for prompt_id, words, recordings in _record(config, inputs, prompts, chosen):
-        drawn = [_draw_word(word, recordings) for word in words]
+        drawn = [draw_word(word, recordings) for word in words]
         images = {model: shown_picture(recordings[model].png) for model in MODELS}
         examples.append({"text": prompts[prompt_id].text, "words": drawn, "images": images})
     steps = len(captured_steps(inputs["base"].manifest.config["sampling"]["num_inference_steps"]))
@@ -72,13 +72,20 @@ def _read_words(inputs: Inputs) -> dict[str, list[Word]]:
     """Prompt id -> its objects and their attributes, in the prompt's order, without removed and cut-off objects."""
     found: dict[str, list[Word]] = {}
     for row in inputs["entities"].read_table("entities.parquet").to_pylist():
-        if not row["kept"] or not row["noun_tokens"]:
-            continue
-        words = found.setdefault(row["prompt_id"], [])
-        if row["attribute_tokens"]:
-            words.append(Word(" ".join(row["attributes"]), "attribute", row["attribute_tokens"]))
-        words.append(Word(row["noun"], "noun", row["noun_tokens"]))
+        words = words_of(row)
+        if words:
+            found.setdefault(row["prompt_id"], []).extend(words)
     return found
+
+
+def words_of(entity: Mapping[str, Any]) -> list[Word]:
+    """The words of one row of the entities table: its attributes, if any, and its noun. None for a removed noun."""
+    if not entity["kept"] or not entity["noun_tokens"]:
+        return []
+    noun = Word(entity["noun"], "noun", entity["noun_tokens"])
+    if not entity["attribute_tokens"]:
+        return [noun]
+    return [Word(" ".join(entity["attributes"]), "attribute", entity["attribute_tokens"]), noun]
 
 
 def _choose(count: int, words: Mapping[str, list[Word]], groups: Sequence[Group]) -> dict[str, list[Word]]:
@@ -122,23 +129,29 @@ def _open_models(sampling: "ImagesConfig", inputs: Inputs) -> "Iterator[tuple[st
 
 def _draw(model: "TextToImageModel", sampling: "ImagesConfig", prompt: Prompt) -> Recording:
     """Draw a prompt's first image as the images stage did, from the same noise, and record its attention."""
+    from stages.images import image_seed
+
+    return record(model, sampling, prompt.text, image_seed(sampling.seed, prompt.prompt_id, 0))
+
+
+def record(model: "TextToImageModel", sampling: "ImagesConfig", text: str, seed: int) -> Recording:
+    """Draw one image along the trajectory of its seed and record its attention."""
     import torch
 
     from comat_core.attention_maps import CaptureRequest
-    from stages.images import image_seed
     from stages.png import encode_png
     from stages.sampling import sample
 
     capture = CaptureRequest(captured_steps(sampling.sampling.num_inference_steps))
-    seed = image_seed(sampling.seed, prompt.prompt_id, 0)
     with torch.no_grad():
-        result = sample(model, sampling, [prompt.text], [seed], capture)
+        result = sample(model, sampling, [text], [seed], capture)
         image = model.decode(result.latents)[0]
     layers = [layer[0] for step in result.attention_maps for layer in step.values()]
     return Recording(encode_png(image), layers)
 
 
-def _draw_word(word: Word, recordings: Mapping[str, Recording]) -> dict[str, Any]:
+def draw_word(word: Word, recordings: Mapping[str, Recording]) -> dict[str, Any]:
+    """A word with its map over each model's image, all on one colour scale."""
     heats = {model: heat_map(recording.layers, word.tokens) for model, recording in recordings.items()}
     top = max(float(heat.max()) for heat in heats.values())
     overlays = {model: draw_overlay(recordings[model].png, heat, top) for model, heat in heats.items()}

@@ -39,27 +39,44 @@ class Frame:
         return self.bottom - (value - self.y_low) / (self.y_high - self.y_low) * (self.bottom - self.top)
 
 
-def interval_chart(base: Interval, tuned: Interval, highest: float) -> Markup:
-    """Both models' means with their intervals on one axis from 0 to `highest`."""
-    width, height = 220, 34
-    frame = Frame(4, width - 4, 0, height, 0.0, highest, 0.0, 1.0)
+@dataclass(frozen=True)
+class Series:
+    """A model in a chart: its name, and the CSS class of its colour."""
+
+    name: str
+    mark: str
+
+
+FURTHER_MARKS = 4
+
+
+def series_of(models: Sequence[str]) -> list[Series]:
+    """Base and tuned have colours of their own; further models take turns with the others."""
+    further = [model for model in models if model not in ("base", "tuned")]
+    marks = {model: f"further{index % FURTHER_MARKS}" for index, model in enumerate(further)}
+    return [Series(model, marks.get(model, model)) for model in models]
+
+
+def interval_chart(scores: Sequence[tuple[Series, Interval]], highest: float) -> Markup:
+    """The models' means with their intervals, one below the other, on one axis from 0 to `highest`."""
+    width, height = 220, 12 + 12 * len(scores)
+    frame = Frame(6, width - 6, 0, height, 0.0, highest, 0.0, 1.0)
     ticks = Markup("").join(
         Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="3" y2="{1}"/>').format(frame.x(value), height - 3)
         for value in ticks_between(0.0, highest, 4)
     )
     marks = Markup("").join(
-        _interval_mark(frame, interval, name, y)
-        for interval, name, y in ((base, "base", height * 0.32), (tuned, "tuned", height * 0.68))
+        _interval_mark(frame, interval, series.mark, 12.0 + 12 * row) for row, (series, interval) in enumerate(scores)
     )
-    label = f"base {base.mean:.3f}, tuned {tuned.mean:.3f}, on a scale from 0 to {highest:g}"
-    return _svg(width, height, label, ticks + marks)
+    told = ", ".join(f"{series.name} {interval.mean:.3f}" for series, interval in scores)
+    return svg(width, height, f"{told}, on a scale from 0 to {highest:g}", ticks + marks)
 
 
-def _interval_mark(frame: Frame, interval: Interval, name: str, y: float) -> Markup:
+def _interval_mark(frame: Frame, interval: Interval, mark: str, y: float) -> Markup:
     return Markup(
-        '<line class="range {name}" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        '<circle class="dot {name}" cx="{mean:.1f}" cy="{y:.1f}" r="4"/>'
-    ).format(name=name, y=y, low=frame.x(interval.low), high=frame.x(interval.high), mean=frame.x(interval.mean))
+        '<line class="range {mark}" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        '<circle class="dot {mark}" cx="{mean:.1f}" cy="{y:.1f}" r="4"/>'
+    ).format(mark=mark, y=y, low=frame.x(interval.low), high=frame.x(interval.high), mean=frame.x(interval.mean))
 
 
 def line_chart(label: str, xs: Sequence[float], ys: Sequence[float]) -> Markup:
@@ -67,7 +84,7 @@ def line_chart(label: str, xs: Sequence[float], ys: Sequence[float]) -> Markup:
     points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     width, height = 340, 180
     if not points:
-        return _svg(width, height, f"{label}: no finite value", Markup(""))
+        return svg(width, height, f"{label}: no finite value", Markup(""))
     smooth = list(zip([x for x, _ in points], running_mean([y for _, y in points]), strict=True))
     x_low, x_high = _spread(min(x for x, _ in points), max(x for x, _ in points))
     y_low, y_high = _spread(min(y for _, y in points), max(y for _, y in points))
@@ -77,7 +94,7 @@ def line_chart(label: str, xs: Sequence[float], ys: Sequence[float]) -> Markup:
     if len(points) <= 400:
         drawing += _path(frame, points, "raw")
     drawing += _path(frame, smooth, "smooth")
-    return _svg(width, height, f"{label}, from {smooth[0][1]:.4g} to {smooth[-1][1]:.4g}", drawing)
+    return svg(width, height, f"{label}, from {smooth[0][1]:.4g} to {smooth[-1][1]:.4g}", drawing)
 
 
 def running_mean(values: Sequence[float]) -> list[float]:
@@ -143,7 +160,8 @@ def _path(frame: Frame, points: Sequence[tuple[float, float]], name: str) -> Mar
     return Markup('<path class="{}" d="{}"/>').format(name, steps)
 
 
-def _svg(width: int, height: int, label: str, drawing: Markup) -> Markup:
+def svg(width: int, height: int, label: str, drawing: Markup) -> Markup:
+    """A drawing of so many units, with its description for those who cannot see it."""
     return Markup(
         '<svg viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img"><title>{label}</title>{drawing}</svg>'
     ).format(w=width, h=height, label=label, drawing=drawing)

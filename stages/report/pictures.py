@@ -20,12 +20,23 @@ def png_uri(png: bytes) -> str:
 
 def shown_picture(png: bytes) -> str:
     """A generated image at the size of an example; large ones are shrunk and stored as JPEG."""
-    return _shrunk(png, SHOWN_SIDE)
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(png))
+    if max(image.size) <= KEPT_SIDE:
+        return png_uri(png)
+    image = image.convert("RGB")
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
+    return jpeg_uri(image)
 
 
 def thumbnail(png: bytes) -> str:
-    """A generated image at the size of a table row."""
-    return _shrunk(png, THUMBNAIL_SIDE)
+    """A generated image at the size of a table row, as JPEG: there are many of them."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    return jpeg_uri(image)
 
 
 def jpeg_uri(image: "Image") -> str:
@@ -33,14 +44,3 @@ def jpeg_uri(image: "Image") -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _shrunk(png: bytes, side: int) -> str:
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(png))
-    if max(image.size) <= KEPT_SIDE:
-        return png_uri(png)
-    image = image.convert("RGB")
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return jpeg_uri(image)

@@ -1,4 +1,4 @@
-"""Fill the page's template."""
+"""Fill the pages' templates."""
 
 import base64
 import hashlib
@@ -13,7 +13,19 @@ from stages.report.charts import Interval
 
 
 def render(content: Mapping[str, Any]) -> str:
-    """Render the page. Everything in `content` is escaped unless it is Markup made by the charts."""
+    """Render the report. Everything in `content` is escaped unless it is Markup made by the charts."""
+    script = _page_file("report.js")
+    # The page's content policy runs this very script and no other.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return _fill("report.html", {**content, "script": Markup(script), "script_digest": digest})
+
+
+def render_timeline(content: Mapping[str, Any]) -> str:
+    """Render the time line, escaped as the report is; it needs no script."""
+    return _fill("timeline.html", content)
+
+
+def _fill(template: str, content: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("stages.report", "page"),
         autoescape=True,
@@ -21,13 +33,14 @@ def render(content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "interval": interval}
-    script, style = _page_file("report.js"), _page_file("report.css")
-    # The page's content policy runs this very script and no other.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return environment.get_template("report.html").render(
-        **content, style=Markup(style), script=Markup(script), script_digest=digest
-    )
+    environment.filters |= {
+        "number": number,
+        "signed": signed,
+        "interval": interval,
+        "words": words,
+        "precise": precise,
+    }
+    return environment.get_template(template).render(**content, style=Markup(_page_file("report.css")))
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -45,6 +58,16 @@ def signed(value: float, digits: int = 3) -> str:
 def interval(value: Interval, digits: int = 3) -> str:
     """An interval's two ends."""
     return f"[{number(value.low, digits)}, {number(value.high, digits)}]"
+
+
+def precise(value: float) -> str:
+    """A value as publications print it: shares to four decimals, distances to two."""
+    return number(value, 4 if abs(value) <= 1 else 2)
+
+
+def words(name: str) -> str:
+    """A name of ours as a reader sees it."""
+    return name.replace("_", " ")
 
 
 def _page_file(name: str) -> str:

@@ -1,11 +1,11 @@
-"""Scores as the page tells them: summaries in words, and per-prompt means."""
+"""Scores as the page tells them: every evaluation's summary in words."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from stages.artifacts import Artifact
+from stages.evaluate.generated_images import MODELS
 from stages.report.charts import Interval
 
 
@@ -17,28 +17,44 @@ class Metric:
     meaning: str
     higher_is_better: bool = True
 
+    @property
+    def in_sentence(self) -> str:
+        """The label amid a sentence: names keep their capitals."""
+        return self.label.lower() if self.label[1:] == self.label[1:].lower() else self.label
+
 
 METRICS = {
     "attribute_binding": Metric(
         "Attribute binding", "BLIP finds every noun phrase of the prompt (product of its answers)"
     ),
     "spatial": Metric("Spatial relations", "both objects are there and placed as the prompt says"),
+    "numeracy": Metric("Numeracy", "share of the prompt's kinds of objects that a detector finds in the right number"),
+    "spatial_3d": Metric("3D relations", "both objects are there, and before or behind each other as the prompt says"),
     "complex": Metric("Complex (3-in-1)", "mean of attribute binding, spatial relations and CLIPScore, as prompts ask"),
     "clip_score": Metric("CLIPScore", "cosine of image and prompt as CLIP sees them"),
     "tifa": Metric("TIFA", "share of an image's multiple-choice questions that are answered right"),
     "dpg": Metric("DPG-Bench", "share of a dense prompt's questions answered yes, and so their ancestors"),
     "dsg": Metric("DSG", "share of a prompt's questions answered yes, and so their parents"),
+    "geneval": Metric("GenEval", "share of images whose objects a detector finds as the prompt says"),
     "object_accuracy": Metric("Objects", "share of the prompt's shapes that the judge sees, in any colour"),
     "attribute_accuracy": Metric(
         "Objects as described", "share of the prompt's objects that the judge sees as described"
     ),
     "all_right": Metric("All objects right", "share of images in which the judge sees every object as described"),
     "exact": Metric("Right, nothing else", "share of images with all objects right and no further pair"),
+    "sensitivity": Metric(
+        "Sensitivity", "how much less likely the captioner finds a corrupted text of the same image (equation 7)"
+    ),
     "frechet_distance": Metric("Fréchet distance", "of generated to real images; lower is better", False),
+    "fid": Metric("FID", "Fréchet distance to real images on Inception's features; lower is better", False),
 }
 
-HEADLINES = ("attribute_binding", "frechet_distance", "all_right", "spatial", "complex")
-RANKING = ("attribute_binding", "all_right", "attribute_accuracy")
+HEADLINES = (
+    *("attribute_binding", "frechet_distance", "fid", "all_right", "spatial", "complex"),
+    *("numeracy", "spatial_3d", "tifa", "dpg", "dsg", "geneval"),
+)
+"""Metrics at the top of the page, and on the time line."""
+RANKING = ("attribute_binding", "all_right", "attribute_accuracy", "tifa", "dpg", "dsg", "geneval", "clip_score")
 """Metrics by which examples are ranked; the first that was measured is used."""
 
 
@@ -49,16 +65,23 @@ class ScoreRow:
     name: str
     metric: Metric
     skill: str | None  # None for the mean over all prompts
-    base: Interval
-    tuned: Interval
-    change: Interval
+    scores: Mapping[str, Interval]  # by model, in the summary's order
+    change: Interval | None  # from base to tuned; None where those two were not scored
     ratio: Interval | None
     prompts: int
 
     @property
+    def base(self) -> Interval:
+        return self.scores["base"]
+
+    @property
+    def tuned(self) -> Interval:
+        return self.scores["tuned"]
+
+    @property
     def verdict(self) -> str:
         """ "better" or "worse" when the interval of the change excludes 0, else "unclear"."""
-        if self.change.low <= 0 <= self.change.high:
+        if self.change is None or self.change.low <= 0 <= self.change.high:
             return "unclear"
         return "better" if (self.change.mean > 0) == self.metric.higher_is_better else "worse"
 
@@ -69,76 +92,55 @@ class Benchmark:
 
     name: str
     protocol: str
+    mode: str | None  # "official" or "corrected"; None for protocols that have no faults to mend
+    skills: tuple[str, ...] | None  # the skills that it was limited to
     rows: tuple[ScoreRow, ...]
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(model for row in self.rows for model in row.scores))
 
 
 def read_benchmark(artifact: Artifact) -> Benchmark:
     """Read an evaluation's summary."""
     summary = artifact.read_json("summary.json")
-    base, tuned, delta = summary["models"]["base"], summary["models"]["tuned"], summary["delta"]
-    rows = tuple(
+    config = artifact.manifest.config
+    skills = config.get("skills")
+    rows = score_rows(summary)
+    return Benchmark(
+        summary["benchmark"], summary["protocol"], config.get("mode"), tuple(skills) if skills else None, rows
+    )
+
+
+def score_rows(summary: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
+    """One row per metric, in the order of the models that were scored by it."""
+    models, delta = summary["models"], summary["delta"]
+    names = dict.fromkeys(name for scores in models.values() for name in scores)
+    return tuple(
         ScoreRow(
             name=name,
-            metric=METRICS.get(name.split("/")[0], Metric(name.split("/")[0].replace("_", " "), "")),
+            metric=describe(name),
             skill=name.partition("/")[2] or None,
-            base=_interval(base[name]),
-            tuned=_interval(tuned[name]),
-            change=_interval(delta[name]),
-            ratio=_interval(delta[f"{name}_ratio"]) if f"{name}_ratio" in delta else None,
-            prompts=base[name]["n"],
+            scores={model: interval_of(scores[name]) for model, scores in models.items() if name in scores},
+            change=interval_of(delta[name]) if name in delta else None,
+            ratio=interval_of(delta[f"{name}_ratio"]) if f"{name}_ratio" in delta else None,
+            prompts=next(scores[name]["n"] for scores in models.values() if name in scores),
         )
-        for name in base
+        for name in names
     )
-    return Benchmark(summary["benchmark"], summary["protocol"], rows)
 
 
-@dataclass(frozen=True)
-class PromptScores:
-    """Scores of one prompt's images: metric -> model -> one score per sample, and what the items say beside them."""
-
-    samples: dict[str, dict[str, dict[int, float]]]
-    seen: dict[tuple[str, int], list[str]]
-    answers: dict[tuple[str, int], list[tuple[str, float]]]
-
-    def mean(self, metric: str, model: str) -> float | None:
-        """Mean over the samples, or None where the prompt was not scored."""
-        scores = self.samples.get(metric, {}).get(model)
-        return sum(scores.values()) / len(scores) if scores else None
-
-    def change(self, metric: str) -> float | None:
-        """Mean of tuned minus mean of base."""
-        base, tuned = self.mean(metric, "base"), self.mean(metric, "tuned")
-        return None if base is None or tuned is None else tuned - base
+def describe(name: str) -> Metric:
+    """How a metric is shown, by its name or that of its share of a skill ("metric/skill")."""
+    metric = name.partition("/")[0]
+    return METRICS.get(metric) or Metric(metric.replace("_", " "), "")
 
 
-def read_prompt_scores(artifacts: Mapping[str, Artifact]) -> dict[str, PromptScores]:
-    """Read the items of the evaluations that score single images: prompt id -> its scores."""
-    found: dict[str, PromptScores] = defaultdict(lambda: PromptScores({}, {}, {}))
-    for role in ("attributes", "spatial", "judge"):
-        if role not in artifacts:
-            continue
-        for row in artifacts[role].read_table("items").to_pylist():
-            _add_item(found[row["prompt_id"]], row)
-    return dict(found)
+def shown_models(benchmarks: Iterable[Benchmark], drawn: Iterable[str] = ()) -> list[str]:
+    """Every model that was scored or whose images there are: base and tuned first, others as they come."""
+    present = dict.fromkeys((*MODELS, *drawn, *(model for benchmark in benchmarks for model in benchmark.models)))
+    return list(present)
 
 
-def ranking_metric(scores: Mapping[str, PromptScores]) -> str | None:
-    """The metric that ranks examples, or None when no single image was scored."""
-    measured = {metric for prompt in scores.values() for metric in prompt.samples}
-    return next((metric for metric in RANKING if metric in measured), None)
-
-
-def _add_item(scores: PromptScores, row: Mapping[str, Any]) -> None:
-    model, sample = row["model"], row["sample"]
-    for metric in METRICS.keys() & row.keys():
-        if row[metric] is None:
-            continue
-        scores.samples.setdefault(metric, {}).setdefault(model, {})[sample] = row[metric]
-    if "seen" in row:
-        scores.seen[model, sample] = row["seen"]
-    if "questions" in row:
-        scores.answers[model, sample] = list(zip(row["questions"], row["answers"], strict=True))
-
-
-def _interval(value: Mapping[str, float]) -> Interval:
+def interval_of(value: Mapping[str, float]) -> Interval:
     return Interval(value["mean"], value["low"], value["high"])

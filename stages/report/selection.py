@@ -27,16 +27,21 @@ def choose_groups(
         count: prompts per group, at most.
         seed: of the random sample.
     """
-    ranked = sorted(gains, key=lambda prompt_id: (gains[prompt_id], prompt_id))
-    count_each = min(count, len(ranked) // 2)  # no prompt is both among the best and among the worst
+    best, worst = choose_ends(gains, count)
     groups = []
-    if count_each:
-        scored = f"of {len(ranked)} held-out prompts by change in {metric}, averaged over the prompt's images"
-        best, worst = ranked[::-1][:count_each], ranked[:count_each]
+    if best:
+        scored = f"of {len(gains)} held-out prompts by change in {metric}, averaged over the prompt's images"
         groups = [
-            Group("Largest gains", f"The {count_each} highest {scored}.", tuple(best)),
-            Group("Largest losses", f"The {count_each} lowest {scored}.", tuple(worst)),
+            Group("Largest gains", f"The {len(best)} highest {scored}.", best),
+            Group("Largest losses", f"The {len(worst)} lowest {scored}.", worst),
         ]
     sample = sorted(prompt_ids, key=lambda prompt_id: derive_seed(seed, "report sample", prompt_id))[:count]
     rule = f"{len(sample)} of {len(prompt_ids)} held-out prompts, drawn by the run's seed without a look at any image."
     return [*groups, Group("Random sample", rule, tuple(sample))]
+
+
+def choose_ends(gains: Mapping[str, float], count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The prompts that gained most and those that gained least, at most `count` of each and none of them in both."""
+    ranked = sorted(gains, key=lambda prompt_id: (gains[prompt_id], prompt_id))
+    count_each = min(count, len(ranked) // 2)
+    return tuple(ranked[::-1][:count_each]), tuple(ranked[:count_each])

@@ -4,9 +4,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stages.report.charts import Interval, interval_chart, line_chart, running_mean, ticks_between
+from stages.report.charts import Interval, interval_chart, line_chart, running_mean, series_of, ticks_between
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
+
+
+def test_further_models_have_colours_of_their_own():
+    assert [one.mark for one in series_of(["base", "tuned", "a", "b"])] == ["base", "tuned", "further0", "further1"]
 
 
 def parse(svg):
@@ -39,12 +43,15 @@ def test_running_mean_averages_a_centred_window_that_ends_cut_off():
 
 
 def test_interval_chart_places_means_on_its_scale():
-    svg = parse(interval_chart(Interval(0.25, 0.2, 0.3), Interval(0.75, 0.7, 0.8), highest=1.0))
+    base, tuned, other = series_of(["base", "tuned", "pixart"])
+    scores = [(base, Interval(0.25, 0.2, 0.3)), (tuned, Interval(0.75, 0.7, 0.8)), (other, Interval(0.5, 0.4, 0.6))]
+    svg = parse(interval_chart(scores, highest=1.0))
     dots = {dot.get("class"): float(dot.get("cx") or "nan") for dot in svg.iter(f"{NAMESPACE}circle")}
-    left, right = 4, 216  # of an axis from 0 to 1
+    left, right = 6, 214  # of an axis from 0 to 1
     assert dots == {
         "dot base": pytest.approx(left + 0.25 * (right - left)),
         "dot tuned": pytest.approx(left + 0.75 * (right - left)),
+        "dot further0": pytest.approx(left + 0.5 * (right - left)),
     }
 
 

@@ -1,0 +1,35 @@
+"""`comat view`: a page on this machine that compares the base and the tuned model on any prompt."""
+
+import argparse
+
+from comat_core.errors import UserError
+from flows.view_server import Site, ViewServer
+from stages.comparison import comparer_of
+from stages.entities import EntitiesConfig
+from stages.presets import load_preset
+from stages.store import Store
+from stages.tuned_model import find_tuned_model
+
+
+def view(options: argparse.Namespace) -> int:
+    """Load the model, then serve the page until Ctrl-C."""
+    preset = load_preset(options.preset, options.settings)
+    store = Store(options.store)
+    tuned = find_tuned_model(preset, store)
+    entities = preset.sections.get("entities")
+    if not isinstance(entities, EntitiesConfig):
+        raise UserError("the preset parses no prompts", f"preset {preset.name}", "choose one with entities")
+    with comparer_of(tuned, entities) as comparer:
+        site = Site(preset, store, comparer)
+        try:
+            server = ViewServer(options.port, site)
+        except OSError as error:
+            where, advice = f"--port {options.port}", "choose another --port, or 0 for any free one"
+            raise UserError(f"cannot serve here: {error.strerror}", where, advice) from error
+        with server:
+            print(f"{server.address}  (Ctrl-C ends it)", flush=True)
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                print()
+    return 0

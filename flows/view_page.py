@@ -1,0 +1,58 @@
+"""The page of `comat view`."""
+
+from functools import cache
+
+import pyarrow.compute as pc
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from stages.images import ImagesConfig
+from stages.pipeline import make_plan
+from stages.presets import Preset
+from stages.registry import TEST
+from stages.store import Store
+
+SUGGESTIONS = 6
+SMALL_IMAGE = 256  # pixels; smaller images are enlarged without smoothing
+
+
+def render_page(preset: Preset, store: Store, longest_prompt: int) -> str:
+    """Fill the page's template; everything is escaped."""
+    sampling = preset.sections["images"]
+    assert isinstance(sampling, ImagesConfig)
+    return _template().render(
+        preset=preset.name,
+        description=preset.shared.description,
+        longest_prompt=longest_prompt,
+        suggestions=_held_out_prompts(preset, store),
+        steps=sampling.sampling.num_inference_steps,
+        scheduler=sampling.sampling.scheduler,
+        resolution=sampling.resolution,
+        pixelated=sampling.resolution <= SMALL_IMAGE,
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("flows", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("view.html")
+
+
+def _held_out_prompts(preset: Preset, store: Store) -> list[str]:
+    """A few prompts that the model was not trained on, one of each skill in turn; none if the store has none."""
+    step = make_plan(preset.sections).by_name.get("prompts")
+    artifact = store.look_up(step.stage.name, step.key).artifact if step else None
+    if artifact is None:
+        return []
+    table = artifact.read_table("prompts.parquet")
+    held_out = table.filter(pc.field("split") == TEST).select(["skill", "text"]).to_pylist()
+    by_skill: dict[str, list[str]] = {}
+    for row in held_out:
+        by_skill.setdefault(row["skill"], []).append(row["text"])
+    in_turn = [texts[rank] for rank in range(SUGGESTIONS) for texts in by_skill.values() if rank < len(texts)]
+    return in_turn[:SUGGESTIONS]

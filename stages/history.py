@@ -1,0 +1,86 @@
+"""What the evaluations of a preset gave, training after training: small records that outlive their artifacts.
+
+An artifact's key depends on nothing but its config and inputs, so no stage can know what other trainings gave. The flow
+notes it down instead, after each run: one file per evaluation at <store>/.history/<preset>/, written whole, so that
+runs at the same time need not wait for each other.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from stages.artifacts import Artifact
+from stages.digests import digest_json
+from stages.filesystem import Folder
+from stages.pipeline import Plan, Step
+from stages.store import Store
+
+HISTORY = ".history"
+SUMMARY = "summary.json"
+
+
+class Result(BaseModel):
+    """What one evaluation said of one training."""
+
+    preset: str
+    evaluation: str  # name of the step
+    key: str  # of the evaluation's artifact
+    lora: str  # key of the training's artifact
+    trained_at: str  # ISO 8601, UTC
+    setting: str  # equal for results that were measured alike: same settings, prompts and images of the base model
+    summary: dict[str, Any]
+
+
+def record_results(store: Store, preset: str, plan: Plan, artifacts: Mapping[str, Artifact]) -> int:
+    """Note down what a run's evaluations gave, and return how many there were.
+
+    Args:
+        artifacts: step name -> finished artifact. Evaluations of no training are left out.
+    """
+    count = 0
+    for step in plan.steps:
+        if step.name.startswith("evaluate.") and step.name in artifacts:
+            result = _result_of(preset, step, artifacts[step.name], artifacts)
+            if result is not None:
+                name = f"{step.name}-{result.key}.json"
+                history_folder(store, preset).write(name, result.model_dump_json().encode())
+                count += 1
+    return count
+
+
+def read_history(store: Store, preset: str) -> list[Result]:
+    """Every result of a preset, the earliest training first."""
+    folder = history_folder(store, preset)
+    results = [Result.model_validate(json.loads(folder.read(name))) for name in folder.sizes() if _is_record(name)]
+    return sorted(results, key=lambda result: (result.trained_at, result.lora, result.evaluation, result.key))
+
+
+def _result_of(preset: str, step: Step, evaluation: Artifact, artifacts: Mapping[str, Artifact]) -> Result | None:
+    summary = evaluation.read_json(SUMMARY)
+    lora = summary.get("artifacts", {}).get("lora")
+    train = artifacts.get("train")
+    if train is None or lora != train.key:
+        return None
+    inputs = evaluation.manifest.inputs
+    measured_on = {role: inputs[role].key for role in ("prompts", "base") if role in inputs}
+    return Result(
+        preset=preset,
+        evaluation=step.name,
+        key=evaluation.key,
+        lora=lora,
+        trained_at=train.manifest.finished_at,
+        setting=digest_json([step.name, evaluation.manifest.version, step.config.key_payload(), measured_on])[:12],
+        summary=summary,
+    )
+
+
+def history_folder(store: Store, preset: str) -> Folder:
+    """Where the records of a preset lie; any name makes one folder."""
+    return store.root / f"{HISTORY}/{quote(preset, safe=' ').replace('.', '%2E')}"
+
+
+def _is_record(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(".")
