@@ -92,6 +92,18 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
     return Preset(name=path.stem, shared=shared, sections=configs)
 
 
+def preset_lineage(name: str) -> tuple[str, ...]:
+    """Names of a preset and of those that it extends, the nearest first.
+
+    Raises:
+        UserError: no such preset, malformed YAML, or a preset that extends itself.
+    """
+    path = _preset_path(name)
+    base = _read_yaml(path).get("extends")
+    _read_preset(path)  # which has an end, or says so
+    return (path.stem,) if base is None else (path.stem, *preset_lineage(str(base)))
+
+
 def as_yaml(preset: Preset) -> str:
     """The complete preset, defaults included, as it could be saved and loaded again."""
     values: dict[str, Any] = preset.shared.model_dump(mode="json")
@@ -211,9 +223,8 @@ def _validate(model: type[Any], values: dict[str, Any], section: str, source: st
         first = error.errors()[0]
         name = ".".join(str(part) for part in ((section, *first["loc"]) if section else first["loc"]))
         if first["type"] == "extra_forbidden":
-            known = ", ".join(
-                model.model_fields if section else [*model.model_fields, *(node.section for node in registry.NODES)]
-            )
+            stages = dict.fromkeys(node.section for node in registry.NODES)
+            known = ", ".join(model.model_fields if section else [*model.model_fields, *stages])
             raise UserError(f"unknown setting {name}", source, f"known settings here: {known}") from error
         if first["type"] == "missing":
             raise UserError(f"setting {name} is missing", source, "give it a value") from error
