@@ -84,6 +84,8 @@ NODES = (
     *_images(EACH_OTHER, {"prompts": "prompts"}, "stages.other_images"),
     _evaluation("attributes"),
     _evaluation("spatial"),
+    _evaluation("numeracy"),
+    _evaluation("spatial_3d"),
     _evaluation("clip_score"),
     _evaluation(
         "complex", attributes="evaluate.attributes", spatial="evaluate.spatial", clip_score="evaluate.clip_score"
@@ -91,6 +93,7 @@ NODES = (
     _evaluation("tifa", "tifa"),
     _evaluation("dpg", "dpg"),
     _evaluation("dsg", "dsg"),
+    _evaluation("geneval", "geneval"),
     _evaluation("judge"),
     _evaluation("fidelity", "fidelity"),
     _evaluation("fid", "fidelity"),
@@ -115,11 +118,14 @@ NODES = (
             "fid": "evaluate.fid",
             "sensitivity": "evaluate.sensitivity",
             "spatial": "evaluate.spatial",
+            "numeracy": "evaluate.numeracy",
+            "spatial_3d": "evaluate.spatial_3d",
             "complex": "evaluate.complex",
             "clip_score": "evaluate.clip_score",
             "tifa": "evaluate.tifa",
             "dpg": "evaluate.dpg",
             "dsg": "evaluate.dsg",
+            "geneval": "evaluate.geneval",
         },
     ),
 )

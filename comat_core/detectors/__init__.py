@@ -1,4 +1,4 @@
-"""Detectors that find nouns in images as boxes, all behind the protocol `Detector`.
+"""Detectors that find nouns in images as boxes, all behind the protocol `Detector`; some know the objects' pixels too.
 
 groundingdino-py takes seconds to import, so it is imported only when that detector is asked for.
 """
@@ -6,7 +6,7 @@ groundingdino-py takes seconds to import, so it is imported only when that detec
 from collections.abc import Callable
 from typing import Any, Final
 
-from comat_core.detectors.protocol import Detector
+from comat_core.detectors.protocol import Detector, Instance
 from comat_core.errors import UserError
 
 
@@ -22,9 +22,16 @@ def _load_clipseg(*arguments: Any, **settings: Any) -> Detector:
     return ClipSegObjects.load(*arguments, **settings)
 
 
+def _load_mask2former(*arguments: Any, **settings: Any) -> Detector:
+    from comat_core.detectors.mask2former import Mask2FormerObjects
+
+    return Mask2FormerObjects.load(*arguments, **settings)
+
+
 DETECTORS: Final[dict[str, Callable[..., Detector]]] = {
     "grounding_dino": _load_grounding_dino,
     "clipseg": _load_clipseg,
+    "mask2former": _load_mask2former,
 }
 
 
@@ -39,4 +46,4 @@ def load_detector(kind: str, *arguments: Any, **settings: Any) -> Detector:
     return DETECTORS[kind](*arguments, **settings)
 
 
-__all__ = ["DETECTORS", "Detector", "load_detector"]
+__all__ = ["DETECTORS", "Detector", "Instance", "load_detector"]

@@ -1,11 +1,21 @@
 """What every text-prompted detector offers: boxes around the nouns of an image, and how sure it is of each."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from comat_core.metrics.spatial import Detection
+
+
+@dataclass(frozen=True)
+class Instance(Detection):
+    """A detected object of which it is known which of the image's pixels, (H, W) bool, are its own."""
+
+    mask: NDArray[np.bool_] = field(compare=False, repr=False)
 
 
 class Detector(Protocol):

@@ -63,6 +63,34 @@ def bootstrap_mean(
     return Estimate(float(sums.sum() / counts.sum()), low, high, len(counts))
 
 
+def bootstrap_mean_of_groups(
+    values: ArrayLike,
+    prompts: Sequence[str],
+    groups: Sequence[str],
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Mean of the groups' means of `values` (N,), each group weighing alike, however many prompts it has.
+
+    Prompts are resampled within their group.
+
+    Args:
+        values: one score per image.
+        prompts, groups: the prompt of each image, and the group of that prompt.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    assert array.shape == (len(prompts),) == (len(groups),), "one prompt and one group for each score"
+    means, resampled, number = [], [], 0
+    for rows in group_by_prompt(groups):
+        sums, counts = _sums_by_prompt(array[rows], [prompts[int(row)] for row in rows])
+        means.append(sums.sum() / counts.sum())
+        resampled.append(_resampled_means(sums, counts, generator, resamples))
+        number += len(counts)
+    low, high = percentile_interval(np.mean(resampled, axis=0))
+    return Estimate(float(np.mean(means)), low, high, number)
+
+
 def bootstrap_difference(
     base: ArrayLike,
     tuned: ArrayLike,

@@ -3,9 +3,12 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 COLOURS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 CONFIDENCE: Final = 0.3
@@ -17,13 +20,17 @@ POSITION_MARGIN: Final = 0.1
 
 @dataclass(frozen=True)
 class Detection:
-    """One detected object: corners in pixels, y downwards, and the detector's confidence in [0, 1]."""
+    """One detected object: corners in pixels, y downwards, and the detector's confidence in [0, 1].
+
+    `mask` tells which of the image's pixels, (H, W) bool, are the object's; None if the detector gives boxes only.
+    """
 
     x_min: float
     y_min: float
     x_max: float
     y_max: float
     confidence: float
+    mask: NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,20 @@ class Requirement:
     count: int
     colour: str | None = None
     position: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a prompt asks for: its task, the clauses that must hold and those that must not be reached."""
+
+    task: str
+    include: tuple[Requirement, ...]
+    exclude: tuple[Requirement, ...]
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes that the clauses name, each once."""
+        return list(dict.fromkeys(clause.class_name for clause in (*self.include, *self.exclude)))
 
 
 @dataclass(frozen=True)
@@ -48,9 +69,30 @@ ColourClassifier = Callable[[str, Sequence[Detection]], Sequence[str]]
 """(class name, detections) -> the colour of each."""
 
 
-def select_detections(detections: Mapping[str, Sequence[Detection]], task: str) -> dict[str, list[Detection]]:
-    """The detections that count, by class, surest first: at most 16 above the threshold, which is 0.9 for counting."""
-    threshold = COUNTING_CONFIDENCE if task == "counting" else CONFIDENCE
+def read_checks(metadata: Mapping[str, Any]) -> Checks:
+    """Read one line of the authors' metadata.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not of their form.
+    """
+    include, exclude = (
+        tuple(_read_clause(clause) for clause in metadata.get(key, ())) for key in ("include", "exclude")
+    )
+    for index, clause in enumerate(include):
+        if clause.position is not None and not 0 <= clause.position[1] < index:
+            raise ValueError("a position relates to a clause that does not stand before its own")
+    return Checks(str(metadata["tag"]), include, exclude)
+
+
+def select_detections(
+    detections: Mapping[str, Sequence[Detection]],
+    task: str,
+    *,
+    confidence: float = CONFIDENCE,
+    counting_confidence: float = COUNTING_CONFIDENCE,
+) -> dict[str, list[Detection]]:
+    """The detections that count, by class, surest first: at most 16 above the threshold, a higher one for counting."""
+    threshold = counting_confidence if task == "counting" else confidence
     kept = {}
     for name, found in detections.items():
         sure = [detection for detection in found if detection.confidence > threshold]
@@ -119,6 +161,14 @@ def overall_score(results: Iterable[tuple[str, bool]]) -> tuple[float, dict[str,
         by_task[task].append(correct)
     shares = {task: fmean(correct) for task, correct in by_task.items()}
     return fmean(shares.values()), shares
+
+
+def _read_clause(clause: Mapping[str, Any]) -> Requirement:
+    position = clause.get("position")
+    if position is not None:
+        relation, target = position
+        position = (str(relation), int(target))
+    return Requirement(str(clause["class"]), int(clause["count"]), clause.get("color"), position)
 
 
 def _problem_with(

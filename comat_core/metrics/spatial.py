@@ -55,9 +55,9 @@ class Detection:
     y_max: float
 
 
-def locality_of(prompt: str) -> str | None:
+def locality_of(prompt: str, localities: Sequence[str] = LOCALITIES) -> str | None:
     """The words that tell the place, the first of the list that the prompt contains."""
-    return next((locality for locality in LOCALITIES if locality in prompt), None)
+    return next((locality for locality in localities if locality in prompt), None)
 
 
 def detector_label(noun: str) -> str:

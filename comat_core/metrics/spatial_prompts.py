@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from comat_core.metrics.attribute_binding import EXCLUDED_CHUNKS
-from comat_core.metrics.spatial import Mode, locality_of
+from comat_core.metrics.spatial import LOCALITIES, Mode, locality_of
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
@@ -37,14 +37,19 @@ class Relation:
     """Each noun with the words that describe it in front, without articles."""
 
 
-def read_relation(doc: "Doc", mode: Mode = "corrected", *, is_complex: bool = False) -> Relation | None:
+def read_relation(
+    doc: "Doc", mode: Mode = "corrected", *, is_complex: bool = False, localities: Sequence[str] = LOCALITIES
+) -> Relation | None:
     """Read a parsed prompt; None if it does not name two objects.
 
     The official script takes the first and the last noun; in complex prompts the last noun or name before the words for
     the place, and after them the first noun or, without one, the last word of the first name. The corrected mode takes
     the noun phrase's head on either side of the words in all prompts, so that "an orange star" is a star.
+
+    Args:
+        localities: words that may tell the place, in the order in which they are looked for.
     """
-    locality = locality_of(doc.text)
+    locality = locality_of(doc.text, localities)
     if mode == "corrected":
         heads = [chunk.root for chunk in doc.noun_chunks if chunk.text.lower() not in EXCLUDED_CHUNKS]
         chosen = _around(doc, heads, heads, () if locality is None else (locality,))

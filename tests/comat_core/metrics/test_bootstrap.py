@@ -4,6 +4,7 @@ import pytest
 from comat_core.metrics.bootstrap import (
     bootstrap_difference,
     bootstrap_mean,
+    bootstrap_mean_of_groups,
     group_by_prompt,
     make_numpy_generator,
     percentile_interval,
@@ -71,3 +72,19 @@ def test_rows_are_grouped_in_the_order_of_their_prompts_first_appearance():
 def test_nothing_cannot_be_averaged():
     with pytest.raises(AssertionError, match="nothing to average"):
         bootstrap_mean([], [], generator())
+
+
+def test_groups_weigh_alike_and_prompts_are_drawn_within_theirs():
+    # Group x: prompts a (1, 1) and b (0): 2/3. Group y: prompt c (1): 1. The mean of both is 5/6, not 3/4.
+    values, prompts, groups = [1.0, 1.0, 0.0, 1.0], ["a", "a", "b", "c"], ["x", "x", "x", "y"]
+    estimate = bootstrap_mean_of_groups(values, prompts, groups, generator())
+    assert estimate.mean == pytest.approx(5 / 6)
+    assert estimate.n == 3
+    assert (estimate.low, estimate.high) == (0.5, 1.0)  # c is always drawn: (0 + 1) / 2 to (1 + 1) / 2
+
+
+def test_one_group_is_the_plain_mean():
+    values = np.random.default_rng(2).normal(size=30)
+    prompts = [str(index // 3) for index in range(30)]
+    grouped = bootstrap_mean_of_groups(values, prompts, ["x"] * 30, generator())
+    assert grouped == bootstrap_mean(values, prompts, generator())

@@ -1,10 +1,12 @@
 import pytest
 
 from comat_core.metrics.geneval import (
+    Checks,
     Detection,
     Requirement,
     judge_image,
     overall_score,
+    read_checks,
     relations,
     select_detections,
 )
@@ -50,6 +52,31 @@ def test_thresholds_order_and_number_of_detections():
     assert select_detections({"dog": [box(0, 0, confidence=0.9), box(9, 9, confidence=0.91)]}, "counting") == {
         "dog": [box(9, 9, confidence=0.91)]
     }
+
+
+def test_thresholds_may_be_set_for_other_detectors():
+    found = {"dog": [box(0, 0, confidence=0.4), box(9, 9, confidence=0.6)]}
+    assert select_detections(found, "counting", counting_confidence=0.5) == {"dog": [box(9, 9, confidence=0.6)]}
+    assert select_detections(found, "colors", confidence=0.7) == {}
+
+
+def test_metadata_are_read():
+    row = {
+        "tag": "position",
+        "include": [
+            {"class": "teddy bear", "count": 1, "color": "red"},
+            {"class": "dog", "count": 2, "position": ["right of", 0]},
+        ],
+        "exclude": [{"class": "dog", "count": 3}],
+    }
+    bear, dogs = Requirement("teddy bear", 1, "red"), Requirement("dog", 2, None, ("right of", 0))
+    checks = read_checks(row)
+    assert checks == Checks("position", (bear, dogs), (Requirement("dog", 3),))
+    assert checks.class_names == ["teddy bear", "dog"]
+    with pytest.raises(ValueError, match="does not stand before its own"):
+        read_checks({"tag": "position", "include": [{"class": "dog", "count": 1, "position": ["above", 0]}]})
+    with pytest.raises(KeyError):
+        read_checks({"tag": "counting", "include": [{"class": "dog"}]})
 
 
 def test_objects_must_be_there_in_number():

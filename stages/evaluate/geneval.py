@@ -1,0 +1,217 @@
+"""GenEval: are the objects there, as many, in the colours and places that the prompt says? See `metrics.geneval`.
+
+The authors' metadata tell what to check of each prompt. Objects are found by a detector, colours told by CLIP.
+
+Writes `items/*.parquet` (model, prompt_id, sample, tag, correct, reasons, detections) and `summary.json`, whose score
+"geneval" is the mean of the tasks' shares of right images, "geneval/<task>".
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from comat_core.errors import UserError
+from comat_core.metrics.geneval import Checks, Detection, judge_image, read_checks, select_detections
+from stages.artifacts import ArtifactWriter
+from stages.config import NOT_IN_KEY, ModelReference
+from stages.devices import choose_device
+from stages.evaluate.class_detectors import ClassDetectorSettings
+from stages.evaluate.generated_images import MODELS, GeneratedImage, decode_images
+from stages.evaluate.question_files import QuestionFile, by_prompt
+from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
+from stages.evaluate.summaries import join_parts, models_of, part_name, summarise_items, write_summary
+from stages.progress import progress_bar
+from stages.stage import Inputs, ShardedStage
+
+if TYPE_CHECKING:
+    from comat_core.detectors import Detector
+    from comat_core.metrics import spatial
+    from comat_core.zero_shot_colours import ColourClassifier
+
+METRIC = "geneval"
+OFFICIAL_DETECTOR = "MMDetection's Mask2Former (Swin-S)"
+
+DETECTION = pa.struct(
+    [("class", pa.string())] + [(name, pa.float64()) for name in ("confidence", "x_min", "y_min", "x_max", "y_max")]
+)
+ITEM_SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("prompt_id", pa.string()),
+        ("sample", pa.int64()),
+        ("tag", pa.string()),
+        ("correct", pa.bool_()),
+        ("reasons", pa.list_(pa.string())),
+        ("detections", pa.list_(DETECTION)),
+    ]
+)
+
+
+class GenEvalConfig(EvaluationConfig):
+    """Settings of GenEval."""
+
+    split: ClassVar[str] = "geneval"
+
+    metadata: QuestionFile = Field(
+        default=QuestionFile(source="geneval/prompts"), description="the authors' evaluation_metadata.jsonl"
+    )
+    detector: ClassDetectorSettings = Field(default=ClassDetectorSettings(), description="what finds the objects")
+    clip: ModelReference = Field(
+        default=ModelReference(
+            path="openai/clip-vit-large-patch14", revision="32bd64288804d66eefd0ccbe215aa642df71cc41"
+        ),
+        description="the CLIP that tells colours, folder or hub id",
+    )
+    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, le=4096, description="images at once")
+
+    def key_payload(self) -> dict[str, Any]:
+        return {**super().key_payload(), "metadata": self.metadata.content_identity()}
+
+
+def build_shard(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
+    """Judge the images of one part."""
+    checks = read_metadata(config, inputs)
+    images = images_of_part(inputs, index, checks)
+    items: list[dict[str, Any]] = []
+    if images:
+        from comat_core.zero_shot_colours import ColourClassifier
+
+        detector = config.detector.load(config.device)
+        device = choose_device(config.device)
+        colours = ColourClassifier.load(config.clip.resolve(), revision=config.clip.revision, device=device)
+        items = judge_images(images, checks, detector, colours, config)
+    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+
+
+def build_rest(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the shards and summarise them."""
+    items = join_parts(writer, METRIC)
+    scored = items.append_column(METRIC, pc.cast(items["correct"], pa.float64()))
+    tags = dict(zip(items["prompt_id"].to_pylist(), items["tag"].to_pylist(), strict=True))
+    detector = config.detector
+    settings: dict[str, Any] = {"seed": config.seed, "resamples": config.resamples}
+    summary = summarise_items(
+        scored,
+        [METRIC],
+        benchmark=METRIC,
+        protocol=f"GenEval, mean of {len(set(tags.values()))} tasks, objects by {detector.checkpoint.path}"
+        f" ({detector.kind}) above {detector.threshold}, counted above {detector.counting_threshold}, not by"
+        f" {OFFICIAL_DETECTOR}: not comparable with published scores; colours by {config.clip.path}",
+        skills=tags,
+        **settings,
+    )
+    write_summary(writer, with_mean_of_tasks(summary, scored, tags, **settings), inputs)
+
+
+def read_metadata(config: GenEvalConfig, inputs: Inputs) -> dict[str, Checks]:
+    """Prompt id -> what to check of it, for the prompts of the run that stand in the authors' file.
+
+    Raises:
+        UserError: none does, or the file is malformed.
+    """
+    rows = config.metadata.read_json(("prompt", "tag", "include"))
+    where = str(config.metadata.local_path())
+    checks = {}
+    for key, found in by_prompt(rows, "prompt", chosen_prompts(config, inputs), where).items():
+        try:
+            checks[key] = read_checks(found[0])
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"malformed metadata of the prompt {found[0]['prompt']!r}: {error}"
+            raise UserError(problem, where, "get the original file") from error
+    return checks
+
+
+def judge_images(
+    images: Sequence[GeneratedImage],
+    checks: Mapping[str, Checks],
+    detector: "Detector",
+    colours: "ColourClassifier",
+    config: GenEvalConfig,
+) -> list[dict[str, Any]]:
+    """Judge every image; return one row of the items table per image.
+
+    Args:
+        checks: prompt id -> what to check.
+    """
+    items = []
+    batches = [images[start : start + config.batch_size] for start in range(0, len(images), config.batch_size)]
+    for batch in progress_bar(batches, "GenEval"):
+        pixels = decode_images([image.png for image in batch]).to(choose_device(config.device))
+        asked = [checks[image.prompt_id] for image in batch]
+        found = detector.detect_objects(pixels, [one.class_names for one in asked])
+        for image, picture, one, boxes in zip(batch, pixels, asked, found, strict=True):
+            objects = select_detections(
+                _by_class(boxes),
+                one.task,
+                confidence=config.detector.threshold,
+                counting_confidence=config.detector.counting_threshold,
+            )
+            verdict = judge_image(objects, one.include, one.exclude, partial(colours.classify, picture))
+            items.append(
+                {
+                    "model": image.model,
+                    "prompt_id": image.prompt_id,
+                    "sample": image.sample,
+                    "tag": one.task,
+                    "correct": verdict.correct,
+                    "reasons": list(verdict.reasons),
+                    "detections": [
+                        {"class": name} | {field: getattr(box, field) for field in DETECTION.names[1:]}
+                        for name, of_class in objects.items()
+                        for box in of_class
+                    ],
+                }
+            )
+    return items
+
+
+def with_mean_of_tasks(
+    summary: dict[str, Any], items: pa.Table, tags: Mapping[str, str], *, seed: int, resamples: int
+) -> dict[str, Any]:
+    """Put the mean of the tasks' means in place of the mean over all images.
+
+    Args:
+        items: with the score of every image.
+        tags: prompt id -> task.
+    """
+    from comat_core.metrics.bootstrap import Difference, bootstrap_mean_of_groups, make_numpy_generator
+
+    tables = models_of(items)
+    prompts = tables[MODELS[0]]["prompt_id"].to_pylist()
+    tasks = [tags[prompt] for prompt in prompts]
+    scores = {model: table[METRIC].to_numpy() for model, table in tables.items()}
+    base, tuned = (scores[model] for model in MODELS)
+    estimates = {
+        name: bootstrap_mean_of_groups(values, prompts, tasks, make_numpy_generator(seed, METRIC), resamples=resamples)
+        for name, values in {**scores, "delta": tuned - base}.items()
+    }
+    change = estimates.pop("delta")
+    models = {model: {**summary["models"][model], METRIC: one.as_dict()} for model, one in estimates.items()}
+    delta = {**summary["delta"], METRIC: Difference(change.mean, change.low, change.high).as_dict()}
+    return {**summary, "models": models, "delta": delta}
+
+
+def _by_class(boxes: "Sequence[spatial.Detection]") -> dict[str, list[Detection]]:
+    found: dict[str, list[Detection]] = {}
+    for box in boxes:
+        mask = getattr(box, "mask", None)  # of detectors that know the objects' pixels
+        one = Detection(box.x_min, box.y_min, box.x_max, box.y_max, box.confidence, mask)
+        found.setdefault(box.label, []).append(one)
+    return found
+
+
+STAGE = ShardedStage(
+    name="evaluate.geneval",
+    version=1,
+    config_type=GenEvalConfig,
+    inputs=("prompts", "base", "tuned"),
+    optional_inputs=("other",),
+    count_shards=count_parts,
+    build_shard=build_shard,
+    build_rest=build_rest,
+)
+run = STAGE.run
