@@ -1,3 +1,8 @@
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
 from comat_core.metrics.geneval import (
@@ -118,3 +123,20 @@ def test_a_target_in_the_wrong_colour_is_no_target():
 def test_overall_score_is_the_mean_over_tasks():
     results = [("counting", True), ("counting", False), ("counting", False), ("counting", False), ("colors", True)]
     assert overall_score(results) == (0.625, {"counting": 0.25, "colors": 1.0})
+
+
+@pytest.mark.skipif("COMAT_DATASETS" not in os.environ, reason="COMAT_DATASETS names no folder of prompts")
+def test_the_authors_metadata_are_read():
+    folder = Path(os.environ["COMAT_DATASETS"], "geneval")
+    checks = [read_checks(json.loads(line)) for line in (folder / "evaluation_metadata.jsonl").read_text().splitlines()]
+    assert Counter(one.task for one in checks) == {
+        "position": 100,
+        "color_attr": 100,
+        "two_object": 99,
+        "colors": 94,
+        "single_object": 80,
+        "counting": 80,
+    }
+    assert {bool(one.exclude) for one in checks if one.task == "counting"} == {True}
+    names = (folder / "object_names.txt").read_text().splitlines()
+    assert {name for one in checks for name in one.class_names} == set(names)

@@ -1,8 +1,18 @@
 """Numeracy: scores worked out by hand from the official definition, and what is read out of prompts."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from comat_core.metrics.numeracy import CountedNoun, distinct_objects, numeracy_score, read_counts
+from comat_core.metrics.numeracy import (
+    COUNTED_NOUNS,
+    NUMBERS,
+    CountedNoun,
+    distinct_objects,
+    numeracy_score,
+    read_counts,
+)
 from comat_core.metrics.spatial import Detection, Mode
 
 
@@ -96,3 +106,17 @@ def test_describing_words_and_capitals_are_no_obstacle_to_the_corrected_mode(par
 
 def test_other_nouns_can_be_counted(parse):
     assert counts(parse("two red circles and a star"), nouns={"circle", "star"}) == [("circle", 2), ("star", 1)]
+
+
+@pytest.mark.skipif("COMAT_DATASETS" not in os.environ, reason="COMAT_DATASETS names no folder of prompts")
+def test_validation_prompts_count_alike_in_both_modes_and_as_the_authors_list_of_objects_says(parse):
+    folder = Path(os.environ["COMAT_DATASETS"], "t2i_compbench")
+    pairs = [line.lower().split(" - ") for line in (folder / "new_objects.txt").read_text().splitlines()]
+    assert {singular.strip() for singular, _ in pairs} == COUNTED_NOUNS
+    singulars = {form.strip(): singular.strip() for singular, plural in pairs for form in (plural, singular)}
+    docs = list(parse.pipe((folder / "numeracy_val.txt").read_text().splitlines()))
+    for doc in docs:
+        following = [(token.text, token.nbor().text) for token in doc[:-1] if token.text in NUMBERS]
+        expected = [(singulars[word], NUMBERS[number]) for number, word in following if word in singulars]
+        assert counts(doc, "official") == counts(doc, "corrected") == expected != []
+    assert len(docs) == 300

@@ -1,8 +1,10 @@
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from comat_core.metrics import spatial_3d
 from comat_core.metrics.spatial_prompts import UNKNOWN_TO_UNIDET, read_relation
 from comat_core.parsers import load_parser
 
@@ -72,3 +74,13 @@ def test_86_of_88_complex_spatial_prompts_name_two_objects_for_the_official_scri
     lines = [line.strip() for name in names for line in (folder / name).read_text().splitlines()]
     relations = [read_relation(doc, "official", is_complex=True) for doc in parse.pipe(lines)]
     assert (len(lines), sum(relation is not None for relation in relations)) == (88, 86)
+
+
+@needs_data
+def test_3d_validation_prompts_read_alike_in_both_modes(parse):
+    file = Path(os.environ["COMAT_DATASETS"], "t2i_compbench", "3d_spatial_val.txt")
+    docs = list(parse.pipe(line.strip() for line in file.read_text().splitlines()))
+    official = [read_relation(doc, "official", localities=spatial_3d.LOCALITIES) for doc in docs]
+    assert official == [read_relation(doc, "corrected", localities=spatial_3d.LOCALITIES) for doc in docs]
+    places = Counter(relation.locality for relation in official if relation)
+    assert places == {"in front of": 102, "behind": 83, "hidden": 115}
