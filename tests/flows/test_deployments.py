@@ -31,6 +31,10 @@ EVALUATIONS = [
     "evaluate-spatial-3d",
     "evaluate-geneval",
     "evaluate-complex",
+    "evaluate-clip-score",
+    "evaluate-tifa",
+    "evaluate-dpg",
+    "evaluate-dsg",
     "evaluate-judge",
     "evaluate-fidelity",
     "evaluate-fid",
@@ -151,11 +155,17 @@ def test_evaluations_are_scheduled_for_the_next_nights(worker: None) -> None:  #
         assert {run.expected_start_time.hour for run in runs if run.expected_start_time} == {3}
 
 
-def test_deployed_stages_exist() -> None:
-    names = {node.name for node in NODES}
+def test_deployed_stages_are_those_of_their_presets() -> None:
     for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
-        for stage in deployment["parameters"].get("only", []):
-            assert any(name == stage or name.startswith(f"{stage}.") for name in names), stage
+        parameters = deployment["parameters"]
+        plan = make_plan(load_preset(parameters["preset"]).sections)
+        assert plan.select(parameters.get("only", []), deployment["name"]) or deployment["name"] == "full"
+
+
+def test_every_evaluation_of_the_dag_is_deployed() -> None:
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    deployed = {stage for deployment in deployments for stage in deployment["parameters"].get("only", [])}
+    assert {node.name for node in NODES if node.name.startswith("evaluate.")} <= deployed
 
 
 def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None:  # noqa: ARG001

@@ -37,7 +37,7 @@ def test_models_lists_what_a_preset_needs_with_size_and_licence(
     assert main(["models", "sdxl", "--set", "models.captioner=data://miniature/captioner"]) == 0
     blocks = capsys.readouterr().out
     assert "stabilityai/stable-diffusion-xl-base-1.0 @ 462165984030d82259a11f4367a4eed129e94a7b" in blocks
-    assert blocks.count("    not cached, ") == 7
+    assert blocks.count("    not cached, ") == 12
     assert "CreativeML OpenRAIL++-M" in blocks
     assert "ybelkada/segment-anything/checkpoints/sam_vit_h_4b8939.pth" in blocks
     assert "2,564.6 MB, Apache-2.0; train.segmentation.sam" in blocks

@@ -10,8 +10,10 @@ import yaml
 from pydantic import BaseModel
 
 from comat_core.errors import UserError
+from data.registry import select_sets
 from stages import registry
 from stages.config import ModelReference
+from stages.pipeline import make_plan
 from stages.presets import as_yaml, load_preset, preset_names
 from tests.fakes.dag import NODES, PRESET
 
@@ -74,6 +76,37 @@ def test_the_small_gpu_takes_as_many_prompts_and_images_per_step_as_the_paper() 
         return [micro_batches * train["batch_size"], micro_batches * train["pair_batch_size"]]
 
     assert per_step("sd15-small-gpu") == per_step("sd15-8gpu") == per_step("sd15") == [32, 16]
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_large_presets_hold_every_benchmark_with_its_authors_number_of_images(name: str) -> None:
+    sections = load_preset(name).sections
+    samples = sections["images"].model_dump()["samples"]
+    assert samples == {"test": 10, "tifa": 1, "dpg": 4, "dsg": 1, "geneval": 4, "fidelity": 1}
+    steps = make_plan(sections).by_name
+    for benchmark in ("attributes", "spatial", "clip_score", "complex", "tifa", "dpg", "dsg", "geneval", "fid"):
+        assert f"evaluate.{benchmark}" in steps
+    splits = {"attributes": "test", "tifa": "tifa", "dpg": "dpg", "dsg": "dsg", "geneval": "geneval", "fid": "fidelity"}
+    for benchmark, split in splits.items():
+        drawn = steps[steps[f"evaluate.{benchmark}"].inputs["tuned"]].config.model_dump()
+        assert list(drawn["samples"]) == [split]
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_complex_prompts_have_the_scores_that_their_mean_takes(name: str) -> None:
+    sections = {key: config.model_dump() for key, config in load_preset(name).sections.items()}
+    evaluated = [selection["source"] for selection in sections["prompts"]["evaluation"]]
+    complex_sets = [one for pattern in evaluated for _, one in select_sets(pattern) if "complex" in one.name]
+    parts = sections["evaluate.complex"]["parts"]
+    assert {one.skill: one.prompts for one in complex_sets} == {
+        "complex_spatial": 58,
+        "complex_action": 212,
+        "complex_spatial_action": 30,
+    }
+    assert set(parts) == {one.skill for one in complex_sets}
+    roles = {"attribute_binding": "attributes", "spatial": "spatial", "clip_score": "clip_score"}
+    for skill, scores in parts.items():
+        assert all(skill in sections[f"evaluate.{roles[score]}"]["skills"] for score in scores)
 
 
 def test_the_prompts_of_abc6k_are_drawn_not_cut_off() -> None:
@@ -162,5 +195,5 @@ class TestFakePreset:
 
     @pytest.mark.parametrize("name", ["nope", "nope.yaml", "", "tests"])
     def test_unknown_preset_is_told_with_the_known_ones(self, name: str) -> None:
-        with pytest.raises(UserError, match=f"unknown preset '{name}'.*miniature, sd15, .*sdxl"):
+        with pytest.raises(UserError, match=f"unknown preset '{name}'.*miniature, .*sd15, .*sdxl"):
             load_preset(name)
