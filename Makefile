@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_FOR_TESTS := $(VENV)/.installed-for-tests
+TEST_PROCESSES ?= 2
 
 .PHONY: run test check venv
 
@@ -11,8 +12,10 @@ INSTALLED_FOR_TESTS := $(VENV)/.installed-for-tests
 run: $(INSTALLED)
 	@$(VENV)/bin/comat run miniature
 
+# Files of tests are spread over processes; each takes one core, and several gigabytes with the Prefect server, the
+# workers and the trainings that its tests start.
 test: check
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # What needs no model: style, types and the direction of imports.
 check: $(INSTALLED_FOR_TESTS)
