@@ -1,6 +1,7 @@
 """Captions of scenes: clean ones that say everything, and web-like ones that skip much of it."""
 
 import random
+from dataclasses import replace
 from typing import Final
 
 from data.miniature_world.scenes import Scene, SceneObject
@@ -25,9 +26,17 @@ def clean_caption(scene: Scene, random_source: random.Random) -> str:
     return _joined(scene, [_clean_phrase(item, random_source) for item in scene.objects], random_source)
 
 
-def base_world_caption(scene: Scene, random_source: random.Random) -> str:
-    """Caption a scene as the web does: colours and textures are skipped often, an object sometimes."""
-    phrases = [_careless_phrase(item, random_source) for item in scene.objects]
+def base_world_caption(scene: Scene, random_source: random.Random, mixed_up_share: float = 0.0) -> str:
+    """Caption a scene as the web does: colours and textures are skipped often, an object sometimes.
+
+    Args:
+        mixed_up_share: how often the colours of two objects are told the wrong way round, in [0, 1].
+    """
+    objects = scene.objects
+    if len(objects) == 2 and random_source.random() < mixed_up_share:
+        first, second = objects
+        objects = (replace(first, colour=second.colour), replace(second, colour=first.colour))
+    phrases = [_careless_phrase(item, random_source) for item in objects]
     if len(phrases) == 2 and random_source.random() < SKIPPED_OBJECT_SHARE:
         return random_source.choice(phrases)
     return _joined(scene, phrases, random_source)

@@ -94,6 +94,21 @@ def test_careless_captions_skip_colours_and_objects() -> None:
     assert abs(colours / shapes - 0.6) < 0.04
 
 
+def test_mixed_up_captions_exchange_the_colours_and_nothing_else() -> None:
+    exchanged = 0
+    for number in range(600):
+        scene = make_scene("base world", 7, number)
+        caption = base_world_caption(scene, random.Random(number), mixed_up_share=0.5)
+        told = objects_of(caption)
+        worn = {(item.colour, item.shape) for item in scene.objects}
+        colours = [item.colour for item in scene.objects]
+        if len(told) == 2 and len(set(colours)) == 2 and all(colour in COLOURS for colour, _ in told):
+            exchanged += set(told) != worn
+            assert {shape for _, shape in told} == {item.shape for item in scene.objects}
+            assert {colour for colour, _ in told} == set(colours)
+    assert exchanged > 20
+
+
 def test_articles_fit_their_word() -> None:
     assert noun_phrase("star", "orange") == "an orange star"
     assert noun_phrase("star", "red", "striped") == "a striped red star"
