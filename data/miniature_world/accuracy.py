@@ -2,7 +2,7 @@
 
 import random
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from data.miniature_world.scenes import Scene
 from data.miniature_world.seeing import patch_labels
 from data.miniature_world.segmenter import word_mask
 from data.miniature_world.visual_questions import ask
-from data.miniature_world.vocabulary import SHAPES
+from data.miniature_world.vocabulary import COLOURS, SHAPES
 
 UNSEEN_SEED: Final = 777
 SCENES: Final = 400
@@ -43,7 +43,8 @@ def measure_accuracy(folder: Path) -> dict[str, float]:
             "vqa_accuracy": question_accuracy(folder, scenes, images),
             "segmenter_iou": segmenter_overlap(folder, scenes, images),
             "segmenter_absent_empty": segmenter_restraint(folder, scenes, images),
-            "dino_shape_of_patch": feature_accuracy(folder, scenes, images),
+            "dino_shape_of_patch": feature_accuracy(folder, scenes, images, "shape"),
+            "dino_colour_of_patch": feature_accuracy(folder, scenes, images, "colour"),
         }
 
 
@@ -98,24 +99,27 @@ def segmenter_restraint(folder: Path, scenes: list[Scene], images: torch.Tensor)
     return sum(empty) / len(empty)
 
 
-def feature_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
-    """Mean over shapes, of the share of a shape's patches whose DINO features lie nearest to the shape's own mean.
+def feature_accuracy(
+    folder: Path, scenes: list[Scene], images: torch.Tensor, wanted: Literal["shape", "colour"]
+) -> float:
+    """Share of the objects' patches whose shape or colour a linear readout of the DINO features names.
 
-    The means are of the first half of the scenes, the shares of the second.
+    The readout is fitted by least squares on the first half of the scenes and asked about the second.
     """
     model = Dinov2Model.from_pretrained(folder / "dino").eval()
     preprocess = ImagePreprocessing.from_processor(load_processor(str(folder / "dino")), "dino")
     features = model(pixel_values=preprocess(images)).last_hidden_state[:, 1:]
     patch_size = model.config.patch_size
     assert isinstance(patch_size, int)
-    shapes = torch.from_numpy(np.stack([patch_labels(scene, patch_size)[:, 0] for scene in scenes]))
-    half, kinds = len(scenes) // 2, range(1, len(SHAPES) + 1)
-    means = torch.stack([features[:half][shapes[:half] == kind].mean(dim=0) for kind in kinds])
-    shares = []
-    for kind in kinds:
-        nearest = torch.cdist(features[half:][shapes[half:] == kind], means).argmin(dim=1) + 1
-        shares.append((nearest == kind).float().mean().item())
-    return sum(shares) / len(shares)
+    column, classes = (0, len(SHAPES)) if wanted == "shape" else (1, len(COLOURS))
+    labels = torch.from_numpy(np.stack([patch_labels(scene, patch_size)[:, column] for scene in scenes]))
+    features = torch.cat([features, torch.ones_like(features[..., :1])], dim=-1)
+    half = len(scenes) // 2
+    known, asked = labels[:half] > 0, labels[half:] > 0
+    targets = torch.eye(classes + 1)[labels[:half][known].long()]
+    readout = torch.linalg.lstsq(features[:half][known], targets).solution
+    named = (features[half:][asked] @ readout).argmax(dim=-1)
+    return (named == labels[half:][asked]).float().mean().item()
 
 
 def _swappable(scene: Scene) -> bool:

@@ -18,9 +18,12 @@ MEGABYTES = 25
 LEAST = {
     "judge_exact": 0.95,
     "captioner_prefers_right_colours": 0.97,
+    "git_prefers_right_colours": 0.9,
     "vqa_accuracy": 0.9,
     "segmenter_iou": 0.6,
     "segmenter_absent_empty": 0.9,
+    "dino_shape_of_patch": 0.35,  # of six
+    "dino_colour_of_patch": 0.95,
 }
 
 
@@ -63,5 +66,5 @@ def test_all_weights_are_safetensors_and_small() -> None:
 
 def test_the_card_tells_seeds_and_times() -> None:
     card = (FOLDER / "README.md").read_text()
-    for name in ("base", "captioner", "vqa", "judge", "segmenter"):
+    for name in ("base", "captioner", "vqa", "judge", "segmenter", "git", "dino"):
         assert f"| {name} |" in card
