@@ -20,16 +20,19 @@ def view(options: argparse.Namespace) -> int:
     if not isinstance(entities, EntitiesConfig):
         raise UserError("the preset parses no prompts", f"preset {preset.name}", "choose one with entities")
     with comparer_of(tuned, entities) as comparer:
-        site = Site(preset, store, comparer)
         try:
-            server = ViewServer(options.port, site)
-        except OSError as error:
-            where, advice = f"--port {options.port}", "choose another --port, or 0 for any free one"
-            raise UserError(f"cannot serve here: {error.strerror}", where, advice) from error
-        with server:
-            print(f"{server.address}  (Ctrl-C ends it)", flush=True)
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                print()
+            _serve(options.port, Site(preset, store, comparer))
+        except KeyboardInterrupt:
+            print()
     return 0
+
+
+def _serve(port: int, site: Site) -> None:
+    try:
+        server = ViewServer(port, site)
+    except OSError as error:
+        advice = "choose another --port, or 0 for any free one"
+        raise UserError(f"cannot serve here: {error.strerror}", f"--port {port}", advice) from error
+    with server:
+        print(f"{server.address}  (Ctrl-C ends it)", flush=True)
+        server.serve_forever()
