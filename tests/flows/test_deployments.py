@@ -134,7 +134,7 @@ def test_deployments_cover_every_stage_and_evaluation(worker: None) -> None:  # 
         assert bool(deployment.schedules) == (name in EVALUATIONS)
         assert deployment.parameter_openapi_schema
         properties = deployment.parameter_openapi_schema["properties"]
-        assert set(properties) == {"preset", "only", "refresh", "store", "settings"}
+        assert set(properties) == {"preset", "only", "refresh", "store", "settings", "recorded_as"}
         assert all(field["description"] and field.get("examples") for field in properties.values())
     pool = json.loads(prefect("work-pool", "inspect", "comat", "--output", "json"))
     assert pool["concurrency_limit"] == 1
