@@ -1,7 +1,7 @@
 """The time line: how the headline scores of a preset went from training to training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -13,6 +13,7 @@ from stages.report.scores import HEADLINES, ScoreRow, describe, score_rows
 from stages.store import Store
 
 PAGE = "timeline.html"
+APART = 9  # units between the models' points of one training, so that none hides another
 LABELS = 6  # dates below a chart, at most
 WIDTH, HEIGHT = 560, 250
 
@@ -34,7 +35,7 @@ class Training:
 class Point:
     """A score of one training."""
 
-    place: int
+    place: float
     setting: str
     row: ScoreRow
 
@@ -94,11 +95,11 @@ def draw_timeline(
     margin = 0.12 * (high - low) or abs(high) * 0.1 or 0.1
     frame = Frame(52, WIDTH - 20, 14, HEIGHT - 40, -0.5, len(trainings) - 0.5, low - margin, high + margin)
     parts = [_axes(frame, trainings)]
-    for one in series:
-        parts += _lines(frame, points, one)
-        for point in points:
-            if one.name in point.row.scores:
-                parts.append(_mark(frame, point.place, point.row.scores[one.name], one))
+    for number, one in enumerate(series):
+        shift = (number - (len(series) - 1) / 2) * APART / (frame.x(1) - frame.x(0))
+        own = [replace(point, place=point.place + shift) for point in points if one.name in point.row.scores]
+        parts += _lines(frame, own, one)
+        parts += [_mark(frame, point.place, point.row.scores[one.name], one) for point in own]
     last = points[-1].row
     return svg(
         WIDTH,
@@ -126,7 +127,7 @@ def _lines(frame: Frame, points: Sequence[Point], series: Series) -> list[Markup
     """Connect what was measured alike."""
     lines = []
     for setting in dict.fromkeys(point.setting for point in points):
-        own = [point for point in points if point.setting == setting and series.name in point.row.scores]
+        own = [point for point in points if point.setting == setting]
         steps = " ".join(
             f"{'M' if index == 0 else 'L'}{frame.x(point.place):.1f} {frame.y(point.row.scores[series.name].mean):.1f}"
             for index, point in enumerate(own)
@@ -136,7 +137,7 @@ def _lines(frame: Frame, points: Sequence[Point], series: Series) -> list[Markup
     return lines
 
 
-def _mark(frame: Frame, place: int, score: Interval, series: Series) -> Markup:
+def _mark(frame: Frame, place: float, score: Interval, series: Series) -> Markup:
     x, y = frame.x(place), frame.y(score.mean)
     return Markup(
         '<line class="range {mark}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'

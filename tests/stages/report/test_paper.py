@@ -18,7 +18,7 @@ def prompts_of(store, rows):
     return make_artifact(store, "prompts", tables={"prompts.parquet": table})
 
 
-def benchmark(name, scores, skills=None, mode="corrected"):
+def benchmark(name, scores, skills=None, mode: str | None = "corrected"):
     tuned = {metric: value + 0.1 for metric, value in scores.items()}
     return Benchmark(name, "protocol", mode, skills, score_rows(summary(name, scores, tuned, 5)))
 
