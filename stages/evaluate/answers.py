@@ -8,6 +8,8 @@ from pydantic import Field
 from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.evaluate.generated_images import GeneratedImage, decode_images
+from stages.evaluate.loaded import loaded
+from stages.evaluate.prefetching import prefetched, rows_of
 from stages.evaluate.settings import EvaluationConfig
 from stages.progress import progress_bar
 
@@ -29,8 +31,12 @@ def load_answerer(config: QuestionsConfig) -> "VisualQuestionAnswerer":
     from comat_core.visual_question_answering import CORRECTED, VisualQuestionAnswerer
 
     device = choose_device(config.device)
-    return VisualQuestionAnswerer.load(
-        config.vqa.resolve(), revision=config.vqa.revision, device=device, protocol=CORRECTED
+    return loaded(
+        VisualQuestionAnswerer.load,
+        config.vqa.resolve(),
+        revision=config.vqa.revision,
+        device=device,
+        protocol=CORRECTED,
     )
 
 
@@ -48,10 +54,10 @@ def ask_images(
     asked = [(row, question) for row, image in enumerate(images) for question in questions[image.prompt_id]]
     answers: list[list[str]] = [[] for _ in images]
     batches = [asked[start : start + config.batch_size] for start in range(0, len(asked), config.batch_size)]
-    for batch in progress_bar(batches, "Questions"):
-        rows = sorted({row for row, _ in batch})
-        pixels = decode_images([images[row].png for row in rows]).to(choose_device(config.device))
-        places = {row: place for place, row in enumerate(rows)}
+    decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
+    for batch, pixels in progress_bar(decoded, "Questions", total=len(batches)):
+        places = {row: place for place, row in enumerate(rows_of(batch))}
+        pixels = pixels.to(choose_device(config.device))
         given = answerer.answer(pixels, [question for _, question in batch], [places[row] for row, _ in batch])
         for (row, _), answer in zip(batch, given, strict=True):
             answers[row].append(answer)

@@ -15,6 +15,7 @@ from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images, read_seen_in_training
 from stages.evaluate.loaded import loaded
+from stages.evaluate.prefetching import prefetched, rows_of
 from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
@@ -101,12 +102,11 @@ def score_images(
     asked = [(row, question) for row, image in enumerate(images) for question in questions[image.prompt_id]]
     answers: list[list[float]] = [[] for _ in images]
     batches = [asked[start : start + batch_size] for start in range(0, len(asked), batch_size)]
-    for batch in progress_bar(batches, "Attribute binding"):
-        rows = sorted({row for row, _ in batch})
+    decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
+    for batch, pixels in progress_bar(decoded, "Attribute binding", total=len(batches)):
+        places = {row: place for place, row in enumerate(rows_of(batch))}
         probabilities = answerer.probability_of_yes(
-            decode_images([images[row].png for row in rows]),
-            [question for _, question in batch],
-            [rows.index(row) for row, _ in batch],
+            pixels, [question for _, question in batch], [places[row] for row, _ in batch]
         )
         for (row, _), probability in zip(batch, probabilities.tolist(), strict=True):
             answers[row].append(round_answer(probability))

@@ -14,6 +14,7 @@ from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.evaluate.generated_images import Prompt, decode_images
+from stages.evaluate.loaded import loaded
 from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
@@ -58,7 +59,7 @@ def build_shard(config: ClipScoreConfig, inputs: Inputs, writer: ArtifactWriter,
 
         texts = scored_texts({image.prompt_id: prompts[image.prompt_id] for image in images}, config.parser)
         device = choose_device(config.device)
-        scorer = ClipScorer.load(config.clip.resolve(), revision=config.clip.revision, device=device)
+        scorer = loaded(ClipScorer.load, config.clip.resolve(), revision=config.clip.revision, device=device)
         batches = [images[start : start + config.batch_size] for start in range(0, len(images), config.batch_size)]
         for batch in progress_bar(batches, "CLIPScore"):
             pixels = decode_images([image.png for image in batch]).to(device)
@@ -90,7 +91,7 @@ def scored_texts(prompts: Mapping[str, Prompt], parser: str) -> dict[str, str]:
     texts = {key: prompt.text for key, prompt in prompts.items()}
     dense = [key for key, prompt in prompts.items() if prompt.skill.startswith(COMPLEX)]
     if dense:
-        docs = load_parser(parser).pipe(texts[key] for key in dense)
+        docs = loaded(load_parser, parser).pipe(texts[key] for key in dense)
         for key, doc in zip(dense, docs, strict=True):
             texts[key] = " ".join(token.text for token in doc if token.pos_ != "ADJ")
     return texts

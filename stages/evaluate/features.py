@@ -10,10 +10,12 @@ from pydantic import Field
 
 from stages.digests import digest_json
 from stages.evaluate.generated_images import GeneratedImage, decode_images
+from stages.evaluate.prefetching import prefetched
 from stages.evaluate.real_images import RealImages, read_real_images, real_image_files
 from stages.evaluate.settings import EvaluationConfig
 from stages.evaluate.summaries import models_of
 from stages.progress import progress_bar
+from stages.sampling import in_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,9 +49,9 @@ class FeaturesConfig(EvaluationConfig):
 
 def in_batches(images: Sequence[GeneratedImage], size: int) -> Iterator[tuple[Sequence[GeneratedImage], "Tensor"]]:
     """Yield images with their pixels, (B, 3, H, W) in [0, 1], under a progress bar."""
-    for start in progress_bar(range(0, len(images), size), "Features"):
-        batch = images[start : start + size]
-        yield batch, decode_images([image.png for image in batch])
+    batches = in_parts(images, size)
+    decoded = prefetched(batches, lambda batch: decode_images([image.png for image in batch]))
+    yield from progress_bar(decoded, "Features", total=len(batches))
 
 
 def feature_items(images: Sequence[GeneratedImage], pixels: "Tensor", extract: Extractor) -> list[dict[str, Any]]:

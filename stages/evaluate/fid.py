@@ -26,6 +26,7 @@ from stages.evaluate.features import (
     real_features,
     summarise_distances,
 )
+from stages.evaluate.loaded import loaded
 from stages.evaluate.settings import chosen_prompts, count_parts, images_of_part, skills_of
 from stages.evaluate.summaries import join_parts, models_of, part_name, summarise_items, write_summary
 from stages.stage import Inputs, ShardedStage
@@ -83,13 +84,13 @@ class ExtractorSettings(BaseModel):
 
         where = choose_device(device)
         if self.model is not None:
-            return PooledFeatures.load(self.model.resolve(), revision=self.model.revision, device=where)
+            return loaded(PooledFeatures.load, self.model.resolve(), revision=self.model.revision, device=where)
         sha256 = self.sha256 or INCEPTION_SHA256
         if self.weights is None:
             weights = fetch_url(INCEPTION_URL, f"sha256:{sha256}", "set extractor.weights to a copy of that file")
         else:
             weights = self.weights.expanduser()
-        return load_inception(weights, sha256=sha256, antialias=self.antialias, device=where)
+        return loaded(load_inception, weights, sha256=sha256, antialias=self.antialias, device=where)
 
     def __str__(self) -> str:
         if self.model is not None:
@@ -178,7 +179,7 @@ def _load_clip(config: FidConfig) -> "ClipScorer | None":
     from comat_core.clip_score import ClipScorer
 
     device = choose_device(config.device)
-    return ClipScorer.load(config.clip.resolve(), revision=config.clip.revision, device=device)
+    return loaded(ClipScorer.load, config.clip.resolve(), revision=config.clip.revision, device=device)
 
 
 STAGE = ShardedStage(

@@ -23,6 +23,7 @@ from stages.evaluate.features import (
     real_features,
     summarise_distances,
 )
+from stages.evaluate.loaded import loaded
 from stages.evaluate.settings import chosen_prompts, count_parts, images_of_part
 from stages.evaluate.summaries import join_parts, part_name, write_summary
 from stages.stage import Inputs, ShardedStage
@@ -62,8 +63,8 @@ def build_rest(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -
 def _load_judge(config: FidelityConfig) -> Extractor:
     from comat_core.image_features import PooledFeatures
 
-    return PooledFeatures.load(
-        config.judge.resolve(), revision=config.judge.revision, device=choose_device(config.device)
+    return loaded(
+        PooledFeatures.load, config.judge.resolve(), revision=config.judge.revision, device=choose_device(config.device)
     )
 
 

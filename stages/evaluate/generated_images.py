@@ -1,6 +1,5 @@
 """The generated images as evaluations read them: part by part, all models side by side."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -93,12 +92,11 @@ def read_seen_in_training(prompts: Artifact) -> set[str]:
 
 def decode_images(images: Sequence[bytes]) -> "Tensor":
     """Decode B PNG files of one size to a tensor (B, 3, H, W) in [0, 1]."""
-    import numpy as np
     import torch
-    from PIL import Image
+    from torchvision.io import ImageReadMode, decode_image
 
-    arrays = [np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in images]
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255
+    files = (torch.frombuffer(bytearray(png), dtype=torch.uint8) for png in images)
+    return torch.stack([decode_image(file, ImageReadMode.RGB) for file in files]).float() / 255
 
 
 def _read(artifact: Artifact, model: str, part: str, split: str | None) -> list[GeneratedImage]:

@@ -15,6 +15,7 @@ from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.evaluate.generated_images import GeneratedImage, decode_images
+from stages.evaluate.loaded import loaded
 from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
@@ -50,7 +51,8 @@ def build_shard(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter, ind
     if images:
         from comat_core.metrics.judge import Judge
 
-        judge = Judge.load(config.judge.resolve(), revision=config.judge.revision, device=choose_device(config.device))
+        device = choose_device(config.device)
+        judge = loaded(Judge.load, config.judge.resolve(), revision=config.judge.revision, device=device)
         required = {key: judge.vocabulary.required_objects(prompt.text) for key, prompt in prompts.items()}
         items = score_images([image for image in images if required[image.prompt_id]], required, judge, config)
     writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))

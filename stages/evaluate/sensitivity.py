@@ -24,6 +24,8 @@ from stages.devices import choose_device
 from stages.digests import digest_json
 from stages.evaluate.captioned_images import CaptionedImages, squeezed_png
 from stages.evaluate.generated_images import GeneratedImage, decode_images
+from stages.evaluate.loaded import loaded
+from stages.evaluate.prefetching import prefetched, rows_of
 from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
@@ -125,9 +127,11 @@ def score_images(
         for text in (wording.text, *wording.corrupted.values())
     ]
     likelihoods: dict[int, list[float]] = {}
-    for batch in progress_bar(in_parts(asked, config.batch_size), "Sensitivity"):
-        places = {row: place for place, row in enumerate(dict.fromkeys(row for row, _ in batch))}
-        pixels = decode_images([images[row].png for row in places]).to(choose_device(config.device))
+    batches = in_parts(asked, config.batch_size)
+    decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
+    for batch, pixels in progress_bar(decoded, "Sensitivity", total=len(batches)):
+        places = {row: place for place, row in enumerate(rows_of(batch))}
+        pixels = pixels.to(choose_device(config.device))
         with torch.no_grad():
             scored = captioner.log_likelihood(pixels[[places[row] for row, _ in batch]], [text for _, text in batch])
         for (row, _), value in zip(batch, scored.per_caption("sum").tolist(), strict=True):
@@ -201,7 +205,8 @@ def summarise(items: pa.Table, config: SensitivityConfig) -> dict[str, Any]:
 def _load_captioner(config: SensitivityConfig) -> "ImageToText":
     from comat_core.captioners import load_captioner
 
-    return load_captioner(
+    return loaded(
+        load_captioner,
         config.kind,
         config.captioner.resolve(),
         config.captioner.revision,
@@ -216,7 +221,7 @@ def _corrupted(texts: Mapping[str, str], config: SensitivityConfig) -> dict[str,
     from comat_core.sensitivity import corruptions
     from data.noun_filter import load_noun_filter
 
-    docs = load_parser(config.parser).pipe(texts.values())
+    docs = loaded(load_parser, config.parser).pipe(texts.values())
     words = load_noun_filter()
     wordings = {}
     for (key, text), doc in zip(texts.items(), docs, strict=True):

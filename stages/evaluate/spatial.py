@@ -19,6 +19,7 @@ from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images
+from stages.evaluate.loaded import loaded
 from stages.evaluate.settings import (
     DetectorSettings,
     EvaluationConfig,
@@ -161,7 +162,7 @@ def _names_to_find(relation: Relation | None, config: SpatialConfig) -> dict[str
 def _read_relations(prompts: Mapping[str, Prompt], config: SpatialConfig) -> dict[str, Relation | None]:
     from comat_core.parsers import load_parser
 
-    docs = load_parser(config.parser).pipe(prompt.text for prompt in prompts.values())
+    docs = loaded(load_parser, config.parser).pipe(prompt.text for prompt in prompts.values())
     return {
         key: read_relation(doc, config.mode, is_complex=prompts[key].skill.startswith(COMPLEX))
         for key, doc in zip(prompts, docs, strict=True)

@@ -143,6 +143,10 @@ def inception_file(tmp_path_factory):
     network_class = library.FeatureExtractorInceptionV3
     with patch.object(library, "load_state_dict_from_url"), patch.object(network_class, "load_state_dict"):
         network = network_class("inception-v3-compat", ["2048"])
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        if parameter.dim() == 4:  # torch's own initial weights let the signal die out
+            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
     file = tmp_path_factory.mktemp("inception") / "weights.pth"
     torch.save(network.state_dict(), file)
     return file, hashlib.sha256(file.read_bytes()).hexdigest()
@@ -157,7 +161,7 @@ def test_inception_is_the_librarys_own(inception_file):
     assert features.shape == (2, 2048)
     torch.testing.assert_close(features, library(images))
     antialiased = load_inception(file, sha256=digest, antialias=True)(images)
-    assert not torch.allclose(features, antialiased)
+    assert not torch.allclose(features, antialiased, rtol=1e-3)
 
 
 def test_other_files_than_the_weights_are_refused(inception_file, tmp_path):
