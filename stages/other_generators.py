@@ -169,7 +169,7 @@ def _load(generator: OtherGenerator, where: str, dtype: Any) -> Any:
     try:
         with without_loading_bars():
             return kind.from_pretrained(
-                where, revision=generator.pipeline.revision, torch_dtype=dtype, use_safetensors=True
+                where, revision=generator.pipeline.revision, dtype=dtype, use_safetensors=True
             )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
