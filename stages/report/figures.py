@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from stages.evaluate.summaries import NOT_IN_TRAINING
 from stages.report.charts import Interval, Series, svg, ticks_between
 from stages.report.prompt_scores import WHOLE_SETS
 from stages.report.scores import Benchmark, ScoreRow
@@ -56,8 +57,9 @@ def _shown_rows(benchmarks: Sequence[Benchmark]) -> Iterator[ScoreRow]:
     for benchmark in benchmarks:
         if benchmark.name in WHOLE_SETS:  # CLIPScore stands beside FID too
             continue
-        divided = any(row.name.startswith(f"{DIVIDED}/") for row in benchmark.rows)
-        for row in benchmark.rows:
+        rows = [row for row in benchmark.rows if not (row.skill or "").endswith(NOT_IN_TRAINING)]
+        divided = any(row.name.startswith(f"{DIVIDED}/") for row in rows)
+        for row in rows:
             metric, _, skill = row.name.partition("/")
             if metric in SHOWN and bool(skill) == (divided and metric == DIVIDED):
                 yield row

@@ -10,6 +10,8 @@ from stages.report.scores import Benchmark, score_rows
 from tests.stages.fake_run import summary
 from tests.stages.report.test_charts import NAMESPACE, parse
 
+UNSEEN = "attribute_binding/color_not_in_training"
+
 
 def benchmark(name, base, tuned, **further):
     document = summary(name, base, tuned, 10)
@@ -26,8 +28,8 @@ def benchmarks():
         benchmark("judge", {"exact": 0.1, "all_right": 0.2}, {"exact": 0.2, "all_right": 0.4}),
         benchmark(
             "attributes",
-            {"attribute_binding": 0.3, "attribute_binding/color": 0.2, "attribute_binding/<b>": 0.4},
-            {"attribute_binding": 0.5, "attribute_binding/color": 0.6, "attribute_binding/<b>": 0.4},
+            {"attribute_binding": 0.3, "attribute_binding/color": 0.2, "attribute_binding/<b>": 0.4, UNSEEN: 0.1},
+            {"attribute_binding": 0.5, "attribute_binding/color": 0.6, "attribute_binding/<b>": 0.4, UNSEEN: 0.2},
             pixart={"attribute_binding/color": 0.7},
         ),
         benchmark("fidelity", {"frechet_distance": 7.0}, {"frechet_distance": 8.0}),
