@@ -133,7 +133,8 @@ def opened(generator: OtherGenerator, device: str) -> Iterator[Painter]:
 
     assert generator.pipeline is not None
     where = generator.pipeline.resolve()
-    pipeline = _load(generator, where, PRECISIONS[generator.precision]).to(choose_device(device))
+    pipeline = _load(generator, where)
+    pipeline.to(choose_device(device), PRECISIONS[generator.precision])
     pipeline.set_progress_bar_config(disable=True)
     if getattr(pipeline, "safety_checker", None) is not None:
         pipeline.safety_checker = None  # it blackens images, which would be scored as they are
@@ -158,7 +159,7 @@ def nouns_of(prompts: Sequence[str], parser: str, tokenizer: Any) -> list[list[i
     return [[token for noun in of_prompt for token in noun.tokens] for of_prompt in aligned]
 
 
-def _load(generator: OtherGenerator, where: str, dtype: Any) -> Any:
+def _load(generator: OtherGenerator, where: str) -> Any:
     import diffusers
 
     from comat_core.loading_bars import without_loading_bars
@@ -168,9 +169,7 @@ def _load(generator: OtherGenerator, where: str, dtype: Any) -> Any:
     kind: Any = diffusers.StableDiffusionAttendAndExcitePipeline if excites else diffusers.DiffusionPipeline
     try:
         with without_loading_bars():
-            return kind.from_pretrained(
-                where, revision=generator.pipeline.revision, dtype=dtype, use_safetensors=True
-            )
+            return kind.from_pretrained(where, revision=generator.pipeline.revision, use_safetensors=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
