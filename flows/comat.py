@@ -1,5 +1,6 @@
 """The flow: from a preset to the report, or any part of the way."""
 
+import logging
 from typing import Annotated
 
 from prefect import flow
@@ -8,11 +9,13 @@ from pydantic import Field
 from flows.execution import Outcome, carry_out
 from flows.publishing import publish
 from stages.history import record_results
-from stages.pipeline import discard_steps, make_plan
+from stages.pipeline import discard_steps, is_trained, make_plan
 from stages.presets import load_preset, preset_names
 from stages.report.timeline import write_timeline
 from stages.runs import record_run
 from stages.store import Store, default_store
+
+logger = logging.getLogger("comat")
 
 # Shown beside the fields of the form in Prefect's UI; what they mean stands in the flow's docstring.
 PresetName = Annotated[str, Field(min_length=1, examples=preset_names())]
@@ -30,6 +33,7 @@ def comat(
     store: StoreUrl = None,
     settings: Settings = None,
     recorded_as: Title = None,
+    only_if_trained: bool = False,
 ) -> dict[str, Outcome]:
     """Fine-tune a text-to-image model with CoMat and measure the result.
 
@@ -44,9 +48,14 @@ def comat(
         settings: overrides of the preset, each as dotted.key=value.
         recorded_as: `comat gc` keeps the last runs of each such name, which has a time line of its own; by default the
             preset's.
+        only_if_trained: do nothing while the store holds no training of the preset. A scheduled evaluation measures
+            what has been trained, and never sets out to train.
     """
     chosen = load_preset(preset, settings or [])
     plan = make_plan(chosen.sections)
+    if only_if_trained and not is_trained(plan, Store(store or default_store())):
+        logger.info("%s: not trained yet, nothing to do", chosen.name)
+        return {}
     wanted = plan.wanted(only or [])
     renewed = plan.with_dependents(plan.select(refresh or [], "--refresh")) & wanted
     place = Store(store or default_store())

@@ -160,6 +160,15 @@ def look_up(plan: Plan, store: Store) -> dict[str, Finding]:
     return findings
 
 
+def is_trained(plan: Plan, store: Store) -> bool:
+    """Whether the store holds the plan's trained model. One that lacks a file to be made from has not been trained."""
+    step = plan.by_name.get("train")
+    try:
+        return step is not None and store.look_up(step.stage.name, step.key).artifact is not None
+    except UserError:
+        return False
+
+
 def discard_steps(plan: Plan, names: set[str], store: Store) -> None:
     """Remove the artifacts of some steps, the last ones first, so that none outlives what it was made from."""
     for step in reversed(plan.steps):

@@ -46,6 +46,14 @@ def test_json_names_every_step_with_key_path_and_time(capsys, fake_dag: str, sto
         assert (Path(outcome["path"]) / MANIFEST).is_file()
 
 
+def test_nothing_is_done_for_a_preset_that_is_not_trained_if_that_is_wanted(fake_dag: str, store: str) -> None:
+    from flows.comat import comat
+
+    assert comat(preset=fake_dag, store=store, only_if_trained=True) == {}
+    assert tallied() == []
+    assert not Path(store).exists()
+
+
 def test_second_run_is_cached_throughout_and_prefect_says_so(
     capsys, fake_dag: str, store: str, tally_file: Path, prefect_url: str
 ) -> None:

@@ -132,6 +132,7 @@ def test_deployments_cover_every_stage_and_evaluation(worker: None) -> None:  # 
     assert set(deployed) == {"full", *STAGES, *EVALUATIONS}
     for name, deployment in deployed.items():
         assert bool(deployment.schedules) == (name in EVALUATIONS)
+        assert all(schedule.parameters == {"only_if_trained": True} for schedule in deployment.schedules)
         assert deployment.parameter_openapi_schema
         properties = deployment.parameter_openapi_schema["properties"]
         assert set(properties) == {"preset", "only", "refresh", "store", "settings", "recorded_as"}

@@ -4,7 +4,7 @@ import pytest
 
 from comat_core.errors import UserError
 from stages import registry
-from stages.pipeline import Plan, discard_steps, look_up, make_plan
+from stages.pipeline import Plan, discard_steps, is_trained, look_up, make_plan
 from stages.presets import load_preset
 from stages.stage import Inputs
 from stages.store import Condition, Store
@@ -89,6 +89,17 @@ def test_images_that_an_evaluation_lacks_are_named(
     overrides = [f"{key}={value}" for key, value in settings.items()]
     with pytest.raises(UserError, match=message):
         make_plan(load_preset("miniature", overrides).sections)
+
+
+def test_a_preset_is_trained_once_its_own_training_is_finished(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    assert not is_trained(plan_of(), store)  # a DAG without training
+    monkeypatch.setattr(registry, "NODES", REAL_NODES)
+    plan, other = (make_plan(load_preset("miniature", [f"train.steps={steps}"]).sections) for steps in (3, 4))
+    writer = store.writer("train", plan.by_name["train"].key, {"version": 1, "config": {}}, {})
+    assert not is_trained(plan, store)
+    writer.finish()
+    assert is_trained(plan, store)
+    assert not is_trained(other, store)
 
 
 def test_a_stages_name_selects_all_its_steps() -> None:
