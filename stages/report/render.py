@@ -60,6 +60,11 @@ def interval(value: Interval, digits: int = 3) -> str:
     return f"[{number(value.low, digits)}, {number(value.high, digits)}]"
 
 
+def brief(value: float) -> str:
+    """A value in large print: three decimals, one for values of two digits and more."""
+    return number(value, 3 if abs(value) < 10 else 1)
+
+
 def precise(value: float) -> str:
     """A value as publications print it: shares to four decimals, distances to two."""
     return number(value, 4 if abs(value) <= 1 else 2)
