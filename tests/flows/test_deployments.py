@@ -135,7 +135,8 @@ def test_deployments_cover_every_stage_and_evaluation(worker: None) -> None:  # 
         assert all(schedule.parameters == {"only_if_trained": True} for schedule in deployment.schedules)
         assert deployment.parameter_openapi_schema
         properties = deployment.parameter_openapi_schema["properties"]
-        assert set(properties) == {"preset", "only", "refresh", "store", "settings", "recorded_as"}
+        names = {"preset", "only", "refresh", "store", "settings", "recorded_as", "only_if_trained"}
+        assert set(properties) == names
         assert all(field["description"] and field.get("examples") for field in properties.values())
     pool = json.loads(prefect("work-pool", "inspect", "comat", "--output", "json"))
     assert pool["concurrency_limit"] == 1
