@@ -22,6 +22,7 @@ PresetName = Annotated[str, Field(min_length=1, examples=preset_names())]
 StageNames = Annotated[list[str] | None, Field(examples=[["train"], ["evaluate"]])]
 StoreUrl = Annotated[str | None, Field(min_length=1, examples=["runs", "s3://bucket/comat"])]
 Title = Annotated[str | None, Field(min_length=1, examples=["sd15 with more steps"])]
+OnlyIfTrained = Annotated[bool, Field(examples=[True])]
 Settings = Annotated[list[str] | None, Field(examples=[["train.steps=200", "seed=2"]])]
 
 
@@ -33,7 +34,7 @@ def comat(
     store: StoreUrl = None,
     settings: Settings = None,
     recorded_as: Title = None,
-    only_if_trained: bool = False,
+    only_if_trained: OnlyIfTrained = False,
 ) -> dict[str, Outcome]:
     """Fine-tune a text-to-image model with CoMat and measure the result.
 
