@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from comat_core.errors import UserError
+from comat_core.model_building import building_models
 from comat_core.randomness import make_generator
 from comat_core.safetensors_files import save_with_metadata
 from comat_core.text_to_image import TextToImageModel
@@ -27,6 +28,7 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 ATTENTION_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
+@building_models()
 def add_lora(
     unet: Any,
     name: str,
@@ -91,6 +93,7 @@ def save_lora(
     return Path(folder) / LORA_FILE
 
 
+@building_models()
 def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn.Parameter]:
     """Add the adapter that a folder holds to the model's UNet, and leave active what was active.
 

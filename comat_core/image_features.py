@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from comat_core.errors import UserError
 from comat_core.image_preprocessing import ImagePreprocessing
+from comat_core.model_building import building_models
 from comat_core.pretrained import load_frozen_model
 from comat_core.segmenters.checkpoints import read_checkpoint
 
@@ -62,6 +63,7 @@ class PooledFeatures(nn.Module):
         return self.backbone(pixel_values=pixels).pooler_output.flatten(1).float()
 
 
+@building_models()
 def load_inception(
     weights: Path, *, sha256: str = INCEPTION_SHA256, antialias: bool = False, device: torch.device | str = "cpu"
 ) -> nn.Module:

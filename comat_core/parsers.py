@@ -10,6 +10,7 @@ from spacy.pipeline import Lemmatizer
 from spacy.tokens import Doc
 
 from comat_core.errors import UserError
+from comat_core.model_building import building_models
 from comat_core.parser_identity import not_installed
 
 UNUSED_COMPONENTS = ["ner", "entity_linker", "senter", "textcat"]
@@ -18,6 +19,7 @@ Context = TypeVar("Context")
 NEEDED_COMPONENTS = ("tagger", "parser", "lemmatizer")
 
 
+@building_models()
 def load_parser(name: str) -> Language:
     """Load an installed spaCy pipeline without the parts that entities do not need.
 

@@ -7,6 +7,7 @@ from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from comat_core.errors import UserError
+from comat_core.model_building import building_models
 
 
 class SentenceSimilarity:
@@ -17,6 +18,7 @@ class SentenceSimilarity:
         self.tokenizer = tokenizer
 
     @classmethod
+    @building_models()
     def load(
         cls, folder: str, *, revision: str | None = None, device: torch.device | str = "cpu"
     ) -> "SentenceSimilarity":

@@ -11,6 +11,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 from pydantic import BaseModel, Field
 
+from comat_core.errors import UserError
 from flows.runners import make_task_runner
 from flows.tasks import Work, build_artifact, build_shard, result_storage
 from stages.artifacts import Artifact
@@ -107,9 +108,27 @@ def _tags(step: Step) -> list[str]:
     return [GPU_TAG] if getattr(step.config, "device", "cpu") != "cpu" else []
 
 
+def _check_threads(plan: Plan, execution: Execution) -> None:
+    """Refuse what would change results: loading in half precision changes the default type of the whole process."""
+    if execution.runner != "threads" or execution.workers == 1:
+        return
+    for step in plan.steps:
+        if getattr(step.config, "precision", "fp32") != "fp32":
+            raise UserError(
+                f"{step.name} loads models in half precision, which other threads of the run would notice",
+                "execution.workers",
+                "write execution.workers=1, or execution.runner=dask for workers that are processes",
+            )
+
+
 @contextmanager
 def started(plan: Plan, store: Store, execution: Execution) -> Iterator[PlanRun]:
-    """Start the task runner for a run of the plan."""
+    """Start the task runner for a run of the plan.
+
+    Raises:
+        UserError: several threads, and a step in half precision; or the runner is not installed.
+    """
+    _check_threads(plan, execution)
     with make_task_runner(execution) as runner:
         yield PlanRun(plan, store, execution, runner)
 

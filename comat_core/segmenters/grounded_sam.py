@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from comat_core.errors import UserError
+from comat_core.model_building import building_models
 from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
 from comat_core.segmenters.grounding_dino import Detections, GroundingDinoConfig, GroundingDinoDetector
 
@@ -88,6 +89,7 @@ class GroundedSamSegmenter:
         return predictor
 
 
+@building_models()
 def load_sam(checkpoint: str | Path, model_type: str = "vit_h", *, device: torch.device | str = "cpu") -> Any:
     """Load a frozen SAM.
 

@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from comat_core.errors import UserError
+from comat_core.model_building import building_models
 from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
 from comat_core.segmenters.noun_captions import NounCaption, write_captions
 
@@ -199,6 +200,7 @@ class GroundingDinoDetector:
         return Detections(clip_boxes_to_image(corners, (height, width)), scores[kept], noun_indices, tuple(phrases))
 
 
+@building_models()
 def build_grounding_dino(config: GroundingDinoConfig, text_encoder: str) -> nn.Module:
     """Build the package's model in float32, with random weights but for the text encoder's.
 
