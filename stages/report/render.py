@@ -39,6 +39,7 @@ def _fill(template: str, content: Mapping[str, Any]) -> str:
         "interval": interval,
         "words": words,
         "precise": precise,
+        "brief": brief,
     }
     return environment.get_template(template).render(**content, style=Markup(_page_file("report.css")))
 
