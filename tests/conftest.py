@@ -1,6 +1,7 @@
 """Fixtures that several parts of the tests share."""
 
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 from hypothesis import settings
 
 from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
+
+# Shells let what they start in the background ignore interrupts, and its children inherit that: the commands that tests
+# interrupt would not notice.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("no deadline", deadline=None)

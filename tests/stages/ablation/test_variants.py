@@ -58,7 +58,9 @@ def test_rows_are_what_the_paper_compares():
     assert configs["unet_real"].pair_batch_size == configs["unet_real"].batch_size
     assert told("unet_generated")[1:] == ("unet", "generated", False, 0)
     assert told("dino_generated")[1:] == ("dinov2", "generated", False, 0)
-    assert told("unet_generated_mixed") == (1.0, "unet", "generated", True, 2)
+    full = configs["unet_generated_mixed"]
+    assert told("unet_generated_mixed") == (1.0, "unet", "generated", True, full.pair_batch_size)
+    assert full.pair_batch_size > 0
     assert configs["activation"].weights.attribute_region == configs["activation"].weights.attribute_pixel == 0
     assert configs["git"].captioning.kind == "git"
     assert configs["git"].captioner == ModelReference(path="data://miniature/git")
