@@ -54,12 +54,12 @@ def comat(
     """
     chosen = load_preset(preset, settings or [])
     plan = make_plan(chosen.sections)
-    if only_if_trained and not is_trained(plan, Store(store or default_store())):
+    place = Store(store or default_store())
+    if only_if_trained and not is_trained(plan, place):
         logger.info("%s: not trained yet, nothing to do", chosen.name)
         return {}
     wanted = plan.wanted(only or [])
     renewed = plan.with_dependents(plan.select(refresh or [], "--refresh")) & wanted
-    place = Store(store or default_store())
     place.check_writable()
     title = recorded_as or chosen.name
     record_run(place, title, plan)
