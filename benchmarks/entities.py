@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 
+import pyarrow as pa
+
 from comat_core.entities import ParserText
 from comat_core.parsers import load_parser
 from data.prompt_sources import read_prompt_set
@@ -151,13 +153,11 @@ def _synthetic(count: int) -> Iterator[str]:
 def _prompts_of(folder: Path, texts: Iterable[str]) -> Artifact:
     """An artifact as the prompts stage would write it."""
     writer = Store(str(folder / "store")).writer("prompts", "synthetic", {"version": 1, "config": {}}, {})
-    groups = (
-        [
-            {"prompt_id": prompt_id(text), "text": text, "source": "synthetic", "skill": "synthetic", "split": "train"}
-            for text in group
-        ]
-        for group in in_batches(texts, 8192)
+    rows = (
+        {"prompt_id": prompt_id(text), "text": text, "source": "synthetic", "skill": "synthetic", "split": "train"}
+        for text in texts
     )
+    groups = (pa.Table.from_pylist(group, schema=PROMPTS_SCHEMA) for group in in_batches(rows, 8192))
     write_streamed_table(writer, "prompts.parquet", PROMPTS_SCHEMA, groups)
     return writer.finish()
 

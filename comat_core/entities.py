@@ -18,7 +18,7 @@ Span = tuple[int, int]
 """First character and the one after the last, in the prompt as given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entity:
     """An object that a prompt names, with its attributes. Texts stand as the prompt spells them."""
 
@@ -31,26 +31,20 @@ class Entity:
 
 
 def parse_entities(
-    prompts: Iterable[str],
-    nlp: Language,
-    noun_filter: NounFilter,
-    *,
-    batch_size: int = 256,
-    process_count: int = 1,
+    prompts: Iterable[str], nlp: Language, noun_filter: NounFilter, *, batch_size: int = 256
 ) -> Iterator[list[Entity]]:
     """Parse prompts in batches and yield each one's entities, in order of appearance, removed ones included.
 
     Args:
         nlp: any spaCy pipeline with a tagger, a dependency parser and a lemmatizer.
         noun_filter: the word lists that decide which nouns become entities.
-        process_count: worker processes of the parser.
     """
     shown = ((text.shown, text) for text in map(ParserText.of, prompts))
-    for doc, text in parse_in_blocks(nlp, shown, batch_size=batch_size, process_count=process_count):
+    for doc, text in parse_in_blocks(nlp, shown, batch_size=batch_size):
         yield entities_of(doc, noun_filter, text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParserText:
     """A prompt, and what the parser gets to see of it.
 
@@ -88,13 +82,13 @@ class ParserText:
 def entities_of(doc: Doc, noun_filter: NounFilter, text: ParserText) -> list[Entity]:
     """Read the entities of one parsed prompt."""
     phrases = read_noun_phrases(doc, noun_filter)
-    names = Counter(noun_name(phrase.noun) for phrase in phrases)
+    names = [noun_name(phrase.noun) for phrase in phrases]
+    mentions = Counter(names)
     entities = []
-    for phrase in phrases:
-        name = noun_name(phrase.noun)
+    for phrase, name in zip(phrases, names, strict=True):
         reason = noun_filter.reason_to_remove(name, before_of=_before_of(phrase.noun))
-        if reason is None and names[name] > 1:
-            reason = f"repeated: {names[name]} nouns are named {name}"
+        if reason is None and mentions[name] > 1:
+            reason = f"repeated: {mentions[name]} nouns are named {name}"
         noun = word_span(phrase.noun)
         attributes = sorted({word_span(token) for token in phrase.attributes} - {noun})
         noun_span, *attribute_spans = map(text.span_in_prompt, (noun, *attributes))
@@ -112,25 +106,32 @@ def entities_of(doc: Doc, noun_filter: NounFilter, text: ParserText) -> list[Ent
 
 def noun_name(token: Token) -> str:
     """What two mentions of the same kind of object share: the lemma in lower case, with the word's hyphenated front."""
-    start, _ = word_span(token)
     lemma = token.lemma_ if is_noun(token) else token.text
-    return (token.doc.text[start : token.idx] + lemma).lower()
+    first = _first_part(token)
+    front = token.doc[first : token.i].text if first < token.i else ""
+    return (front + lemma).lower()
 
 
 def word_span(token: Token) -> Span:
     """The characters of a word; parts joined by hyphens ("T-shirt", "long-haired") are one word."""
-    doc, first, last = token.doc, token.i, token.i
-    while (
-        first >= 2 and doc[first - 1].text in HYPHENS and not (doc[first - 1].whitespace_ or doc[first - 2].whitespace_)
-    ):
-        first -= 2
+    doc, last = token.doc, token.i
     while (
         last + 2 < len(doc)
         and doc[last + 1].text in HYPHENS
         and not (doc[last].whitespace_ or doc[last + 1].whitespace_)
     ):
         last += 2
-    return doc[first].idx, doc[last].idx + len(doc[last])
+    return doc[_first_part(token)].idx, doc[last].idx + len(doc[last])
+
+
+def _first_part(token: Token) -> int:
+    """Place of the word's first part; that of the token itself where no hyphen stands before it."""
+    doc, first = token.doc, token.i
+    while (
+        first >= 2 and doc[first - 1].text in HYPHENS and not (doc[first - 1].whitespace_ or doc[first - 2].whitespace_)
+    ):
+        first -= 2
+    return first
 
 
 def _before_of(token: Token) -> bool:

@@ -17,7 +17,7 @@ RELATIVE_PRONOUNS = frozenset({"that", "which", "who"})
 ACTORS_AND_OBJECTS = frozenset({"agent", "prep", "dobj", "oprd", "xcomp"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NounPhrase:
     """A noun that is no modifier, and the words that describe it, in the order of the prompt."""
 
@@ -38,6 +38,7 @@ class _PhraseReader:
         self.words = words
         self.heads = head_nouns(doc, words)
         self.head_positions = {head.i for head in self.heads}
+        self.relative_verbs = [token for token in doc if token.dep_ == "relcl"]
 
     def phrases(self) -> list[NounPhrase]:
         claimed = {head.i: self._described_by_labels(head) for head in self.heads}
@@ -66,7 +67,7 @@ class _PhraseReader:
         while subject.dep_ == "conj" and is_noun(subject.head):
             subject = subject.head
         verbs = [subject.head] if subject.dep_ in SUBJECTS else []
-        verbs += [verb for verb in self.doc if verb.dep_ == "relcl" and _antecedent(verb) == noun]
+        verbs += [verb for verb in self.relative_verbs if _antecedent(verb) == noun]
         for verb in verbs:
             for complement in self._predicates(verb):
                 yield complement

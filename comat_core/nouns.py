@@ -13,6 +13,7 @@ MODIFIERS = frozenset({"amod", "nmod", "compound", "npadvmod", "advmod", "acomp"
 HYPHENS = frozenset("-\u2010\u2011\u2013")
 ARTICLES = frozenset({"a", "an", "the"})
 SUBJECTS = frozenset({"nsubj", "nsubjpass"})
+DETERMINERS = frozenset({"det", "nummod"})
 
 
 def is_noun(token: Token) -> bool:
@@ -43,24 +44,30 @@ def head_nouns(doc: Doc, words: NounFilter) -> list[Token]:
     """The nouns of a prompt that modify no other word, in the order of the prompt."""
     found = {token.i for token in doc if _is_head_by_labels(token, words)}
     for token in doc:
-        if token.dep_ in ("det", "nummod"):
+        if token.dep_ in DETERMINERS:
             found |= _noun_behind_determiner(token, words, found)
         elif _is_verb_in_place_of_noun(token) or _is_stranded_second_half(token):
             found.add(token.i)
         if _is_predicate_of_noun_before(token):
             found.discard(token.i)
             found.add(token.i - 1)
-    found -= {token.i for token in doc if token.i in found and _is_first_half_of_compound(token, found)}
+    found -= {index for index in found if _is_first_half_of_compound(doc[index], found)}
     return [doc[index] for index in sorted(found)]
 
 
 def _is_head_by_labels(token: Token, words: NounFilter) -> bool:
-    has_article = any(child.lower_ in ARTICLES for child in token.children)  # "a clock next to a star"
-    if not is_noun(token) or (token.dep_ in MODIFIERS and not (token.dep_ == "npadvmod" and has_article)):
+    if not is_noun(token):
+        return False
+    label = token.dep_
+    if label in MODIFIERS and not (label == "npadvmod" and _has_article(token)):  # "a clock next to a star"
         return False
     if token.lower_ not in words.attribute_words:
         return True
     return not (_leans_on_next_word(token, words) or _is_bare_complement(token))
+
+
+def _has_article(token: Token) -> bool:
+    return any(child.lower_ in ARTICLES for child in token.children)
 
 
 def _leans_on_next_word(token: Token, words: NounFilter) -> bool:
@@ -112,25 +119,28 @@ def _is_verb_in_place_of_noun(token: Token) -> bool:
 
 def _is_stranded_second_half(token: Token) -> bool:
     """The end of a compound, taken for an adverb or a bare verb that nothing agrees with: "near a stop sign"."""
+    tag = token.tag_
+    if tag not in ("RB", "VB") or token.dep_ not in ("ROOT", "appos"):
+        return False
     if token.i == 0 or not is_noun(token.nbor(-1)) or any(child.dep_ in ("aux", "dobj") for child in token.children):
         return False
-    ends = ("PUNCT", "CCONJ") if token.tag_ == "RB" else ("PUNCT", "CCONJ", "ADP")
-    is_last = token.i + 1 == len(token.doc) or token.nbor().pos_ in ends
-    return is_last and token.tag_ in ("RB", "VB") and token.dep_ in ("ROOT", "appos")
+    ends = ("PUNCT", "CCONJ") if tag == "RB" else ("PUNCT", "CCONJ", "ADP")
+    return token.i + 1 == len(token.doc) or token.nbor().pos_ in ends
 
 
 def _is_predicate_of_noun_before(token: Token) -> bool:
     """A verb read as one compound with its subject: "a frog standing next to a chair", "a horse gallops past"."""
-    if token.i == 0 or token.i + 1 == len(token.doc):
+    tag = token.tag_
+    if tag not in ("NN", "NNS", "VBZ", "VBG") or token.i == 0 or token.i + 1 == len(token.doc):
         return False
     before, following = token.nbor(-1), token.nbor()
-    if not (before.head == token and before.dep_ == "compound" and before.tag_ == "NN"):
+    if not (before.dep_ == "compound" and before.head == token and before.tag_ == "NN"):
         return False
-    takes_one = any(child.lower_ in ("a", "an") for child in token.children)
-    if token.tag_ in ("NNS", "VBZ"):
+    if tag in ("NNS", "VBZ"):
+        takes_one = any(child.lower_ in ("a", "an") for child in token.children)
         return takes_one and following.pos_ in ("ADP", "ADV", "PUNCT")
-    is_gerund = token.tag_ == "NN" and token.lower_.endswith("ing") and any(t.dep_ == "advmod" for t in token.rights)
-    return (token.tag_ == "VBG" or is_gerund) and following.pos_ in ("ADP", "ADV", "DET", "PART")
+    is_gerund = tag == "NN" and token.lower_.endswith("ing") and any(t.dep_ == "advmod" for t in token.rights)
+    return (tag == "VBG" or is_gerund) and following.pos_ in ("ADP", "ADV", "DET", "PART")
 
 
 def _is_first_half_of_compound(token: Token, found: set[int]) -> bool:

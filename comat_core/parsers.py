@@ -1,8 +1,9 @@
 """Loading spaCy pipelines, and running them over streams."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import spacy
 from spacy.language import Language
@@ -37,17 +38,20 @@ def load_parser(name: str) -> Language:
 
 
 def parse_in_blocks(
-    nlp: Language, texts: Iterable[tuple[str, Context]], *, batch_size: int, process_count: int
+    nlp: Language, texts: Iterable[tuple[str, Context]], *, batch_size: int
 ) -> Iterator[tuple[Doc, Context]]:
     """Parse a stream of (text, context) pairs of any length; yields (document, context) in the same order.
 
-    A pipeline remembers every word it meets. Here it forgets the new ones after each block, so that memory does not
-    grow with the stream. A document must not be used after the next one was asked for.
+    A pipeline remembers every word it meets. Here it remembers those of the first block, which makes it faster, and
+    forgets the new ones after each later block, so that memory does not grow with the stream. A document must not be
+    used after the next one was asked for.
     """
     waiting = iter(texts)
+    memory: AbstractContextManager[Any] = nullcontext()
     while block := list(islice(waiting, TEXTS_PER_BLOCK)):
-        with nlp.memory_zone():
-            yield from nlp.pipe(block, as_tuples=True, batch_size=batch_size, n_process=process_count)
+        with memory:
+            yield from nlp.pipe(block, as_tuples=True, batch_size=batch_size)
+        memory = nlp.memory_zone()
         for _, component in nlp.pipeline:
             if isinstance(component, Lemmatizer):
                 component.cache.clear()

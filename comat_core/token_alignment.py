@@ -11,7 +11,7 @@ Span = tuple[int, int]
 """First character and the one after the last."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AlignedSpan:
     """The tokens of one span: positions in the encoder's input sequence, its start token included in the count."""
 
@@ -54,11 +54,12 @@ def align_prompts(
     encoded = tokenizer(list(prompts), max_length=max_length, truncation=True, add_special_tokens=True)
     for index, prompt_spans in enumerate(spans):
         encoding = encoded[index]  # type: ignore[index]  # an integer gives the backend's encoding
-        beyond = [offsets for rest in encoding.overflowing for offsets in rest.offsets]
+        offsets = encoding.offsets
+        beyond = [one for rest in encoding.overflowing for one in rest.offsets]
         yield tuple(
             AlignedSpan((), cut_off=True)
-            if _overlapping(beyond, span)
-            else AlignedSpan(_overlapping(encoding.offsets, span), cut_off=False)
+            if beyond and _overlapping(beyond, span)
+            else AlignedSpan(_overlapping(offsets, span), cut_off=False)
             for span in prompt_spans
         )
 

@@ -32,10 +32,11 @@ from stages.streamed_tables import count_rows, read_streamed_table, write_stream
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from comat_core.entities import Entity, Span
+    from comat_core.entities import Entity
     from comat_core.token_alignment import AlignedSpan
 
-PROMPTS_PER_GROUP = 4096
+PROMPTS_PER_BATCH = 256
+BATCHES_PER_GROUP = 16
 LONGEST_ENCODER = 100_000  # tokens; tokenizers that know no limit report far more
 SPAN = pa.list_(pa.int32(), 2)
 SCHEMA = pa.schema(
@@ -73,25 +74,24 @@ class EntitiesConfig(StageConfig):
 def build(config: EntitiesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Parse, align and write the prompts a group at a time, then what was found."""
     statistics = EntityStatistics()
-    row_groups = _row_groups(config, inputs["prompts"], statistics)
+    batches = _tables(config, inputs["prompts"], statistics)
+    row_groups = (pa.concat_tables(group).combine_chunks() for group in in_batches(batches, BATCHES_PER_GROUP))
     write_streamed_table(writer, "entities.parquet", SCHEMA, row_groups)
     summary = statistics.summary()
     writer.write_json("summary.json", summary)
     writer.write_bytes("summary.md", as_markdown(summary).encode())
 
 
-def _row_groups(
-    config: EntitiesConfig, prompts: Artifact, statistics: EntityStatistics
-) -> Iterator[list[dict[str, Any]]]:
-    """The table's rows, one list per group of prompts."""
+def _tables(config: EntitiesConfig, prompts: Artifact, statistics: EntityStatistics) -> Iterator[pa.Table]:
+    """The rows of a few prompts at a time: few objects live at once, which the garbage collector rewards."""
     tokenizer = load_tokenizer(config.base)
-    for group in in_batches(_parsed_prompts(config, prompts), PROMPTS_PER_GROUP):
+    for batch in in_batches(_parsed_prompts(config, prompts), PROMPTS_PER_BATCH):
         rows = []
-        found = find_tokens(tokenizer, [text for _, text, _ in group], [entities for _, _, entities in group])
-        for (prompt_id, _, _), seen in zip(group, found, strict=True):
+        found = find_tokens(tokenizer, [text for _, text, _ in batch], [entities for _, _, entities in batch])
+        for (prompt_id, _, _), seen in zip(batch, found, strict=True):
             statistics.add([entity for entity, _ in seen])
             rows += [{"prompt_id": prompt_id, **columns} for _, columns in seen]
-        yield rows
+        yield pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def find_tokens(
@@ -100,16 +100,19 @@ def find_tokens(
     """Every prompt's entities as the text encoder sees them, each with its columns of the table but the prompt's id."""
     from comat_core.token_alignment import align_prompts
 
-    spans = [[span for entity in of_prompt for span in _spans(entity)] for of_prompt in entities]
+    spans = [
+        [span for entity in of_prompt for span in (entity.noun_span, *entity.attribute_spans)] for of_prompt in entities
+    ]
     aligned_spans = align_prompts(tokenizer, texts, spans, tokenizer.model_max_length)
     for of_prompt, aligned in zip(entities, aligned_spans, strict=True):
         tokens = iter(aligned)
-        yield [_with_tokens(entity, tuple(islice(tokens, len(_spans(entity))))) for entity in of_prompt]
+        yield [_with_tokens(entity, next(tokens), [*islice(tokens, len(entity.attributes))]) for entity in of_prompt]
 
 
 def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tuple[str, str, list[Entity]]]":
-    """(prompt_id, text, entities) of every prompt, from one call of the parser, which keeps its workers busy."""
+    """(prompt_id, text, entities) of every prompt, in order."""
     from comat_core.entities import parse_entities
+    from comat_core.entity_processes import parse_entities_in_processes
     from comat_core.parsers import load_parser
 
     parser = load_parser(config.parser)
@@ -123,27 +126,27 @@ def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tupl
             waiting.append((row["prompt_id"], row["text"]))
             yield row["text"]
 
-    for entities in parse_entities(
-        texts(), parser, noun_filter, batch_size=config.batch_size, process_count=config.processes
-    ):
+    settings: dict[str, Any] = {"nlp": parser, "noun_filter": noun_filter, "batch_size": config.batch_size}
+    if config.processes == 1:
+        parsed = parse_entities(texts(), **settings)
+    else:
+        parsed = parse_entities_in_processes(texts(), process_count=config.processes, **settings)
+    for entities in parsed:
         yield *waiting.popleft(), entities
 
 
-def _spans(entity: "Entity") -> "tuple[Span, ...]":
-    return (entity.noun_span, *entity.attribute_spans)
-
-
-def _with_tokens(entity: "Entity", aligned: "Sequence[AlignedSpan]") -> "tuple[Entity, dict[str, Any]]":
+def _with_tokens(
+    entity: "Entity", noun: "AlignedSpan", attributes: "Sequence[AlignedSpan]"
+) -> "tuple[Entity, dict[str, Any]]":
     """The entity as the text encoder sees it, and its row. A noun beyond the last token is removed, with reason."""
-    noun, *attributes = aligned
     if entity.removed_because is None and not noun.tokens:
         entity = replace(entity, removed_because="cut off: the text encoder does not see the noun")
     return entity, {
         "noun": entity.noun,
-        "attributes": list(entity.attributes),
-        "noun_span": list(entity.noun_span),
-        "attribute_spans": [list(span) for span in entity.attribute_spans],
-        "noun_tokens": list(noun.tokens),
+        "attributes": entity.attributes,
+        "noun_span": entity.noun_span,
+        "attribute_spans": entity.attribute_spans,
+        "noun_tokens": noun.tokens,
         "attribute_tokens": sorted({token for attribute in attributes for token in attribute.tokens}),
         "kept": entity.removed_because is None,
         "removed_because": entity.removed_because,

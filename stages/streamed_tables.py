@@ -11,12 +11,12 @@ from stages.artifacts import Artifact, ArtifactWriter
 Rows = list[dict[str, Any]]
 
 
-def write_streamed_table(writer: ArtifactWriter, name: str, schema: pa.Schema, row_groups: Iterable[Rows]) -> None:
-    """Write rows as they come; in memory are one row group and, at the end, the compressed file."""
+def write_streamed_table(writer: ArtifactWriter, name: str, schema: pa.Schema, row_groups: Iterable[pa.Table]) -> None:
+    """Write row groups as they come; in memory are one of them and, at the end, the compressed file."""
     path = writer.working_folder() / name
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
-        for rows in row_groups:
-            file.write_table(pa.Table.from_pylist(rows, schema=schema))
+        for row_group in row_groups:
+            file.write_table(row_group)
     writer.write_bytes(name, path.read_bytes())
     path.unlink()
 

@@ -29,7 +29,7 @@ def build(config: PromptsConfig, _inputs: Inputs, writer: ArtifactWriter) -> Non
     """Stream the mixture into one Parquet file, then write what became of each source."""
     mixture = Mixture(config)
     rows = (vars(row) for row in progress_bar(mixture.rows(), "prompts"))
-    row_groups = in_batches(rows, ROWS_PER_GROUP)
+    row_groups = (pa.Table.from_pylist(group, schema=SCHEMA) for group in in_batches(rows, ROWS_PER_GROUP))
     write_streamed_table(writer, "prompts.parquet", SCHEMA, row_groups)
     summary = summarise(mixture)
     if training_count(summary) == 0:

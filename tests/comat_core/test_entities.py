@@ -1,8 +1,11 @@
 """Entities of prompts: the rules of the method one by one, then how well they do on prompts with known entities."""
 
+from typing import Any
+
 import pytest
 
 from comat_core.entities import parse_entities
+from comat_core.entity_processes import BATCHES_PER_JOB, JOBS_PER_PROCESS, parse_entities_in_processes
 from comat_core.noun_filter import NounFilter
 from data.noun_filter import load_noun_filter
 from tests.comat_core.entity_scores import f1_score
@@ -100,8 +103,19 @@ def test_an_empty_filter_removes_nothing_but_repetitions() -> None:
 def test_batches_and_processes_do_not_change_the_result() -> None:
     prompts = [prompt.text for prompt in gold_prompts(seed=3, count=60)]
     one_by_one = [entities_in(prompt) for prompt in prompts]
-    batched = parse_entities(prompts, parser(), load_noun_filter(), batch_size=7, process_count=2)
+    batched = parse_entities(prompts, parser(), load_noun_filter(), batch_size=7)
     assert list(batched) == one_by_one
+    settings: dict[str, Any] = {"batch_size": 2, "process_count": 2}
+    assert list(parse_entities_in_processes(prompts, parser(), load_noun_filter(), **settings)) == one_by_one
+
+
+def test_processes_stop_when_nobody_reads_on() -> None:
+    taken = iter(gold_prompts(seed=3, count=10_000))
+    texts = (prompt.text for prompt in taken)
+    parsed = parse_entities_in_processes(texts, parser(), load_noun_filter(), batch_size=2, process_count=2)
+    next(parsed)
+    parsed.close()
+    assert len(list(taken)) >= 10_000 - 2 * JOBS_PER_PROCESS * BATCHES_PER_JOB * 2
 
 
 def test_f1_on_prompts_with_known_entities() -> None:

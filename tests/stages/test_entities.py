@@ -87,7 +87,8 @@ def test_groups_and_processes_do_not_change_the_table(
 ) -> None:
     texts = [f"a red cup and {number} blue boxes" for number in range(30)]
     whole = entities_of(tmp_path, base, texts).read_table("entities.parquet")
-    monkeypatch.setattr("stages.entities.PROMPTS_PER_GROUP", 7)
+    monkeypatch.setattr("stages.entities.PROMPTS_PER_BATCH", 3)
+    monkeypatch.setattr("stages.entities.BATCHES_PER_GROUP", 2)
     (tmp_path / "again").mkdir()
     parts = entities_of(tmp_path / "again", base, texts, processes=2, batch_size=4).read_table("entities.parquet")
     assert whole.equals(parts)

@@ -1,0 +1,51 @@
+"""Reading entities in several processes.
+
+Each worker parses and reads: what comes back are the entities. A parsed prompt is fifty times as large, and taking it
+apart and putting it together again costs as much as parsing it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any, Final
+
+from spacy.language import Language
+
+from comat_core.entities import Entity, parse_entities
+from comat_core.noun_filter import NounFilter
+
+BATCHES_PER_JOB: Final = 4
+JOBS_PER_PROCESS: Final = 3
+"""In flight: enough to keep a worker busy, few enough that memory stays flat however many prompts there are."""
+
+_of_worker: dict[str, Any] = {}
+
+
+def parse_entities_in_processes(
+    prompts: Iterable[str], nlp: Language, noun_filter: NounFilter, *, batch_size: int, process_count: int
+) -> Iterator[list[Entity]]:
+    """Do what `parse_entities` does in `process_count` worker processes; the results come in the prompts' order."""
+    waiting: deque[Future[list[list[Entity]]]] = deque()
+    remaining = iter(prompts)
+    with ProcessPoolExecutor(
+        process_count, get_context("spawn"), initializer=_prepare, initargs=(nlp, noun_filter, batch_size)
+    ) as pool:
+        try:
+            while job := list(islice(remaining, BATCHES_PER_JOB * batch_size)):
+                waiting.append(pool.submit(_parse, job))
+                if len(waiting) >= JOBS_PER_PROCESS * process_count:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _prepare(nlp: Language, noun_filter: NounFilter, batch_size: int) -> None:
+    _of_worker.update(nlp=nlp, noun_filter=noun_filter, batch_size=batch_size)
+
+
+def _parse(prompts: list[str]) -> list[list[Entity]]:
+    return list(parse_entities(prompts, **_of_worker))
