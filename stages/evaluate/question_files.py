@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from comat_core.errors import UserError
 from stages.config import NOT_IN_KEY
@@ -91,6 +91,16 @@ class QuestionFile(BaseModel):
             raise UserError(f"malformed JSON: {error}", str(path), "get the original file") from error
         _require(fields, rows, path)
         return rows
+
+
+def published_as(source: str) -> BeforeValidator:
+    """Let settings that name no origin, a local folder alone for one, mean the registered set."""
+
+    def complete(value: Any) -> Any:
+        names_none = isinstance(value, Mapping) and not {"source", "file"} & set(value)
+        return {"source": source, **value} if names_none else value
+
+    return BeforeValidator(complete)
 
 
 def by_prompt(

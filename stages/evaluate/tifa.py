@@ -4,7 +4,8 @@ Writes `items/*.parquet` (one row per image and question; `answer` is the model'
 `summary.json`. The score is the mean over images of the mean over their questions; a category's pools its questions.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -14,11 +15,14 @@ from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.evaluate.answers import QuestionsConfig, ask_images, load_answerer
-from stages.evaluate.question_files import QuestionFile, by_prompt
+from stages.evaluate.generated_images import GeneratedImage, Prompt
+from stages.evaluate.image_evaluation import identity_of, image_evaluation
+from stages.evaluate.loaded import loaded
+from stages.evaluate.question_files import QuestionFile, by_prompt, published_as
 from stages.evaluate.question_scores import QUESTION_COLUMNS, question_rows, summarise_questions
-from stages.evaluate.settings import chosen_prompts, count_parts, images_of_part, skills_of
-from stages.evaluate.summaries import join_parts, part_name, write_summary
-from stages.stage import Inputs, ShardedStage
+from stages.evaluate.settings import chosen_prompts, skills_of
+from stages.evaluate.summaries import join_parts, write_summary
+from stages.stage import Inputs
 
 METRIC = "tifa"
 FIELDS = ("caption", "question", "choices", "answer", "element_type")
@@ -29,7 +33,7 @@ class TifaConfig(QuestionsConfig):
 
     split: ClassVar[str] = "tifa"
 
-    questions: QuestionFile = Field(
+    questions: Annotated[QuestionFile, published_as("tifa/question_answers")] = Field(
         default=QuestionFile(source="tifa/question_answers"), description="the authors' JSON file"
     )
     sentence_encoder: ModelReference = Field(
@@ -40,33 +44,33 @@ class TifaConfig(QuestionsConfig):
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), "questions": self.questions.content_identity()}
 
+    def fetch_files(self) -> None:
+        self.questions.local_path()
 
-def build_shard(config: TifaConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Ask and score the images of one part."""
+
+def score_images(
+    config: TifaConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
+) -> list[dict[str, Any]]:
+    """Ask every image its prompt's questions; return one row of the items table per image and question."""
+    from comat_core.sentence_similarity import SentenceSimilarity
+
     rows = config.questions.read_json(FIELDS)
-    prompts = chosen_prompts(config, inputs)
     questions = by_prompt(rows, "caption", prompts, str(config.questions.local_path()))
-    images = images_of_part(inputs, index, questions)
+    asked = [image for image in images if image.prompt_id in questions]
+    texts = {key: [row["question"] for row in of_prompt] for key, of_prompt in questions.items()}
+    answers = ask_images(asked, texts, load_answerer(config), config)
+    encoder, device = config.sentence_encoder, choose_device(config.device)
+    nearness = loaded(SentenceSimilarity.load, encoder.resolve(), revision=encoder.revision, device=device)
     items: list[dict[str, Any]] = []
-    if images:
-        from comat_core.sentence_similarity import SentenceSimilarity
-
-        texts = {key: [row["question"] for row in of_prompt] for key, of_prompt in questions.items()}
-        answers = ask_images(images, texts, load_answerer(config), config)
-        encoder = config.sentence_encoder
-        nearness = SentenceSimilarity.load(
-            encoder.resolve(), revision=encoder.revision, device=choose_device(config.device)
-        )
-        for image, given in zip(images, answers, strict=True):
-            of_prompt = questions[image.prompt_id]
-            scores = [
-                float(choose(answer, row["choices"], nearness) == row["answer"])
-                for row, answer in zip(of_prompt, given, strict=True)
-            ]
-            identity = {"model": image.model, "prompt_id": image.prompt_id, "sample": image.sample}
-            types = [row["element_type"] for row in of_prompt]
-            items += question_rows(identity, texts[image.prompt_id], types, given, scores, scores)
-    writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=pa.schema(QUESTION_COLUMNS)))
+    for image, given in zip(asked, answers, strict=True):
+        of_prompt = questions[image.prompt_id]
+        scores = [
+            float(choose(answer, row["choices"], nearness) == row["answer"])
+            for row, answer in zip(of_prompt, given, strict=True)
+        ]
+        types = [row["element_type"] for row in of_prompt]
+        items += question_rows(identity_of(image), texts[image.prompt_id], types, given, scores, scores)
+    return items
 
 
 def build_rest(config: TifaConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -77,14 +81,12 @@ def build_rest(config: TifaConfig, inputs: Inputs, writer: ArtifactWriter) -> No
     write_summary(writer, summarise_questions(table, METRIC, protocol=protocol, skills=skills, config=config), inputs)
 
 
-STAGE = ShardedStage(
+STAGE = image_evaluation(
     name="evaluate.tifa",
     version=1,
     config_type=TifaConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_parts,
-    build_shard=build_shard,
+    schema=pa.schema(QUESTION_COLUMNS),
+    score=score_images,
     build_rest=build_rest,
 )
 run = STAGE.run
