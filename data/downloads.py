@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -66,19 +67,38 @@ def _fetch_file(
     return target
 
 
-def fetch_url(url: str, checksum: str, remedy: str, cache: Path = DEFAULT_CACHE) -> Path:
-    """Return the local path of one published file, downloaded unless the cache has it.
+@dataclass(frozen=True)
+class PublishedFile:
+    """One file at an address of its own.
 
-    Args:
+    Attributes:
+        checksum: "sha256:" and its digest.
         remedy: what a user without the network may do.
-
-    Raises:
-        UserError: it cannot be had, or is not the file that the checksum belongs to.
     """
-    target = cache / url.rsplit("/", 1)[-1]
-    if not target.exists():
-        _download(url, target, checksum, remedy)
-    return target
+
+    url: str
+    checksum: str
+    remedy: str
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+    def cached(self) -> Path | None:
+        """Where the cache has it; None if it does not."""
+        target = DEFAULT_CACHE / self.name
+        return target if target.exists() else None
+
+    def fetch(self) -> Path:
+        """Return its local path, downloaded unless the cache has it.
+
+        Raises:
+            UserError: it cannot be had, or is not the file that the checksum belongs to.
+        """
+        target = DEFAULT_CACHE / self.name
+        if not target.exists():
+            _download(self.url, target, self.checksum, self.remedy)
+        return target
 
 
 def verify(path: Path, checksum: str | None, remedy: str) -> None:

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from comat_core.errors import UserError
 from flows import (
@@ -48,7 +48,14 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = OneLineParser(prog="comat", description="Fine-tune text-to-image models to follow their prompts.")
     parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_runs(parsers)
+    _add_looks_at_store(parsers)
+    _add_uses_of_the_model(parsers)
+    _add_models(parsers)
+    return parser
 
+
+def _add_runs(parsers: Any) -> None:
     run = _add(parsers, "run", commands.run, "run a preset's stages, or some of them")
     _add_preset(run)
     run.add_argument("--only", action="append", default=[], metavar="STAGE", help="run this stage and what it lacks")
@@ -65,6 +72,8 @@ def make_parser() -> argparse.ArgumentParser:
     ablate.add_argument("--output", metavar="FOLDER", help="of the tables (default: PRESET-ablation)")
     ablate.add_argument("--json", action="store_true", help="print one JSON object last: every number")
 
+
+def _add_looks_at_store(parsers: Any) -> None:
     _add_preset(_add(parsers, "status", commands.status, "show what the store holds of each stage"))
     _add(parsers, "presets", commands.presets, "list the shipped presets")
     show = _add(parsers, "show", commands.show, "print a preset with all its settings")
@@ -78,10 +87,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     collect.add_argument("--delete", action="store_true", help="remove them, rather than list them")
 
-    models = _add(parsers, "models", models_command.models, "list the models that a preset needs, or fetch them")
-    _add_preset(models, with_store=False)
-    models.add_argument("--download", action="store_true", help="fetch what the hub's cache lacks, then list")
+    timeline = _add(parsers, "timeline", timeline_command.timeline, "draw the scores of a preset's trainings")
+    _add_preset(timeline)
+    timeline.add_argument("--output", metavar="FILE", help="HTML file (default: PRESET-timeline.html)")
 
+
+def _add_uses_of_the_model(parsers: Any) -> None:
     sample = _add(parsers, "sample", sample_command.sample, "draw images with a preset's trained model")
     _add_preset(sample)
     sample.add_argument(
@@ -108,10 +119,6 @@ def make_parser() -> argparse.ArgumentParser:
     _add_preset(view)
     view.add_argument("--port", type=_port, default=7860, metavar="N", help="on 127.0.0.1 (default: 7860; 0: any)")
 
-    timeline = _add(parsers, "timeline", timeline_command.timeline, "draw the scores of a preset's trainings")
-    _add_preset(timeline)
-    timeline.add_argument("--output", metavar="FILE", help="HTML file (default: PRESET-timeline.html)")
-
     export = _add(parsers, "export", export_command.export, "write a preset's trained model for other tools")
     _add_preset(export)
     export.add_argument("--format", choices=sorted(EXPORTS), required=True, help="a LoRA, or the merged pipeline")
@@ -122,12 +129,20 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("--push", metavar="ORG/NAME", help="upload the folder to this repository of the hub")
     export.add_argument("--private", action="store_true", help="make that repository, if it is new, a private one")
 
+
+def _add_models(parsers: Any) -> None:
+    models = _add(parsers, "models", models_command.models, "list the models that a preset needs, or fetch them")
+    _add_preset(models, with_store=False)
+    models.add_argument("--download", action="store_true", help="fetch what the hub's cache lacks, then list")
+    models.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
+
     miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
     miniature.add_argument("arguments", nargs=argparse.REMAINDER, help="see `comat miniature --help`")
-    return parser
 
 
-def _add(parsers, name: str, command, summary: str) -> argparse.ArgumentParser:
+def _add(
+    parsers: Any, name: str, command: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
     parser = parsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     parser.set_defaults(command=command)
     return parser

@@ -2,6 +2,8 @@
 
 import argparse
 
+from stages.ablation.settings import load_ablation
+from stages.ablation.variants import presets_of_rows
 from stages.needed_models import NeededModel, fetch_model, needed_models
 from stages.presets import load_preset
 
@@ -10,12 +12,14 @@ MEGABYTE = 10**6
 
 def models(options: argparse.Namespace) -> int:
     """Print one block per model; with --download, fetch what is missing first."""
-    preset = load_preset(options.preset, options.settings)
-    needed = needed_models(preset)
+    presets = [load_preset(options.preset, options.settings)]
+    if options.ablation:
+        presets += presets_of_rows(load_ablation(), options.preset, options.settings)
+    needed = needed_models(presets)
     if options.download:
         for model in needed:
             fetch_model(model)
-        needed = needed_models(preset)
+        needed = needed_models(presets)
     for model in needed:
         print(_describe(model))
     return 0

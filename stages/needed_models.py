@@ -1,6 +1,6 @@
 """Which models a preset needs, where they lie, and under which licence they came."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 import data
+from data.downloads import PublishedFile
 from stages.config import ModelReference
 from stages.hub import Presence, fetch_file, fetch_folder, look_up
 from stages.presets import Preset
@@ -32,47 +33,54 @@ class NeededModel:
     size: int | None
     """Bytes: of the local files, or as published if there are none; None if unknown."""
     licence: str
-    reference: ModelReference | None
+    reference: ModelReference | PublishedFile | None
     """None for a package."""
 
 
-def needed_models(preset: Preset) -> list[NeededModel]:
-    """List the models that a preset's stages load, in the order of its sections, each once."""
-    found: dict[ModelKey, tuple[ModelReference, list[str]]] = {}
-    for section, config in preset.sections.items():
-        for role, reference in _references(config, section):
-            key = (reference.path, reference.revision, reference.file)
-            found.setdefault(key, (reference, []))[1].append(role)
+def needed_models(presets: Sequence[Preset]) -> list[NeededModel]:
+    """List the models that the presets' stages load, in the order of their sections, each once."""
+    found: dict[object, tuple[ModelReference | PublishedFile, dict[str, None]]] = {}
+    for preset in presets:
+        for section, config in preset.sections.items():
+            for role, reference in _references(config, section):
+                _, roles = found.setdefault(_identity(reference), (reference, {}))
+                roles[role] = None
     facts = yaml.safe_load(FACTS_FILE.read_text(encoding="utf-8"))
     models = [_describe(reference, tuple(roles), facts) for reference, roles in found.values()]
-    parser = getattr(preset.sections.get("entities"), "parser", None)
-    return models if parser is None else [*models, _describe_parser(parser, facts)]
+    parsers = dict.fromkeys(getattr(preset.sections.get("entities"), "parser", None) for preset in presets)
+    return models + [_describe_parser(parser, facts) for parser in parsers if parser is not None]
 
 
 def fetch_model(model: NeededModel) -> None:
-    """Download what the cache lacks of a hub model.
+    """Download what the cache lacks of a published model.
 
     Raises:
-        UserError: the hub cannot be reached, or has no such model.
+        UserError: it cannot be reached, or there is no such model.
     """
     reference = model.reference
-    if reference is None or reference.local_path() is not None:
+    if isinstance(reference, PublishedFile):
+        reference.fetch()
+    elif reference is None or reference.local_path() is not None:
         return
-    if reference.file is None:
+    elif reference.file is None:
         fetch_folder(reference.path, reference.revision)
     else:
         fetch_file(reference.path, reference.file, reference.revision)
 
 
-ModelKey = tuple[str, str | None, str | None]
+def _identity(reference: ModelReference | PublishedFile) -> object:
+    return reference if isinstance(reference, PublishedFile) else (reference.path, reference.revision, reference.file)
 
 
-def _references(value: Any, name: str) -> Iterator[tuple[str, ModelReference]]:
-    """Every model reference in a config, with its dotted name."""
+def _references(value: Any, name: str) -> Iterator[tuple[str, ModelReference | PublishedFile]]:
+    """Every model reference and published file in a config, with its dotted name."""
     if isinstance(value, ModelReference):
         if name.rsplit(".", 1)[-1] not in IMAGE_FOLDER_FIELDS:
             yield name, value
     elif isinstance(value, BaseModel):
+        published = getattr(value, "published_file", lambda: None)()
+        if published is not None:
+            yield name, published
         for field in type(value).model_fields:
             yield from _references(getattr(value, field), f"{name}.{field}")
     elif isinstance(value, Mapping):
@@ -80,9 +88,14 @@ def _references(value: Any, name: str) -> Iterator[tuple[str, ModelReference]]:
             yield from _references(item, f"{name}.{key}")
 
 
-def _describe(reference: ModelReference, roles: tuple[str, ...], facts: dict[str, Any]) -> NeededModel:
-    known = facts.get(reference.path, {})
+def _describe(reference: ModelReference | PublishedFile, roles: tuple[str, ...], facts: dict[str, Any]) -> NeededModel:
+    known = facts.get(reference.name if isinstance(reference, PublishedFile) else reference.path, {})
     licence, published = known.get("licence", "unknown"), known.get("bytes")
+    if isinstance(reference, PublishedFile):
+        cached = reference.cached()
+        size = published if cached is None else cached.stat().st_size
+        presence = Presence.MISSING if cached is None else Presence.CACHED
+        return NeededModel(roles, reference.name, None, str(presence), size, licence, reference)
     local = reference.local_path()
     if local is not None:
         files = [local] if local.is_file() else local.rglob("*")

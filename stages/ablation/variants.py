@@ -9,7 +9,7 @@ from typing import Any
 from comat_core.errors import UserError
 from stages.ablation.settings import Ablation, Row
 from stages.pipeline import Plan, make_plan
-from stages.presets import load_preset, preset_lineage
+from stages.presets import Preset, load_preset, preset_lineage
 from stages.train.config import TrainConfig
 
 TRAIN = "train"
@@ -84,6 +84,17 @@ def list_variants(ablation: Ablation, preset: str, settings: Sequence[str], seed
     for variant in variants:
         _ = variant.keys  # a mistake in the last row is found before the first is trained
     return variants
+
+
+def presets_of_rows(ablation: Ablation, preset: str, settings: Sequence[str]) -> list[Preset]:
+    """The preset as each row has it; nothing that it names needs to be there.
+
+    Raises:
+        UserError: a row does not know the preset, or a setting is unknown.
+    """
+    lineage = preset_lineage(preset)
+    rows = [row for table in ablation.tables.values() for row in table.rows]
+    return [load_preset(preset, [*settings, *overrides(row, lineage)]) for row in rows]
 
 
 def distinct_runs(variants: Sequence[Variant]) -> list[Variant]:

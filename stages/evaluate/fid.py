@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from data.downloads import PublishedFile
 from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference
 from stages.devices import choose_device
@@ -81,18 +82,24 @@ class ExtractorSettings(BaseModel):
         Raises:
             UserError: its weights are missing, cannot be had, or are others than those meant.
         """
-        from comat_core.image_features import INCEPTION_SHA256, INCEPTION_URL, PooledFeatures, load_inception
-        from data.downloads import fetch_url
+        from comat_core.image_features import INCEPTION_SHA256, PooledFeatures, load_inception
 
         where = choose_device(device)
         if self.model is not None:
             return loaded(PooledFeatures.load, self.model.resolve(), revision=self.model.revision, device=where)
+        published = self.published_file()
+        weights = published.fetch() if published else (self.weights or Path()).expanduser()
         sha256 = self.sha256 or INCEPTION_SHA256
-        if self.weights is None:
-            weights = fetch_url(INCEPTION_URL, f"sha256:{sha256}", "set extractor.weights to a copy of that file")
-        else:
-            weights = self.weights.expanduser()
         return loaded(load_inception, weights, sha256=sha256, antialias=self.antialias, device=where)
+
+    def published_file(self) -> PublishedFile | None:
+        """What is downloaded; None where the network comes from elsewhere."""
+        from comat_core.image_features import INCEPTION_SHA256, INCEPTION_URL
+
+        if self.kind != "inception" or self.weights is not None:
+            return None
+        remedy = "set extractor.weights to a copy of that file"
+        return PublishedFile(INCEPTION_URL, f"sha256:{INCEPTION_SHA256}", remedy)
 
     def __str__(self) -> str:
         if self.model is not None:

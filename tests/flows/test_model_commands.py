@@ -37,13 +37,29 @@ def test_models_lists_what_a_preset_needs_with_size_and_licence(
     assert main(["models", "sdxl", "--set", "models.captioner=data://miniature/captioner"]) == 0
     blocks = capsys.readouterr().out
     assert "stabilityai/stable-diffusion-xl-base-1.0 @ 462165984030d82259a11f4367a4eed129e94a7b" in blocks
-    assert blocks.count("    not cached, ") == 12
+    assert blocks.count("    not cached, ") == 13
+    assert (
+        "weights-inception-2015-12-05-6726825d.pth\n    not cached, 95.6 MB, Apache-2.0; evaluate.fid.extractor"
+        in blocks
+    )
     assert "CreativeML OpenRAIL++-M" in blocks
     assert "ybelkada/segment-anything/checkpoints/sam_vit_h_4b8939.pth" in blocks
     assert "2,564.6 MB, Apache-2.0; train.segmentation.sam" in blocks
     assert "data://miniature/captioner\n    local, " in blocks
     assert "en_core_web_trf\n    not installed: python -m spacy download en_core_web_trf" in blocks
     assert "./coco" not in blocks
+    assert not hub_cache.exists()
+
+
+def test_models_of_the_ablation_are_listed_once(hub_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["models", "sd15"])
+    own = capsys.readouterr().out
+    assert main(["models", "sd15", "--ablation"]) == 0
+    blocks = capsys.readouterr().out
+    assert blocks.startswith(own.split("en_core_web_trf")[0])
+    for name in ("microsoft/git-large-coco", "facebook/dinov2"):
+        assert name not in own
+        assert blocks.count(name) == 1
     assert not hub_cache.exists()
 
 
