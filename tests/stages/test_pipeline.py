@@ -1,10 +1,12 @@
 """Plans: keys, selections and what depends on what."""
 
+from pathlib import Path
+
 import pytest
 
 from comat_core.errors import UserError
 from stages import registry
-from stages.pipeline import Plan, discard_steps, is_trained, look_up, make_plan
+from stages.pipeline import Plan, discard_steps, fetch_files, is_trained, look_up, make_plan
 from stages.presets import load_preset
 from stages.stage import Inputs
 from stages.store import Condition, Store
@@ -139,3 +141,20 @@ def test_recomputed_input_with_other_contents_makes_dependents_outdated(
     conditions = {name: finding.condition for name, finding in look_up(plan, store).items()}
     assert conditions["squares.shifted"] is Condition.OUTDATED
     assert conditions["squares.plain"] is Condition.CACHED
+
+
+def test_files_are_fetched_for_the_steps_that_will_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    plan, store = plan_of(), Store(str(tmp_path))
+    for step in plan.steps:
+        monkeypatch.setattr(type(step.config), "fetch_files", lambda config: fetched.append(type(config).__name__))
+    names = set(plan.by_name)
+    fetch_files(plan, names, set(), store)
+    assert fetched == [type(step.config).__name__ for step in plan.steps]
+    build_all(plan, store)
+    fetched.clear()
+    fetch_files(plan, names, set(), store)
+    assert fetched == []
+    last = plan.steps[-1]
+    fetch_files(plan, {last.name}, names, store)
+    assert fetched == [type(last.config).__name__]

@@ -10,7 +10,7 @@ from comat_core.errors import UserError
 from data.miniature_world.drawing import draw_scene
 from data.miniature_world.scenes import balanced_scene
 from stages.config import ModelReference
-from stages.evaluate import dpg, dsg, tifa
+from stages.evaluate import dpg, dsg, geneval, tifa
 from stages.evaluate.question_files import QuestionFile
 from stages.evaluate.question_scores import QUESTION_COLUMNS
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
@@ -165,3 +165,22 @@ def test_dsg_runs_with_the_miniature_answering_model(store, tmp_path):
     artifact = dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)), vqa=vqa)), inputs, store)
     models = artifact.read_json("summary.json")["models"]
     assert models["tuned"]["dsg"]["mean"] > models["base"]["dsg"]["mean"] + 0.2
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "source"),
+    [
+        (tifa.TifaConfig, "questions", "tifa/question_answers"),
+        (dpg.DpgConfig, "questions", "dpg_bench/questions"),
+        (dsg.DsgConfig, "questions", "dsg/prompts"),
+        (geneval.GenEvalConfig, "metadata", "geneval/prompts"),
+    ],
+)
+def test_a_local_folder_alone_means_the_published_file(tmp_path, kind, field, source):
+    settings = {"vqa": "org/vqa"} if field == "questions" else {}
+    config = kind.model_validate({**settings, "seed": 1, field: {"local_dir": str(tmp_path)}})
+    assert getattr(config, field) == QuestionFile(source=source, local_dir=str(tmp_path))
+    with pytest.raises(UserError, match="is missing"):
+        config.fetch_files()
+    other = kind.model_validate({**settings, "seed": 1, field: {"file": "mine.csv"}})
+    assert getattr(other, field) == QuestionFile(file="mine.csv")
