@@ -5,11 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoImageProcessor, DPTForDepthEstimation
+from transformers import DPTForDepthEstimation
 
-from comat_core.errors import UserError
 from comat_core.image_preprocessing import ImagePreprocessing
-from comat_core.pretrained import load_frozen_model
+from comat_core.pretrained import load_frozen_model, load_image_processor
 
 
 class DepthEstimator:
@@ -27,12 +26,7 @@ class DepthEstimator:
             UserError: there is no complete checkpoint of that kind, or no image processor beside it.
         """
         model = load_frozen_model(DPTForDepthEstimation, folder, revision=revision, device=device)
-        try:
-            processor = AutoImageProcessor.from_pretrained(folder, revision=revision)
-        except (OSError, ValueError) as error:
-            advice = "save the model's image processor beside it"
-            raise UserError("the depth model has no image processor", folder, advice) from error
-        return cls(model, ImagePreprocessing.from_processor(processor, folder))
+        return cls(model, ImagePreprocessing.from_processor(load_image_processor(folder, revision), folder))
 
     @torch.no_grad()
     def nearness(self, images: Tensor, side: int) -> Tensor:

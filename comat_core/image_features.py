@@ -10,12 +10,12 @@ from typing import Any, Final
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor
+from transformers import AutoConfig
 
 from comat_core.errors import UserError
 from comat_core.image_preprocessing import ImagePreprocessing
 from comat_core.model_building import building_models
-from comat_core.pretrained import load_frozen_model
+from comat_core.pretrained import load_frozen_model, load_image_processor
 from comat_core.segmenters.checkpoints import read_checkpoint
 
 INCEPTION_SHA256: Final = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -46,15 +46,14 @@ class PooledFeatures(nn.Module):
         advice = "use an image model such as DINOv2, saved with its image processor"
         try:
             architecture = (AutoConfig.from_pretrained(folder, revision=revision).architectures or [""])[0]
-            processor = AutoImageProcessor.from_pretrained(folder, revision=revision)
         except (OSError, ValueError) as error:
-            raise UserError("no image model with an image processor", folder, advice) from error
+            raise UserError("no image model", folder, advice) from error
         model_class = getattr(transformers, architecture, None)
         if model_class is None:
             raise UserError(f"unknown architecture {architecture!r}", folder, advice)
         model: Any = load_frozen_model(model_class, folder, revision=revision, device=device)
         backbone = getattr(model.base_model, "vision_model", model.base_model)
-        return cls(backbone, ImagePreprocessing.from_processor(processor, folder))
+        return cls(backbone, ImagePreprocessing.from_processor(load_image_processor(folder, revision), folder))
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoProcessor, PreTrainedModel
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, PreTrainedModel
 
 from comat_core.errors import UserError
 from comat_core.loading_bars import without_loading_bars
@@ -64,6 +64,19 @@ def load_processor(folder: str, revision: str | None = None) -> Any:
         return AutoProcessor.from_pretrained(folder, revision=revision)
     except _UNREADABLE as error:
         raise _unreadable(folder, error) from error
+
+
+def load_image_processor(folder: str, revision: str | None = None) -> Any:
+    """Load the image processor saved beside a model that reads no text.
+
+    Raises:
+        UserError: the folder holds none that transformers can read.
+    """
+    try:
+        return AutoImageProcessor.from_pretrained(folder, revision=revision)
+    except _UNREADABLE as error:
+        advice = "save the model's image processor beside it"
+        raise UserError("the model has no image processor", folder, advice) from error
 
 
 def _check_architecture(model_class: Any, folder: str, revision: str | None) -> None:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
-from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
+from transformers import Mask2FormerForUniversalSegmentation
 
 from comat_core.detectors.protocol import Instance
 from comat_core.errors import UserError
 from comat_core.metrics.spatial import Detection
-from comat_core.pretrained import load_frozen_model
+from comat_core.pretrained import load_frozen_model, load_image_processor
 
 INPUT_SIDE: Final = 800
 """Shorter side in pixels to which images are resized."""
@@ -76,11 +76,7 @@ class Mask2FormerObjects:
             UserError: there is no complete checkpoint of that kind, or no image processor beside it.
         """
         model = load_frozen_model(Mask2FormerForUniversalSegmentation, folder, revision=revision, device=device)
-        try:
-            processor = AutoImageProcessor.from_pretrained(folder, revision=revision)
-        except (OSError, ValueError) as error:
-            advice = "save the model's image processor beside it"
-            raise UserError("the detector has no image processor", folder, advice) from error
+        processor = load_image_processor(folder, revision)
         return cls(
             model, mean=processor.image_mean, std=processor.image_std, threshold=threshold, input_side=input_side
         )

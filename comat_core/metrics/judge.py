@@ -12,11 +12,11 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from transformers import AutoImageProcessor, ResNetForImageClassification
+from transformers import ResNetForImageClassification
 
 from comat_core.errors import UserError
 from comat_core.image_preprocessing import ImagePreprocessing
-from comat_core.pretrained import load_frozen_model
+from comat_core.pretrained import load_frozen_model, load_image_processor
 
 PRESENT: Final = 0.5
 """Probability above which a pair counts as present."""
@@ -146,12 +146,7 @@ class Judge:
             UserError: the folder holds no such model, or no image processor.
         """
         model = load_frozen_model(ResNetForImageClassification, folder, revision=revision, device=device)
-        try:
-            processor = AutoImageProcessor.from_pretrained(folder, revision=revision)
-        except (OSError, ValueError) as error:
-            advice = "save the judge's image processor beside it"
-            raise UserError("the judge has no image processor", folder, advice) from error
-        return cls(model, ImagePreprocessing.from_processor(processor, folder))
+        return cls(model, ImagePreprocessing.from_processor(load_image_processor(folder, revision), folder))
 
     @torch.no_grad()
     def look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:

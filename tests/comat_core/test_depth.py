@@ -44,5 +44,5 @@ def test_mistakes_are_told(tmp_path):
         DepthEstimator.load(save_tiny_clip(tmp_path / "clip"))
     bare = save_tiny_dpt(tmp_path / "dpt")
     (tmp_path / "dpt" / "preprocessor_config.json").unlink()
-    with pytest.raises(UserError, match="the depth model has no image processor"):
+    with pytest.raises(UserError, match="the model has no image processor"):
         DepthEstimator.load(bare)

@@ -113,7 +113,7 @@ def test_mistakes_are_told(tmp_path):
     with pytest.raises(UserError, match="the detector knows no class 'unicorn'"):
         detector.detect_objects(torch.rand(1, 3, 32, 32), [["unicorn"]])
     (tmp_path / "model" / "preprocessor_config.json").unlink()
-    with pytest.raises(UserError, match="the detector has no image processor"):
+    with pytest.raises(UserError, match="the model has no image processor"):
         Mask2FormerObjects.load(folder, threshold=0.3)
     with pytest.raises(UserError, match="not a Mask2FormerForUniversalSegmentation"):
         Mask2FormerObjects.load(save_tiny_clip(tmp_path / "clip"), threshold=0.3)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torchmetrics.image.fid import FrechetInceptionDistance
+from transformers import Dinov2Config, Dinov2Model
 
 from comat_core.clip_score import ClipScorer
 from comat_core.errors import UserError
@@ -179,6 +180,10 @@ def test_other_files_than_the_weights_are_refused(inception_file, tmp_path):
         load_inception(code, sha256=hashlib.sha256(code.read_bytes()).hexdigest())
 
 
-def test_a_model_without_an_image_processor_is_the_users_mistake(tmp_path):
-    with pytest.raises(UserError, match="no image model with an image processor"):
+def test_a_folder_without_model_or_image_processor_is_the_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="no image model"):
+        PooledFeatures.load(str(tmp_path))
+    config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8)
+    Dinov2Model(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="the model has no image processor"):
         PooledFeatures.load(str(tmp_path))
