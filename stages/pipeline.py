@@ -171,8 +171,7 @@ def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -
         UserError: one cannot be had.
     """
     for step in plan.steps:
-        is_built = step.name not in renewed and store.look_up(step.stage.name, step.key).artifact is not None
-        if step.name in wanted and not is_built:
+        if step.name in wanted and (step.name in renewed or store.look_up(step.stage.name, step.key).artifact is None):
             step.config.fetch_files()
 
 

@@ -158,3 +158,11 @@ def test_files_are_fetched_for_the_steps_that_will_be_built(tmp_path: Path, monk
     last = plan.steps[-1]
     fetch_files(plan, {last.name}, names, store)
     assert fetched == [type(last.config).__name__]
+
+
+def test_no_file_is_asked_for_by_a_step_that_nobody_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "NODES", REAL_NODES)
+    plan = make_plan(load_preset("miniature", ["models.base=/no/such/model"]).sections)
+    fetch_files(plan, {"prompts"}, set(), Store(str(tmp_path)))
+    with pytest.raises(UserError, match="no such model folder"):
+        fetch_files(plan, {"latents"}, set(), Store(str(tmp_path)))
