@@ -5,7 +5,7 @@ apart and putting it together again costs as much as parsing it.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from multiprocessing import get_context
@@ -25,7 +25,7 @@ _of_worker: dict[str, Any] = {}
 
 def parse_entities_in_processes(
     prompts: Iterable[str], nlp: Language, noun_filter: NounFilter, *, batch_size: int, process_count: int
-) -> Iterator[list[Entity]]:
+) -> Generator[list[Entity], None, None]:
     """Do what `parse_entities` does in `process_count` worker processes; the results come in the prompts' order."""
     waiting: deque[Future[list[list[Entity]]]] = deque()
     remaining = iter(prompts)
