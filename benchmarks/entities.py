@@ -127,11 +127,12 @@ def _color_val(local_folder: str) -> Iterator[GoldPrompt]:
 
 
 def _measure_memory(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
-    """Peak resident memory of this process after the stage has run on synthetic prompts."""
+    """Peak resident memory of this process, and of its largest worker, after the stage ran on synthetic prompts."""
     prompts = _prompts_of(folder, _synthetic(arguments.memory))
     before = _peak_memory()
     start = time.perf_counter()
-    config = EntitiesConfig.model_validate({"base": str(folder / "base"), "parser": PARSER})
+    settings = {"base": str(folder / "base"), "parser": PARSER, "processes": arguments.processes}
+    config = EntitiesConfig.model_validate(settings)
     run(config, {"prompts": prompts}, Store(str(folder / "store")))
     return {
         "prompts": arguments.memory,
@@ -139,6 +140,7 @@ def _measure_memory(folder: Path, arguments: argparse.Namespace) -> dict[str, ob
         "seconds": round(time.perf_counter() - start, 1),
         "peak_megabytes_of_prompts_table": round(before),
         "peak_megabytes": round(_peak_memory()),
+        "peak_megabytes_of_a_worker": round(_peak_memory(resource.RUSAGE_CHILDREN)),
     }
 
 
@@ -162,8 +164,8 @@ def _prompts_of(folder: Path, texts: Iterable[str]) -> Artifact:
     return writer.finish()
 
 
-def _peak_memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _peak_memory(whose: int = resource.RUSAGE_SELF) -> float:
+    return resource.getrusage(whose).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

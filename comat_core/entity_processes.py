@@ -11,12 +11,10 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any, Final
 
-from spacy.language import Language
-
 from comat_core.entities import Entity, parse_entities
 from comat_core.noun_filter import NounFilter
+from comat_core.parsers import load_parser
 
-BATCHES_PER_JOB: Final = 4
 JOBS_PER_PROCESS: Final = 3
 """In flight: enough to keep a worker busy, few enough that memory stays flat however many prompts there are."""
 
@@ -24,16 +22,22 @@ _of_worker: dict[str, Any] = {}
 
 
 def parse_entities_in_processes(
-    prompts: Iterable[str], nlp: Language, noun_filter: NounFilter, *, batch_size: int, process_count: int
+    prompts: Iterable[str], parser: str, noun_filter: NounFilter, *, batch_size: int, process_count: int
 ) -> Generator[list[Entity], None, None]:
-    """Do what `parse_entities` does in `process_count` worker processes; the results come in the prompts' order."""
+    """Do what `parse_entities` does in `process_count` worker processes; the results come in the prompts' order.
+
+    The workers are started afresh, so a script that calls this at its top level needs an `if __name__ == "__main__"`.
+
+    Args:
+        parser: name of an installed spaCy pipeline, which every worker loads for itself.
+    """
     waiting: deque[Future[list[list[Entity]]]] = deque()
     remaining = iter(prompts)
     with ProcessPoolExecutor(
-        process_count, get_context("spawn"), initializer=_prepare, initargs=(nlp, noun_filter, batch_size)
+        process_count, get_context("spawn"), initializer=_prepare, initargs=(parser, noun_filter, batch_size)
     ) as pool:
         try:
-            while job := list(islice(remaining, BATCHES_PER_JOB * batch_size)):
+            while job := list(islice(remaining, batch_size)):
                 waiting.append(pool.submit(_parse, job))
                 if len(waiting) >= JOBS_PER_PROCESS * process_count:
                     yield from waiting.popleft().result()
@@ -43,8 +47,8 @@ def parse_entities_in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def _prepare(nlp: Language, noun_filter: NounFilter, batch_size: int) -> None:
-    _of_worker.update(nlp=nlp, noun_filter=noun_filter, batch_size=batch_size)
+def _prepare(parser: str, noun_filter: NounFilter, batch_size: int) -> None:
+    _of_worker.update(nlp=load_parser(parser), noun_filter=noun_filter, batch_size=batch_size)
 
 
 def _parse(prompts: list[str]) -> list[list[Entity]]:

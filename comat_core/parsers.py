@@ -1,9 +1,10 @@
 """Loading spaCy pipelines, and running them over streams."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import spacy
 from spacy.language import Language
@@ -18,6 +19,9 @@ UNUSED_COMPONENTS = ["ner", "entity_linker", "senter", "textcat"]
 TEXTS_PER_BLOCK = 32_768
 Context = TypeVar("Context")
 NEEDED_COMPONENTS = ("tagger", "parser", "lemmatizer")
+
+_texts_remembered: WeakKeyDictionary[Language, int] = WeakKeyDictionary()
+"""How many texts each pipeline parsed without forgetting their words."""
 
 
 @building_models()
@@ -42,16 +46,18 @@ def parse_in_blocks(
 ) -> Iterator[tuple[Doc, Context]]:
     """Parse a stream of (text, context) pairs of any length; yields (document, context) in the same order.
 
-    A pipeline remembers every word it meets. Here it remembers those of the first block, which makes it faster, and
-    forgets the new ones after each later block, so that memory does not grow with the stream. A document must not be
-    used after the next one was asked for.
+    A pipeline remembers every word it meets. Here it remembers those of its first block, which makes it faster, and
+    forgets the new ones after each later block, so that memory does not grow with what it is given, in one call or in
+    many. A document must not be used after the next one was asked for.
     """
     waiting = iter(texts)
-    memory: AbstractContextManager[Any] = nullcontext()
     while block := list(islice(waiting, TEXTS_PER_BLOCK)):
-        with memory:
+        remembered = _texts_remembered.get(nlp, 0)
+        forgets = remembered >= TEXTS_PER_BLOCK
+        with nlp.memory_zone() if forgets else nullcontext():
             yield from nlp.pipe(block, as_tuples=True, batch_size=batch_size)
-        memory = nlp.memory_zone()
+        if not forgets:
+            _texts_remembered[nlp] = remembered + len(block)
         for _, component in nlp.pipeline:
             if isinstance(component, Lemmatizer):
                 component.cache.clear()

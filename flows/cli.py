@@ -133,7 +133,7 @@ def _add_uses_of_the_model(parsers: Any) -> None:
 def _add_models(parsers: Any) -> None:
     models = _add(parsers, "models", models_command.models, "list the models that a preset needs, or fetch them")
     _add_preset(models, with_store=False)
-    models.add_argument("--download", action="store_true", help="fetch what the hub's cache lacks, then list")
+    models.add_argument("--download", action="store_true", help="fetch what the caches lack, then list")
     models.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
 
     miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")

@@ -118,7 +118,7 @@ class StageConfig(BaseModel):
         return _payload(self)
 
     def fetch_files(self) -> None:
-        """Get the files of a few megabytes that the stage reads beside its inputs.
+        """Get the published files that the stage reads beside its inputs and its models from the hub.
 
         A run does this before anything else, so that a missing one is reported at once and not after hours of work.
 

@@ -115,7 +115,6 @@ def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tupl
     from comat_core.entity_processes import parse_entities_in_processes
     from comat_core.parsers import load_parser
 
-    parser = load_parser(config.parser)
     noun_filter = load_noun_filter(config.noun_filter.resolve() if config.noun_filter else None)
     waiting: deque[tuple[str, str]] = deque()
 
@@ -126,11 +125,13 @@ def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tupl
             waiting.append((row["prompt_id"], row["text"]))
             yield row["text"]
 
-    settings: dict[str, Any] = {"nlp": parser, "noun_filter": noun_filter, "batch_size": config.batch_size}
-    if config.processes == 1:
-        parsed = parse_entities(texts(), **settings)
+    size, processes = config.batch_size, config.processes
+    if processes == 1:
+        parsed = parse_entities(texts(), load_parser(config.parser), noun_filter, batch_size=size)
     else:
-        parsed = parse_entities_in_processes(texts(), process_count=config.processes, **settings)
+        parsed = parse_entities_in_processes(
+            texts(), config.parser, noun_filter, batch_size=size, process_count=processes
+        )
     for entities in parsed:
         yield *waiting.popleft(), entities
 

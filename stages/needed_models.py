@@ -1,4 +1,4 @@
-"""Which models a preset needs, where they lie, and under which licence they came."""
+"""Which models presets need, where they lie, and under which licence they came."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class NeededModel:
     name: str
     revision: str | None
     presence: str
-    """"local" for a folder, "installed" for a package, else what the hub's cache holds."""
+    """"local" for a folder, "installed" for a package, else what the cache of downloads holds."""
     size: int | None
     """Bytes: of the local files, or as published if there are none; None if unknown."""
     licence: str

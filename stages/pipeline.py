@@ -171,8 +171,16 @@ def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -
         UserError: one cannot be had.
     """
     for step in plan.steps:
-        if step.name in wanted and (step.name in renewed or store.look_up(step.stage.name, step.key).artifact is None):
+        reads_files = type(step.config).fetch_files is not StageConfig.fetch_files
+        if step.name in wanted and reads_files and (step.name in renewed or _may_be_built(step, store)):
             step.config.fetch_files()
+
+
+def _may_be_built(step: Step, store: Store) -> bool:
+    """Whether the store lacks the step's artifact or one of its inputs, or holds an artifact of other inputs."""
+    inputs = {role: store.look_up(source.stage.name, source.key).artifact for role, source in step.sources.items()}
+    found = {role: artifact for role, artifact in inputs.items() if artifact is not None}
+    return len(found) < len(inputs) or store.look_up(step.stage.name, step.key, found).artifact is None
 
 
 def is_trained(plan: Plan, store: Store) -> bool:

@@ -87,13 +87,14 @@ def list_variants(ablation: Ablation, preset: str, settings: Sequence[str], seed
 
 
 def presets_of_rows(ablation: Ablation, preset: str, settings: Sequence[str]) -> list[Preset]:
-    """The preset as each row has it; nothing that it names needs to be there.
+    """The preset as each row has it that knows the preset; nothing that it names needs to be there.
 
     Raises:
-        UserError: a row does not know the preset, or a setting is unknown.
+        UserError: a setting is unknown.
     """
     lineage = preset_lineage(preset)
-    rows = [row for table in ablation.tables.values() for row in table.rows]
+    known = [row for table in ablation.tables.values() for row in table.rows]
+    rows = [row for row in known if not row.presets or set(row.presets) & set(lineage)]
     return [load_preset(preset, [*settings, *overrides(row, lineage)]) for row in rows]
 
 

@@ -62,6 +62,8 @@ def score_answers(
         categories_of_last_answers: let a prompt's last image alone count for the categories, by its answers as given.
     """
     asked = [image for image in images if image.prompt_id in questions]
+    if not asked:
+        return []
     texts = {key: [row["question_natural_language"] for row in rows] for key, rows in questions.items()}
     answers = ask_images(asked, texts, load_answerer(config), config)
     last = {image.prompt_id: image.sample for image in sorted(asked, key=lambda image: image.sample)}

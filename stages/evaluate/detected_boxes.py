@@ -42,6 +42,8 @@ def detect_objects(
         names: prompt id -> what to look for.
         title: of the progress bar.
     """
+    if not images:
+        return
     detector = config.detector.load(config.segmenter, config.device)
     device = choose_device(config.device)
     for batch, decoded in in_batches(images, config.batch_size, title):

@@ -121,6 +121,11 @@ class FidConfig(FeaturesConfig):
         default=100, ge=100, le=100_000, description="bootstrap resamples; one of FID-10K takes seconds"
     )
 
+    def fetch_files(self) -> None:
+        published = self.extractor.published_file()
+        if published is not None:
+            published.fetch()
+
 
 def score_images(
     config: FidConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]

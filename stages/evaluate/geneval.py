@@ -114,11 +114,13 @@ def judge_images(
     from comat_core.zero_shot_colours import ColourClassifier
 
     checks = read_metadata(config, prompts)
+    checked = [image for image in images if image.prompt_id in checks]
+    if not checked:
+        return []
     detector = config.detector.load(config.device)
     clip, device = config.clip, choose_device(config.device)
     colours = loaded(ColourClassifier.load, clip.resolve(), revision=clip.revision, device=device)
     items = []
-    checked = [image for image in images if image.prompt_id in checks]
     for batch, decoded in in_batches(checked, config.batch_size, "GenEval"):
         pixels = decoded.to(device)
         asked = [checks[image.prompt_id] for image in batch]

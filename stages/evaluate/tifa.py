@@ -57,6 +57,8 @@ def score_images(
     rows = config.questions.read_json(FIELDS)
     questions = by_prompt(rows, "caption", prompts, str(config.questions.local_path()))
     asked = [image for image in images if image.prompt_id in questions]
+    if not asked:
+        return []
     texts = {key: [row["question"] for row in of_prompt] for key, of_prompt in questions.items()}
     answers = ask_images(asked, texts, load_answerer(config), config)
     encoder, device = config.sentence_encoder, choose_device(config.device)

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from comat_core.entities import parse_entities
-from comat_core.entity_processes import BATCHES_PER_JOB, JOBS_PER_PROCESS, parse_entities_in_processes
+from comat_core.entity_processes import JOBS_PER_PROCESS, parse_entities_in_processes
 from comat_core.noun_filter import NounFilter
+from comat_core.parsers import load_parser
 from data.noun_filter import load_noun_filter
 from tests.comat_core.entity_scores import f1_score
 from tests.comat_core.entity_templates import gold_prompts, two_object_gold
-from tests.comat_core.parsed import entities_in, kept_in, parser, removed_in
+from tests.comat_core.parsed import PARSER, entities_in, kept_in, parser, removed_in
 
 
 @pytest.mark.parametrize(
@@ -106,16 +107,26 @@ def test_batches_and_processes_do_not_change_the_result() -> None:
     batched = parse_entities(prompts, parser(), load_noun_filter(), batch_size=7)
     assert list(batched) == one_by_one
     settings: dict[str, Any] = {"batch_size": 2, "process_count": 2}
-    assert list(parse_entities_in_processes(prompts, parser(), load_noun_filter(), **settings)) == one_by_one
+    assert list(parse_entities_in_processes(prompts, PARSER, load_noun_filter(), **settings)) == one_by_one
+
+
+def test_a_pipeline_forgets_words_in_few_large_calls_and_in_many_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comat_core.parsers.TEXTS_PER_BLOCK", 10)
+    nlp = load_parser(PARSER)
+    words = (f"zyx{number}" for number in range(1_000))
+    for count in (4, 4, 4, 30, 1):
+        prompts = [f"a {next(words)} cup" for _ in range(count)]
+        list(parse_entities(prompts, nlp, NounFilter()))
+    assert [f"zyx{number}" in nlp.vocab.strings for number in (0, 11, 12, 41, 42)] == [True, True, False, False, False]
 
 
 def test_processes_stop_when_nobody_reads_on() -> None:
     taken = iter(gold_prompts(seed=3, count=10_000))
     texts = (prompt.text for prompt in taken)
-    parsed = parse_entities_in_processes(texts, parser(), load_noun_filter(), batch_size=2, process_count=2)
+    parsed = parse_entities_in_processes(texts, PARSER, load_noun_filter(), batch_size=2, process_count=2)
     next(parsed)
     parsed.close()
-    assert len(list(taken)) >= 10_000 - 2 * JOBS_PER_PROCESS * BATCHES_PER_JOB * 2
+    assert len(list(taken)) >= 10_000 - 2 * JOBS_PER_PROCESS * 2
 
 
 def test_f1_on_prompts_with_known_entities() -> None:

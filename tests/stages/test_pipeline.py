@@ -163,6 +163,7 @@ def test_files_are_fetched_for_the_steps_that_will_be_built(tmp_path: Path, monk
 def test_no_file_is_asked_for_by_a_step_that_nobody_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "NODES", REAL_NODES)
     plan = make_plan(load_preset("miniature", ["models.base=/no/such/model"]).sections)
+    monkeypatch.setattr(type(plan.by_name["train"].config), "fetch_files", lambda _config: None)
     fetch_files(plan, {"prompts"}, set(), Store(str(tmp_path)))
     with pytest.raises(UserError, match="no such model folder"):
-        fetch_files(plan, {"latents"}, set(), Store(str(tmp_path)))
+        fetch_files(plan, {"train"}, set(), Store(str(tmp_path)))
