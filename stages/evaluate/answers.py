@@ -1,18 +1,17 @@
 """Asking a visual question answering model freely about many images."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.generated_images import GeneratedImage, decode_images
+from stages.evaluate.generated_images import GeneratedImage
+from stages.evaluate.image_evaluation import in_question_batches
 from stages.evaluate.loaded import loaded
-from stages.evaluate.prefetching import prefetched, rows_of
+from stages.evaluate.question_files import QuestionFile
 from stages.evaluate.settings import EvaluationConfig
-from stages.progress import progress_bar
-from stages.sampling import in_parts
 
 if TYPE_CHECKING:
     from comat_core.visual_question_answering import VisualQuestionAnswerer
@@ -25,6 +24,14 @@ class QuestionsConfig(EvaluationConfig):
         description="a BLIP visual question answering model, folder or hub id; it stands in for mPLUG-large, which"
         " transformers does not have, so that scores compare with each other and not with published ones"
     )
+
+    questions: QuestionFile = Field(description="the benchmark's file of questions")
+
+    def key_payload(self) -> dict[str, Any]:
+        return {**super().key_payload(), "questions": self.questions.content_identity()}
+
+    def fetch_files(self) -> None:
+        self.questions.local_path()
 
 
 def load_answerer(config: QuestionsConfig) -> "VisualQuestionAnswerer":
@@ -54,12 +61,9 @@ def ask_images(
     """
     asked = [(row, question) for row, image in enumerate(images) for question in questions[image.prompt_id]]
     answers: list[list[str]] = [[] for _ in images]
-    batches = in_parts(asked, config.batch_size)
-    decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
-    for batch, pixels in progress_bar(decoded, "Questions", total=len(batches)):
-        places = {row: place for place, row in enumerate(rows_of(batch))}
-        pixels = pixels.to(choose_device(config.device))
-        given = answerer.answer(pixels, [question for _, question in batch], [places[row] for row, _ in batch])
+    device = choose_device(config.device)
+    for batch, pixels, places in in_question_batches(images, asked, config.batch_size, "Questions"):
+        given = answerer.answer(pixels.to(device), [question for _, question in batch], places)
         for (row, _), answer in zip(batch, given, strict=True):
             answers[row].append(answer)
     return answers

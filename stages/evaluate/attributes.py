@@ -12,13 +12,16 @@ from pydantic import Field
 from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images, read_seen_in_training
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, item_schema, summarise_parts
+from stages.evaluate.generated_images import GeneratedImage, Prompt, read_seen_in_training
+from stages.evaluate.image_evaluation import (
+    identity_of,
+    image_evaluation,
+    in_question_batches,
+    item_schema,
+    summarise_parts,
+)
 from stages.evaluate.loaded import loaded
 from stages.evaluate.parsed_prompts import ParsedPromptsConfig, parse_prompts
-from stages.evaluate.prefetching import prefetched, rows_of
-from stages.progress import progress_bar
-from stages.sampling import in_parts
 from stages.stage import Inputs
 
 if TYPE_CHECKING:
@@ -84,13 +87,8 @@ def score_images(
 
     asked = [(row, question) for row, image in enumerate(images) for question in questions[image.prompt_id]]
     answers: list[list[float]] = [[] for _ in images]
-    batches = in_parts(asked, batch_size)
-    decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
-    for batch, pixels in progress_bar(decoded, "Attribute binding", total=len(batches)):
-        places = {row: place for place, row in enumerate(rows_of(batch))}
-        probabilities = answerer.probability_of_yes(
-            pixels, [question for _, question in batch], [places[row] for row, _ in batch]
-        )
+    for batch, pixels, places in in_question_batches(images, asked, batch_size, "Attribute binding"):
+        probabilities = answerer.probability_of_yes(pixels, [question for _, question in batch], places)
         for (row, _), probability in zip(batch, probabilities.tolist(), strict=True):
             answers[row].append(round_answer(probability))
     return [

@@ -13,7 +13,7 @@ from stages.artifacts import ArtifactWriter
 from stages.evaluate.answers import QuestionsConfig, ask_images, load_answerer
 from stages.evaluate.generated_images import GeneratedImage, Prompt
 from stages.evaluate.image_evaluation import identity_of
-from stages.evaluate.question_files import QuestionFile, by_prompt
+from stages.evaluate.question_files import by_prompt
 from stages.evaluate.question_scores import question_rows, summarise_questions
 from stages.evaluate.settings import chosen_prompts
 from stages.evaluate.summaries import join_parts, write_summary
@@ -28,16 +28,9 @@ ScoreImage = Callable[[Sequence[Row], Mapping[int, str], Mode], dict[int, float]
 class DependentQuestionsConfig(QuestionsConfig):
     """Settings of DPG-Bench and DSG."""
 
-    questions: QuestionFile = Field(description="the benchmark's CSV file")
     mode: Mode = Field(
         default="corrected", description="official repeats the authors' scripts with their faults; corrected mends them"
     )
-
-    def key_payload(self) -> dict[str, Any]:
-        return {**super().key_payload(), "questions": self.questions.content_identity()}
-
-    def fetch_files(self) -> None:
-        self.questions.local_path()
 
 
 def read_questions(

@@ -88,7 +88,11 @@ class ExtractorSettings(BaseModel):
         if self.model is not None:
             return loaded(PooledFeatures.load, self.model.resolve(), revision=self.model.revision, device=where)
         published = self.published_file()
-        weights = published.fetch() if published else (self.weights or Path()).expanduser()
+        if published is not None:
+            weights = published.fetch()
+        else:
+            assert self.weights is not None, "Inception comes from the publisher or from a file"
+            weights = self.weights.expanduser()
         sha256 = self.sha256 or INCEPTION_SHA256
         return loaded(load_inception, weights, sha256=sha256, antialias=self.antialias, device=where)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.generated_images import GeneratedImage, Prompt, decode_images
-from stages.evaluate.prefetching import prefetched
+from stages.evaluate.prefetching import prefetched, rows_of
 from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
@@ -39,6 +39,22 @@ def in_batches(
     batches = in_parts(images, size)
     decoded = prefetched(batches, lambda batch: decode_images([image.png for image in batch]))
     yield from progress_bar(decoded, title, total=len(batches))
+
+
+def in_question_batches(
+    images: Sequence[GeneratedImage], asked: Sequence[tuple[int, str]], size: int, title: str
+) -> Iterator[tuple[Sequence[tuple[int, str]], "Tensor", list[int]]]:
+    """Yield (row of the image, text) pairs a batch at a time, each image decoded once per batch.
+
+    Returns:
+        Triples of a batch of `asked`, the pixels (B, 3, H, W) in [0, 1] of its images on the CPU, and the place among
+        them of each pair's image.
+    """
+    batches = in_parts(asked, size)
+    decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
+    for batch, pixels in progress_bar(decoded, title, total=len(batches)):
+        places = {row: place for place, row in enumerate(rows_of(batch))}
+        yield batch, pixels, [places[row] for row, _ in batch]
 
 
 def image_evaluation(

