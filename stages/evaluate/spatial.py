@@ -8,28 +8,23 @@ Writes `items/*.parquet` (model, prompt_id, sample, nouns, locality, boxes, spat
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics.spatial import Detection, Mode, detector_label, spatial_score
 from comat_core.metrics.spatial_prompts import UNKNOWN_TO_UNIDET, Relation, read_relation
 from stages.artifacts import ArtifactWriter
-from stages.evaluate.detected_boxes import BOX, DetectedBoxesConfig, Names, detect_objects
+from stages.evaluate.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, item_schema, summarise_parts
+from stages.evaluate.image_evaluation import image_evaluation, summarise_parts
 from stages.evaluate.parsed_prompts import parse_prompts
+from stages.evaluate.related_objects import related_objects_item, related_objects_schema
 from stages.stage import Inputs
 
 METRIC = "spatial"
 COMPLEX = "complex"
 """What the skills of complex prompts begin with."""
 
-ITEM_SCHEMA = item_schema(
-    ("nouns", pa.list_(pa.string())),
-    ("locality", pa.string()),
-    ("boxes", pa.list_(BOX)),
-    (METRIC, pa.float64()),
-)
+ITEM_SCHEMA = related_objects_schema(METRIC)
 
 
 class SpatialConfig(DetectedBoxesConfig):
@@ -61,15 +56,8 @@ def score_images(
     for batch, _, found in detect_objects(images, names, config, "Spatial relations"):
         for image, boxes in zip(batch, found, strict=True):
             relation = relations[image.prompt_id]
-            items.append(
-                {
-                    **identity_of(image),
-                    "nouns": list(relation.nouns) if relation else [],
-                    "locality": relation.locality if relation else None,
-                    "boxes": [vars(box) for box in boxes],
-                    METRIC: _score(boxes, relation, config.mode),
-                }
-            )
+            score = _score(boxes, relation, config.mode)
+            items.append(related_objects_item(image, relation, boxes, METRIC, score))
     return items
 
 

@@ -9,7 +9,6 @@ Writes `items/*.parquet` (model, prompt_id, sample, nouns, locality, boxes, spat
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics.spatial import FRAME, Mode
@@ -18,21 +17,17 @@ from comat_core.metrics.spatial_prompts import Relation, read_relation
 from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.detected_boxes import BOX, DetectedBoxesConfig, Names, detect_objects
+from stages.evaluate.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, item_schema, summarise_parts
+from stages.evaluate.image_evaluation import image_evaluation, summarise_parts
 from stages.evaluate.loaded import loaded
 from stages.evaluate.parsed_prompts import parse_prompts
+from stages.evaluate.related_objects import related_objects_item, related_objects_schema
 from stages.stage import Inputs
 
 METRIC = "spatial_3d"
 
-ITEM_SCHEMA = item_schema(
-    ("nouns", pa.list_(pa.string())),
-    ("locality", pa.string()),
-    ("boxes", pa.list_(BOX)),
-    (METRIC, pa.float64()),
-)
+ITEM_SCHEMA = related_objects_schema(METRIC)
 
 
 class Spatial3dConfig(DetectedBoxesConfig):
@@ -68,15 +63,7 @@ def score_images(
             score = None if config.mode == "corrected" else 0.0
             if relation is not None and relation.locality is not None:
                 score = spatial_3d_score(boxes, relation.nouns, relation.locality, near, config.mode)
-            items.append(
-                {
-                    **identity_of(image),
-                    "nouns": list(relation.nouns) if relation else [],
-                    "locality": relation.locality if relation else None,
-                    "boxes": [vars(box) for box in boxes],
-                    METRIC: score,
-                }
-            )
+            items.append(related_objects_item(image, relation, boxes, METRIC, score))
     return items
 
 
