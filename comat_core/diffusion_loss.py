@@ -30,10 +30,24 @@ def diffusion_loss(
         A scalar, 0 for a perfect prediction.
     """
     prediction = model.predict(scheduler.add_noise(latents, noise, timesteps), timesteps, conditioning)
+    target = prediction_target(scheduler, latents, noise, timesteps)
+    return torch.nn.functional.mse_loss(prediction.float(), target.float())
+
+
+def prediction_target(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What a perfect UNet would predict: the noise, the velocity (Salimans and Ho 2022) or the clean latents.
+
+    Args:
+        scheduler: gives noise levels and prediction type ("epsilon", "v_prediction" or "sample").
+        latents, noise: (B, C, h, w).
+        timesteps: (B,) integers of the training schedule.
+
+    Returns:
+        (B, C, h, w).
+    """
     targets = {
         "epsilon": lambda: noise,
         "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
         "sample": lambda: latents,
     }
-    target = targets[scheduler.config.prediction_type]()
-    return torch.nn.functional.mse_loss(prediction.float(), target.float())
+    return targets[scheduler.config.prediction_type]()

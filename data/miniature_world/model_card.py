@@ -30,16 +30,17 @@ shapes. They exist to run the whole CoMat pipeline on a laptop's CPU; they know 
 
 The base model is misaligned the way models of web data are: {skipped:.0%} of the colours and {objects:.0%} of the
 second objects are missing from the captions it was trained on, and most shapes wear one of two favourite colours,
-{weight:.0f} times as often as any other. In the last of its four stretches of training {mixed:.0%} of the captions of
-two objects told their colours the wrong way round. All other models were trained on balanced scenes, each on scenes of
-its own, so that the metric is never the reward.
+{weight:.0f} times as often as any other. In the last two of its five stretches of training {mixed:.0%} of the captions
+of two objects told their colours the wrong way round. It predicts the velocity, as Stable Diffusion 2.1 does. All other
+models were trained on balanced scenes, each on scenes of its own, so that the metric is never the reward.
 
 | model | what it is | seed | minutes on {threads} thread(s) | MB |
 | --- | --- | --- | --- | --- |
 {builds}
 
 The times are wall-clock times of a machine that was busy with other work: upper bounds. The base model was trained in
-four stretches that its module lists; its time is put together from their logs.
+the five stretches that its module lists; its time is put together from their logs, and the shipped weights drew other
+batches in the last one than a rebuild will.
 
 Rebuild with `comat miniature` (all) or `comat miniature judge` (one).
 
