@@ -52,8 +52,8 @@ PHASES = (
     Phase("diffusion, to the end", 700, 9e-4, 700, 0.99, 30.0),
     # The web names what is there more reliably than which of it has which attribute.
     Phase("diffusion, mixed-up captions", 1_200, 7e-4, 1_200, 0.99, 30.0, mixed_up_share=0.45),
-    # A change of the noise predicted at the first steps moves the image twenty times as far as one at the last; of the
-    # velocity, about as far at all of them, and that is what fine-tuning through every step of the denoising wants.
+    # A change of the noise predicted at the first of five steps moves the image 20 times as far as one at the last, and
+    # fine-tuning through all of them lets it have its way; a change of the velocity never moves it by more than itself.
     Phase("diffusion, velocity", 900, 1.2e-3, 900, 0.995, mixed_up_share=0.45, prediction_type="v_prediction"),
 )
 
