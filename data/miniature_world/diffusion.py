@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ MAX_SNR = 5.0
 PROMPT_LENGTH = 32
 LATENT_SIZE = 16
 
+PredictionType = Literal["epsilon", "v_prediction"]
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -41,7 +43,7 @@ class Phase:
     """Of the noisiest timesteps in the loss on the noise; 1 is the plain loss."""
     mixed_up_share: float = 0.0
     """Of the captions of two objects: those that tell the two colours the wrong way round."""
-    prediction_type: str = "epsilon"
+    prediction_type: PredictionType = "epsilon"
     """What the UNet predicts, in the words of diffusers' schedulers."""
 
 
@@ -199,7 +201,7 @@ def _unet(seed: int) -> UNet2DConditionModel:
     return unet
 
 
-def _scheduler(prediction_type: str) -> DDPMScheduler:
+def _scheduler(prediction_type: PredictionType) -> DDPMScheduler:
     """Stable Diffusion's schedule; "trailing" spacing keeps short runs starting from pure noise."""
     return DDPMScheduler(
         num_train_timesteps=1000,
