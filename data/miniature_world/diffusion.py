@@ -100,7 +100,7 @@ def train_phase(
         empty: (PROMPT_LENGTH,) token ids of the empty prompt, which guidance leads away from.
     """
     text_encoder, unet = model["text_encoder"], model["unet"]
-    scheduler = _scheduler(phase.prediction_type)
+    scheduler: Any = _scheduler(phase.prediction_type)  # diffusers annotates its config as a plain dictionary
 
     def loss_of_step(step: int) -> torch.Tensor:
         rows = draw_rows(seed, phase.name, step, len(latents), BATCH_SIZE)
