@@ -1,6 +1,6 @@
 """Numerical care that several losses share: full precision, a safe logarithm, finding non-finite values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -39,20 +39,11 @@ def safe_log(probability: Tensor, epsilon: float = LOG_EPSILON) -> Tensor:
     return log + (probability - epsilon).clamp(max=0) / epsilon
 
 
-def nonfinite_terms(losses: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Names of the losses that hold a NaN or an infinity, in their order."""
-    return _names_where_nonfinite(losses.items())
-
-
 def nonfinite_gradients(named_parameters: Iterable[tuple[str, Tensor]]) -> tuple[str, ...]:
     """Names of the parameters whose gradient holds a NaN or an infinity; those without a gradient are passed over."""
-    return _names_where_nonfinite((name, value.grad) for name, value in named_parameters if value.grad is not None)
-
-
-def _names_where_nonfinite(named_tensors: Iterable[tuple[str, Tensor]]) -> tuple[str, ...]:
-    pairs = list(named_tensors)
+    pairs = [(name, value.grad) for name, value in named_parameters if value.grad is not None]
     if not pairs:
         return ()
     # Stacked before they are read: one wait for the device instead of one for each tensor.
-    finite = torch.stack([torch.isfinite(tensor.detach()).all() for _, tensor in pairs]).tolist()
+    finite = torch.stack([torch.isfinite(gradient.detach()).all() for _, gradient in pairs]).tolist()
     return tuple(name for (name, _), is_finite in zip(pairs, finite, strict=True) if not is_finite)

@@ -34,6 +34,12 @@ class PromptConditioning:
         """Repeat every row `count` times, copies of one row standing together."""
         return self._map(lambda tensor: tensor.repeat_interleave(count, dim=0))
 
+    def replaced_by(self, row: "PromptConditioning", where: Sequence[bool]) -> "PromptConditioning":
+        """Put one row, the only one of another batch of the same pipeline, in all the places where `where` is true."""
+        assert len(row) == 1 and len(where) == len(self)
+        joined = PromptConditioning.concatenate([self, row])
+        return joined.select([len(self) if replaced else index for index, replaced in enumerate(where)])
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "PromptConditioning":
         """Move and cast every field."""
         return self._map(lambda tensor: tensor.to(device=device, dtype=dtype))

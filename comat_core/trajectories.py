@@ -46,18 +46,18 @@ def start_from_images(
     Args:
         latents: (G, C, h, w) of real images, in the UNet's scale.
         generators: G, each giving its row's tau, then its xi, then the sampler's noise.
-        scheduler: a diffusers scheduler; its timesteps are set by this call.
+        scheduler: a diffusers scheduler, copied.
         num_inference_steps: T.
         steps: the steps that tau is drawn from uniformly, see `pair_start_steps`.
 
     Returns:
         (G, C, h, w) noised latents, and the step at which each row joins the denoising.
     """
-    rows, start_steps = [], []
+    own, rows, start_steps = deepcopy(scheduler), [], []
     for clean, generator in zip(latents.unsqueeze(1), generators, strict=True):
         start = steps[int(torch.randint(len(steps), (), generator=generator))]
         noise = normal_noise(clean.shape[1:], [generator], dtype=clean.dtype, device=clean.device)
-        rows.append(noisy_start(scheduler, clean, noise, start, num_inference_steps))
+        rows.append(noisy_start(own, clean, noise, start, num_inference_steps))
         start_steps.append(start)
     return torch.cat(rows) if rows else latents, start_steps
 

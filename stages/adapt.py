@@ -22,6 +22,7 @@ from pydantic import Field
 from comat_core.errors import UserError
 from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
+from stages.local_disk import disk_errors_told
 from stages.progress import progress_bar
 from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
 from stages.stage import Inputs, Stage
@@ -29,6 +30,7 @@ from stages.stage import Inputs, Stage
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from comat_core.prompt_conditioning import PromptConditioning
     from comat_core.text_to_image import TextToImageModel
 
 IMAGES_PER_PART = 32
@@ -122,8 +124,8 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
                 timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(rows),), generator=generator)
                 dropped = torch.rand(len(rows), generator=generator) < config.prompt_dropout
                 noise = normal_noise(latents.shape[1:], [generator] * len(rows), device=model.device)
-                texts = ["" if drop else prompts[row][1] for row, drop in zip(rows, dropped, strict=True)]
-                conditioning = model.encode_prompts(texts, config.resolution)
+                texts = [None if drop else prompts[row][1] for row, drop in zip(rows, dropped, strict=True)]
+                conditioning = _encode(model, texts, config.resolution)
 
                 # The step.
                 clean, timesteps = latents[rows].to(model.device), timesteps.to(model.device)
@@ -136,9 +138,16 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
                 optimizer.zero_grad(set_to_none=True)
                 losses.append(loss.item())
         with tempfile.TemporaryDirectory(prefix="comat-") as folder:
-            model.unet.save_pretrained(folder)
+            with disk_errors_told("UNet", Path(folder)):
+                model.unet.save_pretrained(folder)
             writer.add_folder(Path(folder), "unet/")
     return losses
+
+
+def _encode(model: "TextToImageModel", texts: Sequence[str | None], resolution: int) -> "PromptConditioning":
+    """Encode a batch; a missing text becomes what guidance leads away from, which is not always the empty text."""
+    prompts = model.encode_prompts([text or "" for text in texts], resolution)
+    return prompts.replaced_by(model.encode_unconditional(1, resolution), [text is None for text in texts])
 
 
 @contextmanager
@@ -163,7 +172,7 @@ def _latents_file(index: int) -> str:
 
 STAGE = Stage(
     name="adapt",
-    version=1,
+    version=2,
     config_type=AdaptConfig,
     inputs=("prompts",),
     build=build,

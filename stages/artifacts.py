@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from comat_core.errors import UserError
 from stages.digests import digest_bytes, digest_json
 from stages.filesystem import Folder
+from stages.local_disk import disk_errors_told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,8 +161,10 @@ class Artifact(BaseModel):
         with tempfile.TemporaryDirectory(prefix="comat-") as temporary:
             for name in names:
                 target = Path(temporary) / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(self.read_bytes(name))
+                content = self.read_bytes(name)
+                with disk_errors_told("copy of a stored file", target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(content)
             yield Path(temporary) / prefix
 
     def problems(self, *, check_digests: bool = False) -> list[str]:

@@ -126,6 +126,16 @@ class StageConfig(BaseModel):
             UserError: one cannot be had.
         """
 
+    def check_beside(self, sections: "Mapping[str, StageConfig]") -> None:
+        """Check what these settings have to have in common with those of other stages.
+
+        Args:
+            sections: all settings of the preset, by the name of their section.
+
+        Raises:
+            ValueError: they do not; the message names both.
+        """
+
     def limited_to(self, split: str) -> Self | None:  # noqa: ARG002  (for the stages that draw splits)
         """The settings of a step that is about one split of the prompts alone; None if these do not ask for it."""
         return self

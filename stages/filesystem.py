@@ -13,6 +13,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from comat_core.errors import UserError
+from stages.local_disk import disk_errors_told
 
 PARTIAL = ".partial"
 WORKING = ".working"
@@ -119,7 +120,8 @@ class Folder:
     def working_folder(self) -> Path:
         """A local folder for state in progress: inside this folder if it is local, else in the user's cache."""
         path = self._working_path()
-        path.mkdir(parents=True, exist_ok=True)
+        with disk_errors_told("working folder", path):
+            path.mkdir(parents=True, exist_ok=True)
         return path
 
     def remove_working_folder(self) -> None:

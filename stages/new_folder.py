@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from comat_core.errors import UserError
+from stages.local_disk import disk_errors_told
 
 
 @contextmanager
@@ -21,13 +22,10 @@ def new_folder(output: Path, what: str) -> Iterator[Path]:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError("the output exists and is not an empty folder", str(output), "choose another --output")
-    try:
+    with disk_errors_told(what, output, "choose another --output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as unfinished:
             folder = Path(unfinished) / "new"
             folder.mkdir()
             yield folder
             folder.replace(output)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write the {what}: {reason}", str(output), "choose another --output") from error

@@ -123,11 +123,14 @@ def _chosen(config: PairsConfig, source: PairSource) -> list[int]:
     """Numbers of the pairs that are used, drawn by the seed, ascending.
 
     Raises:
-        UserError: the source has fewer pairs than asked for.
+        UserError: the source has none, or fewer than asked for.
     """
     from comat_core.randomness import derive_seed
 
     total = len(source)
+    if not total:
+        where = str(config.folder.path) if config.folder else "pairs"
+        raise UserError("there is no image with a caption", where, "check pairs.folder, and what pairs.source expects")
     if config.count is None or config.count == total:
         return list(range(total))
     if config.count > total:

@@ -86,6 +86,8 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
         filled = {name: defaults[name] for name in config_type.model_fields if name in defaults}
         used |= set(filled)
         configs[section] = _validate(config_type, filled | given, section, source)
+    for config in configs.values():
+        _check_beside(config, configs, source)
     unused = sorted(set(shared.models) - used)
     if unused:
         raise UserError(f"models.{unused[0]} is used by no stage", source, "remove it or correct its name")
@@ -230,6 +232,13 @@ def _validate(model: type[Any], values: dict[str, Any], section: str, source: st
             raise UserError(f"setting {name} is missing", source, "give it a value") from error
         problem = f"{name} = {_shortened(first['input'])} is not allowed: {first['msg']}"
         raise UserError(problem, source, "run `comat show` for the settings in use") from error
+
+
+def _check_beside(config: StageConfig, sections: dict[str, StageConfig], source: str) -> None:
+    try:
+        config.check_beside(sections)
+    except ValueError as error:
+        raise UserError(str(error), source, "set both alike") from error
 
 
 def _shortened(value: Any) -> str:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.artifacts import Artifact, ArtifactWriter
+from stages.local_disk import disk_errors_told
 
 Rows = list[dict[str, Any]]
 
@@ -14,7 +15,7 @@ Rows = list[dict[str, Any]]
 def write_streamed_table(writer: ArtifactWriter, name: str, schema: pa.Schema, row_groups: Iterable[pa.Table]) -> None:
     """Write row groups as they come; in memory are one of them and, at the end, the compressed file."""
     path = writer.working_folder() / name
-    with pq.ParquetWriter(path, schema, compression="zstd") as file:
+    with disk_errors_told("table", path), pq.ParquetWriter(path, schema, compression="zstd") as file:
         for row_group in row_groups:
             file.write_table(row_group)
     writer.write_bytes(name, path.read_bytes())

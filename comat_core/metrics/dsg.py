@@ -9,24 +9,11 @@ counts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 Mode = Literal["official", "corrected"]
 Dependencies = Mapping[int, tuple[int, ...]]
 """Question id -> ids of its parents; 0 in the files means none and does not appear here."""
-
-
-@dataclass(frozen=True)
-class ItemScore:
-    """Score of one image."""
-
-    score: float
-    """Mean over questions in [0, 1], those with a wrong parent counting 0."""
-    score_without_dependencies: float
-    answers_right: dict[int, bool]
-    valid: dict[int, bool]
-    """Question id -> whether none of its parents is answered "no"."""
 
 
 def parse_dependencies(cells: Mapping[int, str], mode: Mode = "corrected") -> dict[int, tuple[int, ...]]:
@@ -46,21 +33,17 @@ def parse_dependencies(cells: Mapping[int, str], mode: Mode = "corrected") -> di
     return parsed
 
 
-def score_item(answers: Mapping[int, str], dependencies: Dependencies) -> ItemScore:
-    """Score the answers to one image's questions; an item without an answer scores 0.
+def score_image(answers: Mapping[int, str], dependencies: Dependencies) -> dict[int, float]:
+    """Score one image's answers: question id -> 1 if it and its parents are answered "yes", else 0.
 
     Args:
         answers: question id -> the model's answer; right is exactly "yes".
         dependencies: parents by question. A parent that was not answered counts as "no".
     """
-    right = {question: answer == "yes" for question, answer in answers.items()}
-    valid = {
-        question: all(right.get(parent, False) for parent in dependencies.get(question, ())) for question in answers
+    right = {question for question, answer in answers.items() if answer == "yes"}
+    return {
+        question: float(question in right and right.issuperset(dependencies.get(question, ()))) for question in answers
     }
-    if not answers:
-        return ItemScore(0.0, 0.0, {}, {})
-    counted = sum(right[question] and valid[question] for question in answers)
-    return ItemScore(counted / len(answers), sum(right.values()) / len(answers), right, valid)
 
 
 def _is_integer(text: str) -> bool:

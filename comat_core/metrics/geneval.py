@@ -1,10 +1,8 @@
 """GenEval: are the objects there, as many, in the colours and places that the prompt says? Judged on detections."""
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -152,15 +150,6 @@ def judge_image(
         if number >= requirement.count:
             reasons.append(f"expected {requirement.class_name}<{requirement.count}, found {number}")
     return Verdict(not reasons, tuple(reasons))
-
-
-def overall_score(results: Iterable[tuple[str, bool]]) -> tuple[float, dict[str, float]]:
-    """Mean over tasks of the share of right images, and that share by task, from (task, correct) of every image."""
-    by_task: dict[str, list[bool]] = defaultdict(list)
-    for task, correct in results:
-        by_task[task].append(correct)
-    shares = {task: fmean(correct) for task, correct in by_task.items()}
-    return fmean(shares.values()), shares
 
 
 def _read_clause(clause: Mapping[str, Any]) -> Requirement:

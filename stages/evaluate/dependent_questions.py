@@ -6,8 +6,10 @@ Writes `items/*.parquet` (one row per image and question) and `summary.json`.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 from pydantic import Field
 
+from comat_core.errors import UserError
 from comat_core.metrics.dsg import Mode
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.answers import QuestionsConfig, ask_images, load_answerer
@@ -36,9 +38,17 @@ class DependentQuestionsConfig(QuestionsConfig):
 def read_questions(
     config: DependentQuestionsConfig, prompts: Mapping[str, Prompt], *, loses_first_row: bool = False
 ) -> dict[str, list[Row]]:
-    """Prompt id -> its questions, in the file's order."""
-    rows = config.questions.read_csv(COLUMNS)
-    return by_prompt(rows[1:] if loses_first_row else rows, "text", prompts, str(config.questions.local_path()))
+    """Prompt id -> its questions, in the file's order.
+
+    Raises:
+        UserError: the file is malformed, or none of the prompts stands in it.
+    """
+    rows, where = config.questions.read_csv(COLUMNS), str(config.questions.local_path())
+    for number, row in enumerate(rows, 1):
+        if not row["proposition_id"].strip().isdecimal():
+            what = f"the proposition_id {row['proposition_id']!r} is no number"
+            raise UserError(what, f"{where}, question {number}", "get the original file")
+    return by_prompt(rows[1:] if loses_first_row else rows, "text", prompts, where)
 
 
 def score_answers(
@@ -47,19 +57,18 @@ def score_answers(
     questions: Mapping[str, Sequence[Row]],
     score_image: ScoreImage,
     *,
-    categories_of_last_answers: bool = False,
+    categories_as_answered: bool = False,
 ) -> list[dict[str, Any]]:
     """Ask and score the images whose prompts have questions; return one row of the items table per image and question.
 
     Args:
-        categories_of_last_answers: let a prompt's last image alone count for the categories, by its answers as given.
+        categories_as_answered: let the answers count for the categories whatever their questions depend on.
     """
     asked = [image for image in images if image.prompt_id in questions]
     if not asked:
         return []
     texts = {key: [row["question_natural_language"] for row in rows] for key, rows in questions.items()}
     answers = ask_images(asked, texts, load_answerer(config), config)
-    last = {image.prompt_id: image.sample for image in sorted(asked, key=lambda image: image.sample)}
     items: list[dict[str, Any]] = []
     for image, given in zip(asked, answers, strict=True):
         rows = questions[image.prompt_id]
@@ -67,22 +76,47 @@ def score_answers(
         by_id = dict(zip(ids, given, strict=True))
         score_of = score_image(rows, by_id, config.mode)
         scores = [score_of[one] for one in ids]
-        counted: list[float | None] = [*scores]
-        if categories_of_last_answers:
-            is_last = image.sample == last[image.prompt_id]
-            counted = [float(by_id[one] == "yes") if is_last else None for one in ids]
+        counted = [float(by_id[one] == "yes") for one in ids] if categories_as_answered else scores
         kinds = [row["tuple"].split("(")[0].strip() for row in rows]
         items += question_rows(identity_of(image), texts[image.prompt_id], kinds, given, scores, counted)
     return items
 
 
 def summarise(
-    config: DependentQuestionsConfig, inputs: Inputs, writer: ArtifactWriter, benchmark: str, title: str
+    config: DependentQuestionsConfig,
+    inputs: Inputs,
+    writer: ArtifactWriter,
+    benchmark: str,
+    title: str,
+    *,
+    categories_of_last_images: bool = False,
 ) -> None:
-    """Join the shards and summarise them."""
+    """Join the shards and summarise them.
+
+    Args:
+        categories_of_last_images: let the last image of each prompt alone count for the categories.
+    """
     protocol = f"{title} ({config.mode} mode), answers by {config.vqa.path} in place of mPLUG-large, shares of 1"
     skills = {key: prompt.skill for key, prompt in chosen_prompts(config, inputs).items()}
     table = join_parts(writer, benchmark)
+    if categories_of_last_images:
+        table = _without_categories_of_earlier_images(table)
     write_summary(
         writer, summarise_questions(table, benchmark, protocol=protocol, skills=skills, config=config), inputs
     )
+
+
+def _without_categories_of_earlier_images(items: pa.Table) -> pa.Table:
+    """Clear `category_score` where the prompt has a later image: here, because a shard may hold some of them only."""
+    images = list(
+        zip(items["model"].to_pylist(), items["prompt_id"].to_pylist(), items["sample"].to_pylist(), strict=True)
+    )
+    last: dict[tuple[str, str], int] = {}
+    for model, prompt_id, sample in images:
+        last[model, prompt_id] = max(sample, last.get((model, prompt_id), 0))
+    scores = [
+        score if sample == last[model, prompt_id] else None
+        for (model, prompt_id, sample), score in zip(images, items["category_score"].to_pylist(), strict=True)
+    ]
+    column = items.column_names.index("category_score")
+    return items.set_column(column, "category_score", pa.array(scores, pa.float64()))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics import dpg
-from comat_core.metrics.dsg import Mode, parse_dependencies
+from comat_core.metrics.dsg import Dependencies, Mode, parse_dependencies
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.dependent_questions import (
     DependentQuestionsConfig,
@@ -46,35 +46,33 @@ def score_images(
         for key, rows in read_questions(config, prompts, loses_first_row=is_official).items()
         if not (is_official and _depends_on_lost_row(rows))
     }
-    return score_answers(config, images, questions, score_image, categories_of_last_answers=is_official)
+    return score_answers(config, images, questions, score_image, categories_as_answered=is_official)
 
 
 def build_rest(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Join the shards and summarise them."""
-    summarise(config, inputs, writer, "dpg", "DPG-Bench")
+    is_official = config.mode == "official"
+    summarise(config, inputs, writer, "dpg", "DPG-Bench", categories_of_last_images=is_official)
 
 
 def score_image(rows: Sequence[Row], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:
     """Score one image: 1 for a "yes" that no ancestor's "no" rules out."""
-    return dpg.score_image(answers, _prompt_questions(rows, mode), mode)
+    return dpg.score_image(answers, _dependencies(rows, mode), mode)
 
 
-def _prompt_questions(rows: Sequence[Row], mode: Mode) -> dpg.PromptQuestions:
-    return dpg.PromptQuestions(
-        {int(row["proposition_id"]): row["tuple"].split("(")[0].strip() for row in rows},
-        parse_dependencies({int(row["proposition_id"]): row["dependency"] for row in rows}, mode),
-    )
+def _dependencies(rows: Sequence[Row], mode: Mode) -> Dependencies:
+    return parse_dependencies({int(row["proposition_id"]): row["dependency"] for row in rows}, mode)
 
 
 def _depends_on_lost_row(rows: Sequence[Row]) -> bool:
     """Whether the authors' script fails on the prompt, and so leaves it out: a parent is not among its questions."""
-    prompt = _prompt_questions(rows, "official")
-    return any(parent not in prompt.categories for parents in prompt.dependencies.values() for parent in parents)
+    known = {int(row["proposition_id"]) for row in rows}
+    return any(not known.issuperset(parents) for parents in _dependencies(rows, "official").values())
 
 
 STAGE = image_evaluation(
     name="evaluate.dpg",
-    version=1,
+    version=2,
     config_type=DpgConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,

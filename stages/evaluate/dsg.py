@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from comat_core.metrics.dsg import Mode, parse_dependencies, score_item
+from comat_core.metrics import dsg
+from comat_core.metrics.dsg import Mode, parse_dependencies
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.dependent_questions import (
     DependentQuestionsConfig,
@@ -46,10 +47,8 @@ def build_rest(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> Non
 
 def score_image(rows: Sequence[Row], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:
     """Score one image: 1 for a "yes" whose parents are answered "yes"."""
-    item = score_item(
-        answers, parse_dependencies({int(row["proposition_id"]): row["dependency"] for row in rows}, mode)
-    )
-    return {one: float(item.answers_right[one] and item.valid[one]) for one in answers}
+    dependencies = parse_dependencies({int(row["proposition_id"]): row["dependency"] for row in rows}, mode)
+    return dsg.score_image(answers, dependencies)
 
 
 STAGE = image_evaluation(

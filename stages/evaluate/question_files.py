@@ -1,6 +1,7 @@
 """Benchmarks' own files of questions: from the registry or a path of the user's, matched to prompts by their text."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from comat_core.errors import UserError
 from stages.config import NOT_IN_KEY
 from stages.digests import digest_file
 from stages.evaluate.generated_images import Prompt
+
+ADVICE = "get the original file"
 
 
 class QuestionFile(BaseModel):
@@ -67,11 +70,10 @@ class QuestionFile(BaseModel):
         """Read all rows.
 
         Raises:
-            UserError: a column is missing.
+            UserError: it is not UTF-8 text, or a row lacks a column.
         """
         path = self.local_path()
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(_read_text(path), newline="")))
         _require(columns, rows, path)
         return rows
 
@@ -79,16 +81,18 @@ class QuestionFile(BaseModel):
         """Read a JSON list of objects, or one object per line.
 
         Raises:
-            UserError: it is neither, or a field is missing.
+            UserError: it is neither, or an object lacks a field.
         """
         path = self.local_path()
-        text = path.read_text(encoding="utf-8-sig")
+        text = _read_text(path)
         try:
             rows = (
                 json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
             )
         except ValueError as error:
-            raise UserError(f"malformed JSON: {error}", str(path), "get the original file") from error
+            raise UserError(f"malformed JSON: {error}", str(path), ADVICE) from error
+        if not all(isinstance(row, dict) for row in rows):
+            raise UserError("the file of questions is no list of JSON objects", str(path), ADVICE)
         _require(fields, rows, path)
         return rows
 
@@ -127,7 +131,15 @@ def _normalised(text: str) -> str:
     return " ".join(text.split())
 
 
-def _require(columns: Iterable[str], rows: list[Any], path: Path) -> None:
-    missing = [column for column in columns if not rows or any(column not in row for row in rows)]
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError("the file of questions is not UTF-8 text", f"{path}, byte {error.start}", ADVICE) from error
+
+
+def _require(columns: Iterable[str], rows: list[dict[str, Any]], path: Path) -> None:
+    # The cells that a short row of a CSV file lacks are None.
+    missing = [column for column in columns if not rows or any(row.get(column) is None for row in rows)]
     if missing:
-        raise UserError(f"the file of questions lacks {missing[0]!r}", str(path), "get the original file")
+        raise UserError(f"the file of questions lacks {missing[0]!r}", str(path), ADVICE)

@@ -58,7 +58,7 @@ class DetectorSettings(BaseModel):
 
         settings: dict[str, Any] = {"threshold": self.threshold, "device": choose_device(device)}
         if self.text_encoder is not None:
-            settings["text_encoder"] = self.text_encoder.resolve()
+            settings["text_encoder"] = self.text_encoder.resolve_folder()
         else:
             settings["revision"] = checkpoint.revision
         return load_detector(self.kind, checkpoint.resolve(), **settings)

@@ -1,5 +1,6 @@
 """Settings of the train stage. Defaults are the paper's for Stable Diffusion 1.5 (Table 8)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -7,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
-from stages.sampling import Sampler
+from stages.sampling import Sampler, SamplingConfig
 
 LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")]
 Schedule = Annotated[
@@ -102,6 +103,12 @@ class WeightSettings(Part):
     fidelity: Annotated[float, Field(ge=0, description="lambda, weight of L_adv")] = 1.0
     attribute_region: Annotated[float, Field(ge=0, description="alpha of L_pos and L_neg")] = 1e-3
     attribute_pixel: Annotated[float, Field(ge=0, description="beta of L_pos and L_neg")] = 5e-5
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> "WeightSettings":
+        if not any((self.concept_activation, self.fidelity, self.attribute_region, self.attribute_pixel)):
+            raise ValueError("one weight at least must be above 0")
+        return self
 
 
 class TrainingSampler(Sampler):
@@ -213,6 +220,16 @@ class TrainConfig(StageConfig):
     def denoised_pairs(self) -> int:
         """Real images that one process denoises in one micro-batch."""
         return self.pair_batch_size if self.mixed_latents and self.weights.concept_activation else 0
+
+    def check_beside(self, sections: Mapping[str, StageConfig]) -> None:
+        """The discriminator would tell a difference in sampling instead of one between the models."""
+        latents = sections.get("latents")
+        if not isinstance(latents, SamplingConfig):
+            return
+        for name in Sampler.model_fields:
+            ours, theirs = getattr(self.sampling, name), getattr(latents.sampling, name)
+            if ours != theirs:
+                raise ValueError(f"train.sampling.{name} = {ours} differs from latents.sampling.{name} = {theirs}")
 
     @model_validator(mode="after")
     def _models_fit_the_weights(self) -> "TrainConfig":

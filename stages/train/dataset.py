@@ -45,7 +45,7 @@ class TrainingData:
         """Join the tables of the stages prompts, entities, latents and pairs.
 
         Raises:
-            UserError: there is no training prompt, or no pair.
+            UserError: there is no training prompt.
         """
         texts = {
             row["prompt_id"]: row["text"]

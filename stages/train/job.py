@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from stages.artifacts import Artifact
+from stages.local_disk import disk_errors_told
 from stages.train.config import TrainConfig
 
 
@@ -43,7 +44,7 @@ class Job(BaseModel):
         """Train, alone or as one of several processes; the main one leaves LoRA and history in the folder.
 
         Raises:
-            UserError: an input, a model or a setting cannot be used, or training goes nowhere.
+            UserError: an input, a model or a setting cannot be used, the disk is full, or training goes nowhere.
             TrainingStopped: after SIGTERM, once the state is saved.
         """
         from comat_core.adapters import save_lora
@@ -75,10 +76,11 @@ class Job(BaseModel):
             metadata = describe_lora(
                 models.online, ADAPTER_NAME, base=base, resolution=self.config.resolution, title=title
             )
-            save_lora(models.online, self.lora_folder, ADAPTER_NAME, metadata)
             card = write_model_card(self.config, adapted="adapt" in self.inputs)
-            (self.lora_folder / MODEL_CARD).write_text(card)
-            self._history_file.write_text(json.dumps(state.history))
+            with disk_errors_told("LoRA", self.folder, "free some space; the same command goes on from the last step"):
+                save_lora(models.online, self.lora_folder, ADAPTER_NAME, metadata)
+                (self.lora_folder / MODEL_CARD).write_text(card)
+                self._history_file.write_text(json.dumps(state.history))
 
     @property
     def _history_file(self) -> Path:

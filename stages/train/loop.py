@@ -88,7 +88,7 @@ def _count(config: TrainConfig, state: TrainingState, nonfinite: tuple[str, ...]
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if nonfinite else 0
     if state.skipped_in_a_row >= config.nonfinite_limit:
         raise UserError(
-            f"{state.skipped_in_a_row} steps in a row had a non-finite gradient, the last in {nonfinite[0]}",
+            f"{state.skipped_in_a_row} steps in a row had a non-finite loss or gradient, the last in {nonfinite[0]}",
             f"train, step {state.step}",
             "lower the learning rates, or choose precision bf16 or fp32",
         )

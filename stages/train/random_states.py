@@ -27,11 +27,14 @@ def gather_random_states(accelerator: Accelerator) -> dict[str, Tensor]:
 
 
 def restore_random_states(states: Mapping[str, Tensor], accelerator: Accelerator) -> None:
-    """Set this process's generators to its row of what `gather_random_states` gave."""
+    """Set this process's generators to its row of what `gather_random_states` gave.
+
+    A GPU's generator stays as it is if the states were gathered without one.
+    """
     # Cloned: torch reads a generator's state from the start of its storage, which a row is not.
     own = {name: rows[accelerator.process_index].clone() for name, rows in states.items()}
     torch.set_rng_state(own["torch"])
-    if accelerator.device.type == "cuda":
+    if accelerator.device.type == "cuda" and "cuda" in own:
         torch.cuda.set_rng_state(own["cuda"], accelerator.device)
     words = own["numpy"].tolist()
     has_normal, normal = own["numpy_normal"].tolist()

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from stages.local_disk import disk_errors_told
 from stages.train.models import Learner, Trainee
 
 MARKER = "state.json"
@@ -45,21 +47,32 @@ class TrainingState:
 
         Args:
             random_states: of the processes' global generators (`random_states`), kept for whoever resumes.
+
+        Raises:
+            UserError: it cannot be written, on a full disk for example. The checkpoints before it stay.
         """
         target = folder / f"{FOLDER_PREFIX}{self.step:07d}"
         unfinished = folder / f".{target.name}"
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        generators = {f"{RANDOM}{name}": value for name, value in random_states.items()}
-        save_file(self._tensors() | generators, unfinished / TENSORS)
-        (unfinished / MARKER).write_text(json.dumps(self._numbers()))
-        for name in (TENSORS, MARKER):
-            _flush(unfinished / name)
-        if target.exists():
-            shutil.rmtree(target)
-        unfinished.replace(target)
+        with disk_errors_told("checkpoint", target, "free some space; the same command goes on from the last one"):
+            try:
+                self._write(unfinished, random_states)
+                if target.exists():
+                    shutil.rmtree(target)
+                unfinished.replace(target)
+            except (OSError, SafetensorError):
+                shutil.rmtree(unfinished, ignore_errors=True)  # half a checkpoint would keep the disk full
+                raise
         for old in checkpoints(folder)[:-keep]:
             shutil.rmtree(old)
+
+    def _write(self, folder: Path, random_states: Mapping[str, torch.Tensor]) -> None:
+        folder.mkdir(parents=True)
+        generators = {f"{RANDOM}{name}": value for name, value in random_states.items()}
+        save_file(self._tensors() | generators, folder / TENSORS)
+        (folder / MARKER).write_text(json.dumps(self._numbers()))
+        for name in (TENSORS, MARKER):
+            _flush(folder / name)
 
     def restore_latest(self, folder: Path) -> dict[str, torch.Tensor] | None:
         """Go back to the newest checkpoint below `folder`.

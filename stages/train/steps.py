@@ -54,8 +54,8 @@ def online_step(run: Run, state: TrainingState) -> tuple[MicroBatches, StepRecor
         state.scaler.scale(output.total / config.gradient_accumulation).backward()
         output.total = output.total.detach()
         micro_batches.append((batch, output))
-    update = apply_gradients(state.trainee.online, state.scaler)
     metrics = _averages(run, [output.losses for _, output in micro_batches])
+    update = apply_gradients(state.trainee.online, state.scaler, metrics)
     return micro_batches, StepRecord(metrics | {"gradient_norm": update.gradient_norm}, update.nonfinite)
 
 
@@ -70,8 +70,8 @@ def judge_step(run: Run, state: TrainingState, micro_batches: MicroBatches) -> S
             judged = discriminator_step(run.models, batch, output, run.settings)
         state.scaler.scale(judged.loss / run.config.gradient_accumulation).backward()
         results.append({"discriminator_loss": judged.loss.detach(), "discriminator_accuracy": judged.accuracy.detach()})
-    update = apply_gradients(learner, state.scaler)
     metrics = _averages(run, results)
+    update = apply_gradients(learner, state.scaler, metrics)
     return StepRecord(metrics | {"discriminator_gradient_norm": update.gradient_norm}, update.nonfinite)
 
 

@@ -1,5 +1,7 @@
 """One optimiser step: gradients of all processes averaged, checked, clipped and applied."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,19 +17,23 @@ class Update:
     """What an optimiser step did."""
 
     gradient_norm: float
-    """Before clipping; NaN or infinite if the step was skipped."""
+    """Before clipping; NaN or infinite if a gradient is."""
     nonfinite: tuple[str, ...]
-    """Parameters whose gradient was not finite; the step was skipped if there is any."""
+    """Losses, and parameters whose gradient, were not finite; the step was skipped if there is any."""
 
 
-def apply_gradients(learner: Learner, scaler: torch.amp.GradScaler) -> Update:
-    """Average, unscale, check and clip the gradients, then step unless one is not finite; gradients are cleared.
+def apply_gradients(learner: Learner, scaler: torch.amp.GradScaler, losses: Mapping[str, float]) -> Update:
+    """Average, unscale, check and clip the gradients, then step unless something is not finite; gradients are cleared.
 
     From the average on, all processes see the same gradients, so that they clip alike and skip the same steps.
+
+    Args:
+        losses: what the gradients are of, averaged over all processes. An infinite one can have a finite gradient.
     """
     average_over_processes(learner.parameters)
     scaler.unscale_(learner.optimizer)
-    nonfinite = nonfinite_gradients(learner.parameters.items())
+    lost = tuple(name for name, value in losses.items() if not math.isfinite(value))
+    nonfinite = lost + nonfinite_gradients(learner.parameters.items())
     norm = nn.utils.clip_grad_norm_(learner.parameters.values(), learner.gradient_clip)
     if not nonfinite:
         scaler.step(learner.optimizer)

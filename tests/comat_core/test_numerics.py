@@ -10,7 +10,6 @@ from comat_core.numerics import (
     at_least_float32,
     full_precision,
     nonfinite_gradients,
-    nonfinite_terms,
     safe_log,
 )
 
@@ -57,16 +56,6 @@ def test_full_precision_turns_autocast_off_inside() -> None:
         assert (left @ right).dtype == torch.bfloat16
         with full_precision(left.device):
             assert (left @ right).dtype == torch.float32
-
-
-def test_nonfinite_terms_are_named_in_order() -> None:
-    losses = {
-        "fine": torch.tensor(1.0),
-        "lost": torch.tensor(float("nan")),
-        "burst": torch.tensor([0.0, float("-inf")]),
-    }
-    assert nonfinite_terms(losses) == ("lost", "burst")
-    assert nonfinite_terms({}) == ()
 
 
 def test_nonfinite_gradients_are_named_and_missing_ones_passed_over() -> None:

@@ -1,7 +1,5 @@
 """Disks without space: the run ends with one clear line, and nothing half-written is left that looks finished."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,46 +13,22 @@ from stages.store import Condition, Store
 from tests.fakes import numbers, squares
 from tests.fakes.numbers import NumbersConfig
 from tests.fakes.squares import SquaresConfig
-
-BYTES = 512 * 1024
-PAGE = 4096
+from tests.small_disk import fill, small_disk
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of half a megabyte."""
-    if os.name != "posix" or os.geteuid() != 0:
-        pytest.skip("mounting a small disk takes root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={BYTES}", "tmpfs", folder], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"no small disk here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def fill(folder: Path, *, leave: int) -> Path:
-    """Fill a disk up to its last `leave` pages."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(PAGE))
-        except OSError:
-            file.truncate(max(file.tell() // PAGE - leave, 0) * PAGE)
-    return ballast
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", size=512 * 1024) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("pages", range(0, 40, 3))
-def test_full_disk_is_told_and_the_next_run_goes_on(small_disk: Path, pages: int) -> None:
+def test_full_disk_is_told_and_the_next_run_goes_on(disk: Path, pages: int) -> None:
     """However far the space reaches: into the lease, a shard, its checksum, the manifest, or to the end."""
-    store = Store(str(small_disk / "store"))
+    store = Store(str(disk / "store"))
     inputs = {"numbers": numbers.STAGE.run(NumbersConfig(seed=1, count=6), {}, store)}
     key = squares.STAGE.key_for(SquaresConfig(), inputs)
-    ballast = fill(small_disk, leave=pages)
+    ballast = fill(disk, leave=pages)
     try:
         squares.STAGE.run(SquaresConfig(), inputs, store)
     except UserError as error:
@@ -67,7 +41,7 @@ def test_full_disk_is_told_and_the_next_run_goes_on(small_disk: Path, pages: int
     made = squares.STAGE.run(SquaresConfig(), inputs, store)
     assert made.read_table("squares")["square"].to_pylist() == [0, 1, 4, 9, 16, 25]
     assert store.look_up("squares", key, inputs, check_digests=True).condition is Condition.CACHED
-    assert not list(small_disk.glob("store/.leases/*"))
+    assert not list(disk.glob("store/.leases/*"))
 
 
 class FullObjectStore(MemoryFileSystem):

@@ -206,6 +206,10 @@ def test_mistakes_are_named(store: Store, coco: Path, tiny_sd_folder: Path, tmp_
         pairs.run(config(tiny_sd_folder, coco, count=9), {}, store)
     with pytest.raises(UserError, match="there is no captions file"):
         pairs.run(config(tiny_sd_folder, coco, annotations="absent.json"), {}, store)
+    (coco / "empty.json").write_text('{"images": [{"id": 1, "file_name": "1.png"}], "annotations": []}')
+    for count in (None, 1):
+        with pytest.raises(UserError, match=r"there is no image with a caption.*check pairs\.folder"):
+            pairs.run(config(tiny_sd_folder, coco, annotations="empty.json", count=count), {}, store)
     (coco / "broken.json").write_text('{"images": []}')
     with pytest.raises(UserError, match="not a COCO captions file"):
         pairs.run(config(tiny_sd_folder, coco, annotations="broken.json"), {}, store)

@@ -123,6 +123,15 @@ def test_reference_latents_are_sampled_as_training_samples(name: str) -> None:
         assert values["train"]["sampling"][setting] == value, setting
 
 
+@pytest.mark.parametrize("setting", ["num_inference_steps=8", "guidance_scale=3", "scheduler=ddim"])
+def test_training_that_would_sample_unlike_the_reference_latents_is_refused(setting: str) -> None:
+    message = r"train\.sampling\.\w+ = .* differs from latents\.sampling\.\w+ = .*set both alike"
+    with pytest.raises(UserError, match=message):
+        load_preset("miniature", [f"train.sampling.{setting}"])
+    preset = load_preset("miniature", [f"train.sampling.{setting}", f"latents.sampling.{setting}"])
+    assert set(preset.sections) == set(load_preset("miniature").sections)
+
+
 @pytest.mark.usefixtures("_fake_dag")
 class TestFakePreset:
     def test_shared_values_reach_the_stages_that_declare_them(self) -> None:

@@ -10,7 +10,6 @@ from comat_core.metrics.geneval import (
     Detection,
     Requirement,
     judge_image,
-    overall_score,
     read_checks,
     relations,
     select_detections,
@@ -118,11 +117,6 @@ def test_a_target_in_the_wrong_colour_is_no_target():
     include = [Requirement("kite", 1, colour="red"), Requirement("glass", 1, position=("above", 0))]
     verdict = judge_image({"kite": [box(50, 90)], "glass": [box(50, 10)]}, include, [], colours("blue"))
     assert verdict.reasons[1] == "no target for glass to be above"
-
-
-def test_overall_score_is_the_mean_over_tasks():
-    results = [("counting", True), ("counting", False), ("counting", False), ("counting", False), ("colors", True)]
-    assert overall_score(results) == (0.625, {"counting": 0.25, "colors": 1.0})
 
 
 @pytest.mark.skipif("COMAT_DATASETS" not in os.environ, reason="COMAT_DATASETS names no folder of prompts")

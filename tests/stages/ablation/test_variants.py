@@ -7,7 +7,7 @@ from stages.ablation.settings import Row, load_ablation
 from stages.ablation.variants import Variant, distinct_runs, list_variants, overrides
 from stages.config import ModelReference
 from stages.pipeline import make_plan
-from stages.presets import load_preset, preset_lineage
+from stages.presets import load_preset, preset_lineage, preset_names
 from stages.train.config import TrainConfig
 from tests.scaled_down import SETTINGS
 
@@ -44,10 +44,11 @@ def test_the_full_method_with_the_first_seed_is_the_presets_own_training():
     assert set(full.keys) == {"evaluate.attributes", "evaluate.judge", "evaluate.fidelity"}
 
 
-@pytest.mark.parametrize("preset", ["miniature", "miniature-ablation"])
+@pytest.mark.parametrize("preset", preset_names())
 def test_the_discriminator_of_real_latents_sees_as_many_of_them_as_generated_ones(preset: str):
-    variants = list_variants(load_ablation().select(["fidelity"], ["unet_real"]), preset, (), seeds=1)
-    config = train_config(variants[0])
+    (row,) = load_ablation().select(["fidelity"], ["unet_real"]).tables["fidelity"].rows
+    config = load_preset(preset, overrides(row, preset_lineage(preset))).sections["train"]
+    assert isinstance(config, TrainConfig)
     assert config.pair_batch_size == config.batch_size
 
 

@@ -8,6 +8,7 @@ from comat_core.errors import UserError
 from comat_core.metrics.spatial import Detection
 from stages.config import ModelReference
 from stages.evaluate import clip_score, complex, spatial
+from stages.evaluate.class_detectors import ClassDetectorSettings
 from stages.evaluate.settings import DetectorSettings
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import make_artifact
@@ -95,6 +96,23 @@ def test_a_further_generator_is_scored_beside_the_two(store, inputs):
 def test_grounding_dino_needs_its_text_encoder():
     with pytest.raises(ValueError, match="text_encoder belongs to grounding_dino"):
         DetectorSettings(kind="grounding_dino")
+
+
+@pytest.mark.parametrize("settings_type", [DetectorSettings, ClassDetectorSettings])
+def test_grounding_dino_gets_its_text_encoder_as_a_folder_because_it_knows_no_hub_ids(
+    settings_type, tmp_path, monkeypatch
+):
+    (tmp_path / "detector.pth").touch()
+    monkeypatch.setattr("stages.config.fetch_folder", lambda name, revision: f"cache/{name}@{revision}")
+    monkeypatch.setattr("comat_core.detectors.load_detector", lambda *_arguments, **settings: settings)
+    bert = ModelReference(path="google-bert/bert-base-uncased", revision="86b5e09")
+    settings = settings_type(kind="grounding_dino", text_encoder=bert)
+    checkpoint = ModelReference(path=str(tmp_path), file="detector.pth")
+    if settings_type is DetectorSettings:
+        loaded = settings.load(checkpoint, "cpu")
+    else:
+        loaded = settings.model_copy(update={"checkpoint": checkpoint}).load("cpu")
+    assert loaded["text_encoder"] == "cache/google-bert/bert-base-uncased@86b5e09"
 
 
 def score_items(store, stage, column, values):

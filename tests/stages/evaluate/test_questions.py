@@ -11,10 +11,11 @@ from data.miniature_world.drawing import draw_scene
 from data.miniature_world.scenes import balanced_scene
 from stages.config import ModelReference
 from stages.evaluate import dpg, dsg, geneval, tifa
+from stages.evaluate.generated_images import MODELS
 from stages.evaluate.question_files import QuestionFile
 from stages.evaluate.question_scores import QUESTION_COLUMNS
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
-from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_table
+from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_table
 
 PROMPTS = {"p": "a red  circle", "q": "a blue square"}
 COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
@@ -105,6 +106,27 @@ def test_official_dpg_loses_the_first_row_and_with_it_its_prompt(store, question
 
 
 @pytest.mark.usefixtures("_scripted")
+def test_official_dpg_categories_are_of_the_last_image_wherever_the_shards_are_cut(store, questions):
+    def inputs(*parts):
+        tables = {
+            f"images/{index:05d}.parquet": images_table(
+                [("q", "dpg", sample, flat_png(BLUE if sample == 0 else RED)) for sample in samples]
+            )
+            for index, samples in enumerate(parts)
+        }
+        prompts = prompts_table([("q", PROMPTS["q"], "dense", "dpg")])
+        images = {name: make_artifact(store, "images", key=f"{name}{len(parts)}", tables=tables) for name in MODELS}
+        return {"prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts}), **images}
+
+    config = dpg.DpgConfig(**settings(questions, mode="official"))
+    whole, split = (dpg.run(config, inputs(*parts), store) for parts in ([range(3)], [range(2), [2]]))
+    for artifact in (whole, split):
+        assert means(artifact, "dpg") == dict.fromkeys(MODELS, 1 / 3)
+        # The last image is red, and its square is not blue. The first one's "yes" does not count.
+        assert means(artifact, "dpg/entity - whole") == dict.fromkeys(MODELS, 0.0)
+
+
+@pytest.mark.usefixtures("_scripted")
 def test_tifa_weighs_captions_alike_and_pools_types(store, tmp_path, monkeypatch):
     path = tmp_path / "tifa.json"
     asked = [
@@ -138,6 +160,40 @@ def test_mistakes_in_question_files_are_told(store, tmp_path, questions):
     renamed = {"prompts": strangers["prompts"], "base": strangers["a"], "tuned": strangers["b"]}
     with pytest.raises(UserError, match="no prompt of the run stands in the file"):
         dsg.run(dsg.DsgConfig(**settings(questions)), renamed, store)
+
+
+HEADER = ",".join(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"{HEADER}\n1,a,one,0,x,y?\n".encode(), "the proposition_id 'one' is no number .*question 1"),
+        (f"{HEADER}\n1,a,1,0\n".encode(), "lacks 'tuple'"),
+        (f"{HEADER}\n1,\xfc,1,0,x,y?\n".encode("latin-1"), "is not UTF-8 text .*byte "),
+    ],
+)
+def test_malformed_rows_of_a_csv_file_are_told(store, tmp_path, content, message):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "dsg"), store)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1, 2]", "no list of JSON objects"),
+        (b'{"caption": "a"', "malformed JSON"),
+        (b'[{"caption": "\xfc"}]', "is not UTF-8 text .*byte 14"),
+        (b'[{"caption": "a red circle"}]', "lacks 'question'"),
+    ],
+)
+def test_malformed_json_files_are_told(store, tmp_path, content, message):
+    path = tmp_path / "bad.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        tifa.run(tifa.TifaConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "tifa"), store)
 
 
 def test_dsg_runs_with_the_miniature_answering_model(store, tmp_path):

@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 import stages.train.loop as loop_module
+from comat_core.errors import UserError
 from stages.artifacts import Artifact
 from stages.store import Store
 from stages.train import TrainConfig, run
 from stages.train.job import Job
 from stages.train.state import MARKER, TENSORS, TrainingState, checkpoints
+from tests.small_disk import fill, small_disk
 
 MakeConfig = Callable[..., TrainConfig]
 FULL: dict[str, Any] = {
@@ -105,6 +107,25 @@ def test_a_kill_while_saving_leaves_the_one_before(
     whole.run()
     assert job.read_history() == whole.read_history()
     assert [path.name for path in job.checkpoint_folder.iterdir()] == ["step-0000003"]
+
+
+@pytest.mark.parametrize("pages", [4, 40, 100])
+def test_a_full_disk_is_told_and_the_next_run_goes_on(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, pages: int
+) -> None:
+    """However far the space reaches: not into the first checkpoint, or past some of them."""
+    config = make_config(steps=3, checkpoints={"every": 1, "keep": 9})
+    whole = Job(config=config, inputs=inputs, folder=tmp_path / "whole", run_name="run")
+    whole.run()
+    with small_disk(tmp_path / "disk", size=16 * 2**20) as disk:
+        job = Job(config=config, inputs=inputs, folder=disk, run_name="run")
+        ballast = fill(disk, leave=pages)
+        with pytest.raises(UserError, match=r"cannot write the .*No space left on device.*free some space"):
+            job.run()
+        assert not list(disk.glob("checkpoints/.*")), "half a checkpoint would keep the disk full"
+        ballast.unlink()
+        job.run()
+        assert job.read_history() == whole.read_history()
 
 
 def test_only_the_last_ones_stay(

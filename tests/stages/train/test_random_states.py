@@ -37,6 +37,14 @@ def test_each_process_gets_its_own_generators_back() -> None:
         assert draw() == expected[process]
 
 
+def test_a_run_begun_without_a_gpu_goes_on_with_one() -> None:
+    states = gather_random_states(Accelerator(cpu=True))
+    expected = draw()
+    on_gpu: Any = SimpleNamespace(process_index=0, device=torch.device("cuda"))
+    restore_random_states(states, on_gpu)
+    assert draw() == expected
+
+
 def test_a_resumed_run_draws_from_the_global_generators_what_an_undisturbed_one_draws(
     make_config: Callable[..., TrainConfig],
     inputs: dict[str, Artifact],

@@ -1,5 +1,6 @@
 """The train stage: what it writes, and that it stops when it must."""
 
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -98,9 +99,29 @@ def test_too_many_non_finite_steps_in_a_row_end_the_run(
     make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil_steps({0, 1, 2, 3}, monkeypatch)
-    with pytest.raises(UserError, match="2 steps in a row had a non-finite gradient") as caught:
+    with pytest.raises(UserError, match="2 steps in a row had a non-finite loss or gradient") as caught:
         run(make_config(nonfinite_limit=2), inputs, Store(str(tmp_path / "store")))
     assert "step 2" in caught.value.where
+
+
+def test_an_infinite_loss_skips_the_step_though_its_gradient_is_finite(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = steps_module.training_step
+
+    def burst(*arguments: object, **options: object) -> object:
+        output = original(*arguments, **options)  # type: ignore[arg-type]
+        output.losses["concept_activation"] += float("inf")
+        return output
+
+    monkeypatch.setattr(steps_module, "training_step", burst)
+    config = make_config(steps=1, weights={"fidelity": 0})
+    artifact = run(config, inputs, Store(str(tmp_path / "store")))
+    row = artifact.read_table("metrics.parquet").to_pylist()[0]
+    assert row["skipped"] == 1
+    assert math.isfinite(row["gradient_norm"])
+    ups = [value for name, value in artifact.read_tensors(LORA).items() if name.endswith("lora.up.weight")]
+    assert ups and not any(value.any() for value in ups), "a LoRA begins with zeros, and nothing has moved it"
 
 
 def spoil_steps(numbers: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +143,10 @@ def spoil_steps(numbers: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
         ({"captioner": None}, "concept activation needs models.captioner"),
         ({"segmenter": None}, "attribute concentration needs models.segmenter"),
         ({"sampling": {"gradient_steps": 9}}, "attention_steps <= gradient_steps <= num_inference_steps"),
+        (
+            {"weights": {"concept_activation": 0, "fidelity": 0, "attribute_region": 0, "attribute_pixel": 0}},
+            "one weight at least must be above 0",
+        ),
         ({"discriminator": {"kind": "dino"}}, "needs discriminator.model"),
         (
             {"discriminator": {"real": "real"}, "pair_batch_size": 0},
