@@ -3,6 +3,7 @@
 One UNet in memory serves as the reference model (no adapter), the online model and the discriminator.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
         raise UserError(f"{len(files)} safetensors files instead of one", str(folder), "name a folder with one LoRA")
-    with _new_adapter(model.unet, name):
+    with _new_adapter(model.unet, name), _no_word_of_text_encoders():
         try:
             model.pipeline.load_lora_weights(folder, weight_name=files[0].name, adapter_name=name, use_safetensors=True)
             weights, *_ = model.pipeline.lora_state_dict(folder, weight_name=files[0].name, use_safetensors=True)
@@ -127,6 +128,21 @@ def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn
     unet_weights = {key.removeprefix("unet."): value for key, value in weights.items() if key.startswith("unet.")}
     set_peft_model_state_dict(model.unet, convert_unet_state_dict_to_peft(unet_weights), adapter_name=name)
     return parameters
+
+
+@contextmanager
+def _no_word_of_text_encoders() -> Iterator[None]:
+    """Keep diffusers from asking to be told that a LoRA of the UNet alone has nothing for the text encoders."""
+
+    def is_of_use(record: logging.LogRecord) -> bool:
+        return "No LoRA keys associated to CLIPTextModel" not in record.getMessage()
+
+    logger = logging.getLogger("diffusers.loaders.lora_base")
+    logger.addFilter(is_of_use)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_use)
 
 
 def merge_lora(model: TextToImageModel, name: str) -> None:

@@ -47,8 +47,9 @@ def read_csv(
         prefix_to_drop: removed from the beginning of each prompt.
         unique: rows that repeat an earlier prompt are left out (files with a row per question).
     """
-    rows = csv.DictReader(_decoded_lines(path))
+    rows = csv.DictReader(_decoded_lines(path), strict=True)
     seen: set[str] = set()
+    row_ends = 0
     try:
         _require_column(column, list(rows.fieldnames or ()), path)
         for row in rows:
@@ -57,8 +58,10 @@ def read_csv(
                 if unique:
                     seen.add(text)
                 yield _checked(text, f"{path}, line {rows.line_num}"), row[skill_column] if skill_column else None
+            row_ends = rows.line_num
     except csv.Error as error:
-        raise UserError(f"malformed CSV: {error}", f"{path}, line {rows.line_num}", "correct the row") from error
+        where = f"{path}, the row that begins in line {row_ends + 1}"
+        raise UserError(f"malformed CSV: {error}", where, "correct the row; is a quote left open?") from error
 
 
 def read_json_lines(path: Path, column: str = "prompt", skill_column: str | None = None) -> Iterator[Prompt]:

@@ -1,10 +1,13 @@
 """The command line: `comat COMMAND`. A user's mistake ends it with one line on standard error and exit code 2."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
+import data
 from comat_core.errors import UserError
 from flows import (
     ablate_command,
@@ -46,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = OneLineParser(prog="comat", description="Fine-tune text-to-image models to follow their prompts.")
+    parser = OneLineParser(
+        prog="comat", allow_abbrev=False, description="Fine-tune text-to-image models to follow their prompts."
+    )
     parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_runs(parsers)
     _add_looks_at_store(parsers)
@@ -126,7 +131,9 @@ def _add_uses_of_the_model(parsers: Any) -> None:
     export.add_argument(
         "--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of merged weights (default: fp32)"
     )
-    export.add_argument("--push", metavar="ORG/NAME", help="upload the folder to this repository of the hub")
+    export.add_argument(
+        "--push", type=_repository, metavar="ORG/NAME", help="upload the folder to this repository of the hub"
+    )
     export.add_argument("--private", action="store_true", help="make that repository, if it is new, a private one")
 
 
@@ -137,13 +144,20 @@ def _add_models(parsers: Any) -> None:
     models.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
 
     miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
-    miniature.add_argument("arguments", nargs=argparse.REMAINDER, help="see `comat miniature --help`")
+    known = "base, captioner, vqa, judge, segmenter, git or dino"
+    miniature.add_argument("models", nargs="*", metavar="MODEL", help=f"{known} (default: all)")
+    target = Path(data.__file__).parent / "miniature"
+    miniature.add_argument(
+        "--target", default=str(target), metavar="FOLDER", help="of the models (default: the package's)"
+    )
 
 
 def _add(
     parsers: Any, name: str, command: Callable[[argparse.Namespace], int], summary: str
 ) -> argparse.ArgumentParser:
-    parser = parsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser = parsers.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
+    )
     parser.set_defaults(command=command)
     return parser
 
@@ -165,17 +179,21 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 2**16:
+    if not text.isdecimal() or int(text) >= 2**16:
         raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
-    return number
+    return int(text)
+
+
+def _repository(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        raise argparse.ArgumentTypeError(f"{text} is no repository: write ORG/NAME")
+    return text
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from stages.history import record_results
 from stages.pipeline import discard_steps, fetch_files, is_trained, make_plan
 from stages.presets import load_preset, preset_names
 from stages.report.timeline import write_timeline
-from stages.runs import record_run
+from stages.runs import record_end, record_run
 from stages.store import Store, default_store
 
 logger = logging.getLogger("comat")
@@ -59,14 +59,15 @@ def comat(
         logger.info("%s: not trained yet, nothing to do", chosen.name)
         return {}
     wanted = plan.wanted(only or [])
-    renewed = plan.with_dependents(plan.select(refresh or [], "--refresh")) & wanted
+    renewed = plan.renewed(refresh or [], wanted)
     place.check_writable()
     fetch_files(plan, wanted, renewed, place)
     title = recorded_as or chosen.name
-    record_run(place, title, plan)
+    record = record_run(place, title, plan)
     discard_steps(plan, renewed, place)
     outcomes = carry_out(plan, wanted, place, chosen.shared.execution)
     recorded = record_results(place, title, plan, {name: outcome.artifact for name, outcome in outcomes.items()})
+    record_end(place, record)
     publish(chosen.name, outcomes, write_timeline(place, title) if recorded else None)
     return outcomes
 

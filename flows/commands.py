@@ -6,13 +6,14 @@ import logging
 import os
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from comat_core.errors import UserError
 from flows.server import prefect_api
-from stages.pipeline import Plan, look_up, make_plan
+from stages.pipeline import Plan, Step, look_up, make_plan
 from stages.presets import Preset, as_yaml, load_preset, preset_names
 from stages.progress import progress_bar
 from stages.runs import collect_garbage, find_garbage
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the flow in this process."""
     plan, store = _plan(options), _store(options)
     chosen = [*plan.select(options.only, "--only"), *plan.select(options.refresh, "--refresh")]
-    plan.wanted(options.only)
+    plan.renewed(options.refresh, plan.wanted(options.only))
     store.check_writable()
     show_progress()
     quiet_prefect()
@@ -72,11 +73,16 @@ def status(options: argparse.Namespace) -> int:
     width = max(len(step.name) for step in plan.steps)
     for step in plan.steps:
         finding = findings[step.name]
-        folder = store.folder(step.stage.name, step.key)
-        print(f"{step.name:<{width}} {finding.condition:<9} {step.key}  {folder.local or folder.url}")
+        place = "" if finding.condition is Condition.BLOCKED else _place(store, step)
+        print(f"{step.name:<{width}} {finding.condition:<9} {place}".rstrip())
         for problem in finding.problems:
             print(f"{'':<{width}} {problem}")
     return 0
+
+
+def _place(store: Store, step: Step) -> str:
+    folder = store.folder(step.stage.name, step.key)
+    return f"{step.key}  {folder.local or folder.url}"
 
 
 def presets(options: argparse.Namespace) -> int:  # noqa: ARG001  (every command takes its options)
@@ -96,13 +102,15 @@ def show(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Compare every file with its checksum; exit code 1 if one differs."""
-    store = _store(options)
+    store = _existing_store(options)
     count: Counter[Condition] = Counter()
     for stage, key in progress_bar(list(store.entries()), "Verifying"):
         finding = store.look_up(stage, key, check_digests=True)
         count[finding.condition] += 1
         if finding.condition is Condition.DAMAGED:
             print(f"damaged: {stage}/{key}: {'; '.join(finding.problems)}")
+        elif finding.condition is Condition.MISSING:
+            print(f"unfinished: {stage}/{key}")
     intact, damaged, unfinished = count[Condition.CACHED], count[Condition.DAMAGED], count[Condition.MISSING]
     print(f"{intact} artifacts intact, {damaged} damaged, {unfinished} unfinished")
     return 1 if damaged else 0
@@ -110,7 +118,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def gc(options: argparse.Namespace) -> int:
     """List the artifacts that no kept run refers to, or remove them."""
-    store = _store(options)
+    store = _existing_store(options)
     garbage = collect_garbage(store, options.keep) if options.delete else find_garbage(store, options.keep)
     for item in garbage:
         print(f"{'removed' if options.delete else 'would remove'}: {item.stage}/{item.key} ({item.size:,} bytes)")
@@ -122,9 +130,10 @@ def gc(options: argparse.Namespace) -> int:
 
 def miniature(options: argparse.Namespace) -> int:
     """Rebuild the miniature world's models."""
-    from data.miniature_world.build import main
+    from data.miniature_world.build import build
 
-    return main(options.arguments) or 0
+    build(Path(options.target), options.models)
+    return 0
 
 
 def _preset(options: argparse.Namespace) -> Preset:
@@ -139,6 +148,13 @@ def _store(options: argparse.Namespace) -> Store:
     if not options.store.strip():
         raise UserError("the store's URL is empty", "--store", "give a folder or a URL")
     return Store(options.store)
+
+
+def _existing_store(options: argparse.Namespace) -> Store:
+    store = _store(options)
+    if not store.exists():
+        raise UserError("there is no store", options.store, "correct --store, or COMAT_STORE")
+    return store
 
 
 class _AboveProgressBars(logging.Handler):

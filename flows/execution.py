@@ -84,7 +84,9 @@ class PlanRun:
         if name not in self._artifacts:
             for shard in self._shards.get(name, []):
                 shard.result()
-            self._artifacts[name] = self._whole[name].result()
+            made = self._whole[name].result()
+            # The store may have moved since the record was written, and the record says where it was then.
+            self._artifacts[name] = self._store.artifact(made.stage, made.key)
             if self._cached[name]:
                 logger.info("%s: cached", name)
             else:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comat_core.errors import UserError
+from data.readers import LONGEST_PROMPT
 from stages.comparison import draw_rows
 from stages.presets import load_preset
 from stages.store import Store
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
 def sample(options: argparse.Namespace) -> int:
     """Draw one row of images per prompt into a PNG file, and print its path."""
+    prompts: list[str] = options.prompt
+    if not all(prompt.strip() for prompt in prompts):
+        raise UserError("a prompt is empty", "--prompt", "write what the image shall show")
+    if max(map(len, prompts)) > LONGEST_PROMPT:
+        raise UserError(f"a prompt has more than {LONGEST_PROMPT:,} characters", "--prompt", "write a shorter one")
     tuned = find_tuned_model(load_preset(options.preset, options.settings), Store(options.store))
     output = Path(options.output or f"{tuned.preset}-{options.seed}.png")
     if output.suffix.lower() != ".png":
         raise UserError(f"cannot write {output.name}", "--output", "name a .png file")
-    prompts: list[str] = options.prompt
-    if not all(prompt.strip() for prompt in prompts):
-        raise UserError("a prompt is empty", "--prompt", "write what the image shall show")
     picture = draw_rows(tuned, prompts, options.seed, compare=options.compare)
     _write(picture, output)
     print(output)

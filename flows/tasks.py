@@ -102,10 +102,18 @@ def build_artifact(work: Work) -> Artifact:
 
 
 def result_storage(store: Store) -> Path | RemoteFileSystem:
-    """Where Prefect keeps its records: beside the artifacts, on the same file system."""
+    """Where Prefect keeps its records: beside the artifacts, on the same file system.
+
+    Raises:
+        UserError: it cannot, in the memory of a process for example.
+    """
     folder = store.root / RESULTS
     if folder.local is not None:
         return folder.local
-    block = RemoteFileSystem(basepath=folder.url)
+    try:
+        block = RemoteFileSystem(basepath=folder.url)
+    except ValueError as error:
+        advice = "choose a folder or an object store with --store"
+        raise UserError("Prefect cannot keep its records in this store", store.url, advice) from error
     block.save(f"comat-results-{digest_bytes(folder.url.encode())[:12]}", overwrite=True)
     return block

@@ -19,6 +19,7 @@ def timeline(options: argparse.Namespace) -> int:
         raise UserError("no training of this preset has been evaluated here", f"store {options.store}", advice)
     output = Path(options.output or f"{name}-timeline.html")
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(timeline_page(store, name), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write the page: {error.strerror}", str(output), "choose another --output") from error

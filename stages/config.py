@@ -79,7 +79,7 @@ class ModelReference(BaseModel):
             return path
         if HUB_ID.fullmatch(self.path):
             return None
-        raise UserError("no such model folder", f"model path {self.path}", "give an existing folder or a hub id")
+        raise UserError("there is no such folder", f"path {self.path}", "give an existing folder or a hub id")
 
     def identity(self) -> str:
         """What the model is, wherever it lies: a digest of a folder's files, or the hub id with its revision."""
@@ -115,7 +115,7 @@ class StageConfig(BaseModel):
 
         Model references are replaced by the identity of what they point at.
         """
-        return _payload(self)
+        return _payload(self, "")
 
     def fetch_files(self) -> None:
         """Get the published files that the stage reads beside its inputs and its models from the hub.
@@ -145,20 +145,28 @@ class StageConfig(BaseModel):
         return {}
 
 
-def _payload(value: Any) -> Any:
+def _payload(value: Any, name: str) -> Any:
+    """What the value of the setting with that dotted name adds to a key."""
     if isinstance(value, ModelReference):
-        return value.identity()
+        return _identity(value, name)
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        kept = (name for name, field in fields.items() if NOT_IN_KEY not in field.metadata)
-        return {name: _payload(getattr(value, name)) for name in kept}
+        kept = (field for field, info in fields.items() if NOT_IN_KEY not in info.metadata)
+        return {field: _payload(getattr(value, field), f"{name}.{field}".lstrip(".")) for field in kept}
     if isinstance(value, Mapping):
-        return {str(name): _payload(item) for name, item in value.items()}
+        return {str(key): _payload(item, f"{name}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_payload(item) for item in value]
+        return [_payload(item, f"{name}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, (set, frozenset)):
-        return sorted(_payload(item) for item in value)
+        return sorted(_payload(item, name) for item in value)
     if isinstance(value, Path):
         return str(value)
     assert value is None or isinstance(value, (str, int, float, bool)), f"{value!r} cannot be part of a key"
     return value
+
+
+def _identity(model: ModelReference, name: str) -> str:
+    try:
+        return model.identity()
+    except UserError as error:
+        raise UserError(error.what, f"{error.where}, the setting {name}", error.what_to_do) from error

@@ -54,13 +54,12 @@ def push_folder(folder: Path, repository: str, *, private: bool) -> str:
     Raises:
         UserError: the hub cannot be reached, or the account may not write there.
     """
-    from httpx import HTTPError
     from huggingface_hub import HfApi
 
     try:
         address = HfApi().create_repo(repository, private=private, exist_ok=True)
         HfApi().upload_folder(repo_id=repository, folder_path=folder)
-    except (OSError, ValueError, HTTPError) as error:
+    except (OSError, ValueError, _http_error()) as error:
         advice = "check the connection, the name, and the account (`hf auth login`)"
         raise UserError(f"cannot push to the hub: {_first_line(error)}", repository, advice) from error
     return str(address)
@@ -105,16 +104,21 @@ def _fetch(repository: str, revision: str | None, **options: Any) -> Path:
 @contextmanager
 def _hub_errors_told(what: str, revision: str | None) -> Iterator[None]:
     """Turn what the hub's library raises into one line."""
-    from httpx import HTTPError
-
     try:
         yield
-    except (OSError, ValueError, HTTPError) as error:
+    except (OSError, ValueError, _http_error()) as error:
         raise UserError(
             f"cannot fetch the model: {_first_line(error)}",
             f"{what}@{revision or 'main'}",
             "check the connection to the hub, or give a local path in the model's place",
         ) from error
+
+
+def _http_error() -> type[Exception]:
+    """What the hub's library raises when there is no connection: an error of whichever HTTP client it is built on."""
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
+
+    return HTTPError
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from stages import registry
 from stages.config import StageConfig
 from stages.registry import EACH_OTHER, Node, load_stage
 from stages.stage import ShardedStage, Stage
-from stages.store import Finding, Store
+from stages.store import Condition, Finding, Store
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,17 @@ class Plan:
                 _ = step.key
         return found
 
+    def renewed(self, refresh: Iterable[str], wanted: set[str]) -> set[str]:
+        """The wanted steps that are to be computed again: the chosen ones, and what depends on them.
+
+        Raises:
+            UserError: a word of `refresh` that means no step, or one that the run does not come to.
+        """
+        chosen = self.select(refresh, "--refresh")
+        if unwanted := sorted(chosen - wanted):
+            raise UserError(f"the run does not come to {unwanted[0]}", "--refresh", f"add --only {unwanted[0]}")
+        return self.with_dependents(chosen) & wanted
+
     def with_inputs(self, names: set[str]) -> set[str]:
         """The steps and everything that they are made from."""
         found = set(names)
@@ -156,7 +167,14 @@ def look_up(plan: Plan, store: Store) -> dict[str, Finding]:
         artifacts = {role: findings[source].artifact for role, source in step.inputs.items()}
         usable = {role: artifact for role, artifact in artifacts.items() if artifact is not None}
         inputs = usable if len(usable) == len(artifacts) else None
-        findings[step.name] = store.look_up(step.stage.name, step.key, inputs)
+        blocking = [source for source in step.inputs.values() if findings[source].condition is Condition.BLOCKED]
+        if blocking:
+            findings[step.name] = Finding(condition=Condition.BLOCKED, problems=[f"it is made from {blocking[0]}"])
+            continue
+        try:
+            findings[step.name] = store.look_up(step.stage.name, step.key, inputs)
+        except UserError as error:
+            findings[step.name] = Finding(condition=Condition.BLOCKED, problems=[str(error)])
     return findings
 
 

@@ -122,7 +122,9 @@ def _preset_path(name: str) -> Path:
     if name in preset_names():
         return PRESET_FOLDER / f"{name}.yaml"
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError("there is no such preset file", name, "correct the path")
         return path
     advice = f"choose one of: {', '.join(preset_names())}; or give the path of a .yaml file"
     raise UserError(f"unknown preset {name!r}", "preset", advice)
@@ -153,7 +155,7 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     advice = "correct the file"
     try:
-        values = yaml.safe_load(path.read_bytes().decode("utf-8"))
+        values = _unshared(yaml.load(path.read_bytes().decode("utf-8"), _StrictLoader))
     except UnicodeDecodeError as error:
         raise UserError("the preset is not UTF-8 text", f"{path}, byte {error.start}", advice) from error
     except yaml.YAMLError as error:
@@ -170,6 +172,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             name: {"path": model} if isinstance(model, str) else model for name, model in values["models"].items()
         }
     return values
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses what YAML forbids and the loader lets pass: a name that is given twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode) and name.value != "<<"]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which nothing stands in two places: what a YAML alias repeats may be overridden in one of them."""
+    if isinstance(value, dict):
+        return {name: _unshared(item) for name, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:

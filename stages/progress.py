@@ -10,12 +10,12 @@ Item = TypeVar("Item")
 
 
 def progress_bar(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
-    """Iterate over `items` with a bar on standard error: live in a terminal, a line now and then in a log file.
+    """Iterate over `items` with a bar on standard error: live in a terminal, a line that stays in a log file.
 
     Args:
         total: how many items there are, for streams that do not know their length.
     """
     live = sys.stderr.isatty()
     return tqdm(
-        items, desc=description, total=total, leave=False, dynamic_ncols=live, mininterval=0.2 if live else 20.0
+        items, desc=description, total=total, leave=not live, dynamic_ncols=live, mininterval=0.2 if live else 20.0
     )

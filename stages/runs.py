@@ -3,11 +3,13 @@
 import json
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from comat_core.errors import UserError
+from stages.filesystem import Folder
 from stages.pipeline import Plan, Step
 from stages.store import Store
 
@@ -20,6 +22,7 @@ class RunRecord(BaseModel):
     preset: str
     started_at: float  # seconds since the epoch
     artifacts: list[tuple[str, str]]  # stage, key
+    is_finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,20 @@ class Garbage:
     size: int  # bytes
 
 
-def record_run(store: Store, preset: str, plan: Plan) -> None:
-    """Note down what a run refers to, be it wanted this time or not."""
+def record_run(store: Store, preset: str, plan: Plan) -> str:
+    """Note down what a run refers to, be it wanted this time or not, and return the record's name."""
     artifacts = [(step.stage.name, key) for step in plan.steps if (key := _key_if_known(step)) is not None]
     record = RunRecord(preset=preset, started_at=time.time(), artifacts=artifacts)
     name = f"{int(record.started_at * 1000):015d}-{secrets.token_hex(4)}.json"
     (store.root / RUNS).write(name, record.model_dump_json().encode())
+    return name
+
+
+def record_end(store: Store, name: str) -> None:
+    """Note down that a run has ended well."""
+    folder = store.root / RUNS
+    record = _read(folder, name)
+    folder.write(name, record.model_copy(update={"is_finished": True}).model_dump_json().encode())
 
 
 def _key_if_known(step: Step) -> str | None:
@@ -48,16 +59,21 @@ def _key_if_known(step: Step) -> str | None:
 
 
 def kept_runs(store: Store, keep: int) -> dict[str, RunRecord]:
-    """File name -> record of the last `keep` runs of each preset."""
+    """File name -> record of the last `keep` finished runs of each preset, and of as many that failed or still run."""
     folder = store.root / RUNS
     kept: dict[str, RunRecord] = {}
-    seen: dict[str, int] = {}
+    seen: Counter[tuple[str, bool]] = Counter()
     for name in sorted(folder.sizes(), reverse=True):
-        record = RunRecord.model_validate(json.loads(folder.read(name)))
-        seen[record.preset] = seen.get(record.preset, 0) + 1
-        if seen[record.preset] <= keep:
+        record = _read(folder, name)
+        kind = (record.preset, record.is_finished)
+        seen[kind] += 1
+        if seen[kind] <= keep:
             kept[name] = record
     return kept
+
+
+def _read(folder: Folder, name: str) -> RunRecord:
+    return RunRecord.model_validate(json.loads(folder.read(name)))
 
 
 def find_garbage(store: Store, keep: int) -> list[Garbage]:

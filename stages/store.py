@@ -35,6 +35,7 @@ class Condition(StrEnum):
     MISSING = "missing"
     DAMAGED = "damaged"
     OUTDATED = "outdated"  # one of its inputs was recomputed and came out different
+    BLOCKED = "blocked"  # a file that its settings name is missing, and so it cannot be told which artifact it is
 
 
 class Finding(BaseModel):
@@ -58,6 +59,10 @@ class Store:
 
     def folder(self, stage: str, key: str) -> Folder:
         return self.root / f"{stage}/{key}"
+
+    def exists(self) -> bool:
+        """Whether a run has written anything here."""
+        return bool(self.root.subfolders())
 
     def check_writable(self) -> None:
         """Write and remove a small file, so that a run fails before its work and not after.

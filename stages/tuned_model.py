@@ -7,7 +7,7 @@ from stages.artifacts import Artifact
 from stages.images import ImagesConfig
 from stages.pipeline import make_plan
 from stages.presets import Preset
-from stages.store import Store
+from stages.store import Condition, Store
 from stages.train.config import TrainConfig
 
 
@@ -37,8 +37,11 @@ def find_tuned_model(preset: Preset, store: Store) -> TunedModel:
         if name in steps:
             finding = store.look_up(steps[name].stage.name, steps[name].key)
             if finding.artifact is None:
+                is_damaged = finding.condition is Condition.DAMAGED
                 raise UserError(
-                    f"the store holds no finished {name} artifact of this preset",
+                    f"the {name} artifact of this preset is damaged: {finding.problems[0]}"
+                    if is_damaged
+                    else f"the store holds no finished {name} artifact of this preset",
                     f"preset {preset.name}, key {steps[name].key}",
                     f"run `comat run {preset.name} --only train` with the same --set and --store first",
                 )

@@ -1,10 +1,9 @@
 """Rebuild every model of the miniature world from nothing, on a CPU: `comat miniature`."""
 
-import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,13 +80,3 @@ def _record_build(target: Path, name: str, seconds: float) -> None:
     builds = json.loads(path.read_text()) if path.exists() else {}
     builds[name] = {"seed": SEEDS[name], "minutes": round(seconds / 60, 1), "threads": torch.get_num_threads()}
     path.write_text(json.dumps(builds, indent=2, sort_keys=True) + "\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Rebuild the models: `comat miniature [MODEL…] [--target FOLDER]`."""
-    parser = argparse.ArgumentParser(prog="comat miniature", description="Train the miniature world's models.")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"default: all of {', '.join(BUILDERS)}")
-    default = Path(__file__).parent.parent / "miniature"
-    parser.add_argument("--target", type=Path, default=default, help="folder of the models (default: the package's)")
-    options = parser.parse_args(arguments)
-    build(options.target, options.models)

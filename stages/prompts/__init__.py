@@ -13,7 +13,7 @@ from comat_core.errors import UserError
 from stages.artifacts import ArtifactWriter
 from stages.progress import progress_bar
 from stages.prompts.config import PromptsConfig, PromptSelection
-from stages.prompts.mixture import Mixture, in_batches
+from stages.prompts.mixture import TRAIN, Mixture, in_batches
 from stages.prompts.summary import as_markdown, summarise, training_count
 from stages.stage import Inputs, Stage
 from stages.streamed_tables import write_streamed_table
@@ -41,7 +41,11 @@ def build(config: PromptsConfig, _inputs: Inputs, writer: ArtifactWriter) -> Non
 
 
 def _reasons(summary: dict[str, Any]) -> str:
-    return "; ".join(f"{row['source']}: {row['dropped'] or 'nothing read'}" for row in summary["sources"])
+    rows = [row for row in summary["sources"] if row["split"] == TRAIN]
+    told = {
+        row["source"]: ", ".join(f"{count} dropped, {why}" for why, count in row["dropped"].items()) for row in rows
+    }
+    return "; ".join(f"{source}: {why or 'nothing read'}" for source, why in told.items())
 
 
 STAGE = Stage(name="prompts", version=3, config_type=PromptsConfig, build=build)

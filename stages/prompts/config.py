@@ -75,7 +75,10 @@ class PromptsConfig(StageConfig):
     )
     min_words: Annotated[int, Field(ge=1, le=1000, description="shortest training prompt, words")] = 2
     max_words: Annotated[int, Field(ge=1, le=10_000, description="longest training prompt, words")] = 120
-    english_only: Annotated[bool, Field(description="drop training prompts that are not in English")] = True
+    english_only: Annotated[
+        bool,
+        Field(description="drop training prompts in other scripts, and long ones whose small words are not English"),
+    ] = True
     local_dir: Annotated[
         str | None, NOT_IN_KEY, Field(description="folder or fsspec URL with the sources' files; default: download")
     ] = None

@@ -118,6 +118,7 @@ def test_damaged_parquet_pages_are_told(tmp_path: Path) -> None:
         (read_json_lines, "3\n", r"no text field 'caption'.*line 1"),
         (read_csv, "caption\n" + "x" * 200_000 + "\n", r"malformed CSV: field larger"),
         (read_csv, "x" * 200_000, r"malformed CSV: field larger"),
+        (read_csv, 'caption\na cat\n"a dog\na bird\n', r"malformed CSV: unexpected end.*begins in line 3.*left open"),
         (read_csv, "", r"no column 'caption'.*none"),
     ],
 )

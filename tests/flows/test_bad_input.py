@@ -34,6 +34,20 @@ class TestBeforeAnythingRuns:
         line = fails_with(capsys, "run", fake_dag, option, "trian")
         assert f"unknown stage 'trian' ({option}): choose one of: numbers, offset" in line
 
+    def test_refreshing_what_the_run_does_not_come_to(self, capsys: pytest.CaptureFixture[str], fake_dag: str) -> None:
+        line = fails_with(capsys, "run", fake_dag, "--only", "numbers", "--refresh", "report")
+        assert "the run does not come to report (--refresh): add --only report" in line
+
+    @pytest.mark.parametrize("command", ["verify", "gc"])
+    def test_a_store_that_is_not_there(self, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str) -> None:
+        (tmp_path / "file").touch()
+        for name in ("absent", "file"):
+            line = fails_with(capsys, command, "--store", str(tmp_path / name))
+            assert f"there is no store ({tmp_path / name})" in line
+
+    def test_a_preset_file_that_is_not_there(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "there is no such preset file (mine.yaml)" in fails_with(capsys, "show", "mine.yaml")
+
     def test_value_out_of_range(self, capsys: pytest.CaptureFixture[str], fake_dag: str) -> None:
         line = fails_with(capsys, "run", fake_dag, "--set", "numbers.count=101")
         assert "numbers.count = 101 is not allowed: Input should be less than or equal to 100" in line
@@ -68,6 +82,11 @@ class TestBeforeAnythingRuns:
             (["rum", "miniature"], "invalid choice: 'rum'"),
             (["run", "miniature", "--olny", "train"], "unrecognized arguments: --olny train"),
             (["gc", "--keep", "0"], "0 is not 1 or more"),
+            (["gc", "--keep", "x"], "x is not 1 or more"),
+            (["view", "miniature", "--port", "80x"], "80x is no port"),
+            (["run", "miniature", "--stor", "x"], "unrecognized arguments: --stor x"),
+            (["export", "miniature", "--format", "kohya", "--push", "lora"], "lora is no repository: write ORG/NAME"),
+            (["miniature", "unet"], "unknown model 'unet' (comat miniature): choose from base"),
         ],
     )
     def test_wrong_command_line(self, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:

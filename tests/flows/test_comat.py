@@ -1,6 +1,7 @@
 """The flow over the fake DAG: what is computed, what is reused, and what the user is told."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -66,6 +67,20 @@ def test_second_run_is_cached_throughout_and_prefect_says_so(
     }
     assert all(outcome["cached"] and outcome["seconds"] == 0 for outcome in second.values())
     assert task_states_of_last_run(prefect_url) == dict.fromkeys(second, "Cached")
+
+
+def test_a_store_that_was_copied_uses_its_own_artifacts(capsys, fake_dag: str, store: str, tmp_path: Path) -> None:
+    run(capsys, fake_dag, "--store", store)
+    moved = tmp_path / "moved"
+    shutil.copytree(store, moved)
+    outcomes = run(capsys, fake_dag, "--store", str(moved))
+    assert all(outcome["cached"] and Path(outcome["path"]).is_relative_to(moved) for outcome in outcomes.values())
+    shutil.rmtree(store)
+    forget_tally(tmp_path / "tally.txt")
+    again = run(capsys, fake_dag, "--store", str(moved), "--refresh", "report")
+    assert tallied() == ["report"]
+    assert not Path(store).exists()
+    assert again["report"]["path"] == outcomes["report"]["path"]
 
 
 def task_states_of_last_run(url: str) -> dict[str, str]:

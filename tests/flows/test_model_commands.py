@@ -1,5 +1,6 @@
 """`comat models`, `sample` and `export`: what they print, and the one line for every mistake."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def test_download_without_a_connection_is_told(hub_cache: Path, capsys: pytest.C
         (["sample", "miniature", "--prompt", "a"], "the store holds no finished train artifact of this preset"),
         (["export", "miniature", "--format", "kohya"], "run `comat run miniature --only train`"),
         (["export", "miniature", "--format", "onnx"], "invalid choice: 'onnx'"),
+        (["sample", "miniature", "--prompt", "a" * 100_000], "a prompt has more than 10,000 characters"),
         (["sample", "miniature"], "the following arguments are required: --prompt"),
     ],
 )
@@ -110,6 +112,14 @@ def test_push_uploads_the_folder_and_gives_its_address(monkeypatch: pytest.Monke
     monkeypatch.setattr(huggingface_hub, "HfApi", FakeApi)
     assert push_folder(tmp_path, "me/lora", private=True) == "https://hub/me/lora"
     assert calls == [("me/lora", True, True), ("me/lora", tmp_path)]
+
+
+def test_a_hub_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    closed = partial(huggingface_hub.HfApi, endpoint="http://127.0.0.1:9", token="none")
+    monkeypatch.setattr(huggingface_hub, "HfApi", closed)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(UserError, match=r"cannot push to the hub: .*me/lora.*check the connection"):
+        push_folder(tmp_path, "me/lora", private=False)
 
 
 @pytest.mark.usefixtures("hub_cache")

@@ -107,5 +107,5 @@ def test_plain_path_is_a_reference() -> None:
 
 @pytest.mark.parametrize("path", ["/no/such/folder", "./nothing/here", "data://nothing"])
 def test_missing_folder_is_told(path: str) -> None:
-    with pytest.raises(UserError, match=f"no such model folder .*{path}"):
+    with pytest.raises(UserError, match=f"there is no such folder .*{path}"):
         ModelReference(path=path).resolve()

@@ -129,6 +129,18 @@ def test_store_knows_the_condition_of_every_step(store: Store) -> None:
     assert conditions["squares.shifted"] is Condition.CACHED
 
 
+def test_a_step_whose_files_are_missing_blocks_what_is_made_from_it_and_nothing_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "NODES", REAL_NODES)
+    settings = ["pairs.source=coco", "pairs.folder=./no/coco"]
+    findings = look_up(make_plan(load_preset("miniature", settings).sections), store)
+    assert findings["pairs"].condition is Condition.BLOCKED
+    assert "there is no such folder (path ./no/coco" in findings["pairs"].problems[0]
+    assert findings["train"].problems == ["it is made from pairs"]
+    assert findings["latents"].condition is Condition.MISSING
+
+
 def test_recomputed_input_with_other_contents_makes_dependents_outdated(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,5 +177,5 @@ def test_no_file_is_asked_for_by_a_step_that_nobody_wants(tmp_path: Path, monkey
     plan = make_plan(load_preset("miniature", ["models.base=/no/such/model"]).sections)
     monkeypatch.setattr(type(plan.by_name["train"].config), "fetch_files", lambda _config: None)
     fetch_files(plan, {"prompts"}, set(), Store(str(tmp_path)))
-    with pytest.raises(UserError, match="no such model folder"):
+    with pytest.raises(UserError, match=r"there is no such folder.*setting base"):
         fetch_files(plan, {"train"}, set(), Store(str(tmp_path)))

@@ -123,6 +123,15 @@ def test_reference_latents_are_sampled_as_training_samples(name: str) -> None:
         assert values["train"]["sampling"][setting] == value, setting
 
 
+def test_an_override_changes_one_place_though_an_alias_stands_in_several() -> None:
+    changed = load_preset(
+        "sd15", ["images.sampling.guidance_scale=3", "evaluate.clip_score.clip.revision=abc"]
+    ).sections
+    before = load_preset("sd15").sections
+    different = {name for name, config in changed.items() if config != before[name]}
+    assert different == {"images", "evaluate.clip_score"}
+
+
 @pytest.mark.parametrize("setting", ["num_inference_steps=8", "guidance_scale=3", "scheduler=ddim"])
 def test_training_that_would_sample_unlike_the_reference_latents_is_refused(setting: str) -> None:
     message = r"train\.sampling\.\w+ = .* differs from latents\.sampling\.\w+ = .*set both alike"
@@ -176,6 +185,7 @@ class TestFakePreset:
             (b"a: [1\nb: 2", r"malformed YAML: .*line 2"),
             (b"\xff\xfe\x00", "not UTF-8 text .*byte 0"),
             (b"a: \x01", "malformed YAML"),
+            (b"seed: 1\nresolution: 64\nseed: 2", r"malformed YAML: 'seed' is given twice .*line 1"),
             (b"- 1\n- 2", "no mapping of settings"),
             (b"", "no mapping of settings"),
             (b"seed: 1\nresolution: 64", "setting description is missing"),
@@ -202,7 +212,7 @@ class TestFakePreset:
         with pytest.raises(UserError, match=r"the preset extends itself, by way of .*one.yaml.*two.yaml"):
             load_preset(str(one))
 
-    @pytest.mark.parametrize("name", ["nope", "nope.yaml", "", "tests"])
+    @pytest.mark.parametrize("name", ["nope", "", "tests"])
     def test_unknown_preset_is_told_with_the_known_ones(self, name: str) -> None:
         with pytest.raises(UserError, match=f"unknown preset '{name}'.*miniature, .*sd15, .*sdxl"):
             load_preset(name)
