@@ -47,7 +47,7 @@ def test_the_full_method_with_the_first_seed_is_the_presets_own_training():
 @pytest.mark.parametrize("preset", preset_names())
 def test_the_discriminator_of_real_latents_sees_as_many_of_them_as_generated_ones(preset: str):
     (row,) = load_ablation().select(["fidelity"], ["unet_real"]).tables["fidelity"].rows
-    config = load_preset(preset, overrides(row, preset_lineage(preset))).sections["train"]
+    config = load_preset(preset, [*overrides(row, preset_lineage(preset))]).sections["train"]
     assert isinstance(config, TrainConfig)
     assert config.pair_batch_size == config.batch_size
 
