@@ -1,5 +1,6 @@
 """`comat models`, `sample` and `export`: what they print, and the one line for every mistake."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def test_models_lists_what_a_preset_needs_with_size_and_licence(
     assert "CreativeML OpenRAIL++-M" in blocks
     assert "ybelkada/segment-anything/checkpoints/sam_vit_h_4b8939.pth" in blocks
     assert "2,564.6 MB, Apache-2.0; train.segmentation.sam" in blocks
-    assert "data://miniature/captioner\n    local, " in blocks
+    assert re.search(r"data://miniature/captioner\n    local, [\d.]+ MB, MIT; train.captioner", blocks)
     assert "en_core_web_trf\n    not installed: python -m spacy download en_core_web_trf" in blocks
     assert "./coco" not in blocks
     assert not hub_cache.exists()
