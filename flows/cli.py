@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import data
 from comat_core.errors import UserError
+from data.miniature_world.seeds import SEEDS
 from flows import (
     ablate_command,
     commands,
@@ -144,8 +145,7 @@ def _add_models(parsers: Any) -> None:
     models.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
 
     miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
-    known = "base, captioner, vqa, judge, segmenter, git or dino"
-    miniature.add_argument("models", nargs="*", metavar="MODEL", help=f"{known} (default: all)")
+    miniature.add_argument("models", nargs="*", metavar="MODEL", help=f"any of {', '.join(SEEDS)} (default: all)")
     target = Path(data.__file__).parent / "miniature"
     miniature.add_argument(
         "--target", default=str(target), metavar="FOLDER", help="of the models (default: the package's)"

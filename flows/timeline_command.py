@@ -5,6 +5,7 @@ from pathlib import Path
 
 from comat_core.errors import UserError
 from stages.history import read_history
+from stages.local_disk import disk_errors_told
 from stages.presets import load_preset
 from stages.report.timeline import timeline_page
 from stages.store import Store
@@ -18,10 +19,8 @@ def timeline(options: argparse.Namespace) -> int:
         advice = f"run `comat run {options.preset}` with the same --store first"
         raise UserError("no training of this preset has been evaluated here", f"store {options.store}", advice)
     output = Path(options.output or f"{name}-timeline.html")
-    try:
+    with disk_errors_told("page", output, "choose another --output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(timeline_page(store, name), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write the page: {error.strerror}", str(output), "choose another --output") from error
     print(output)
     return 0

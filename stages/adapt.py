@@ -114,6 +114,7 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
     # The weights are trained in float32, whatever precision the images were drawn in.
     with sampling_model(config.model_copy(update={"precision": "fp32"}), {}, config.vae) as model:
         scheduler = make_scheduler(model.scheduler, "ddpm")
+        unconditional = model.encode_unconditional(1, config.resolution)
         with _trainable(model):
             optimizer = torch.optim.AdamW(model.unet.parameters(), lr=config.learning_rate)
             losses = []
@@ -125,7 +126,7 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
                 dropped = torch.rand(len(rows), generator=generator) < config.prompt_dropout
                 noise = normal_noise(latents.shape[1:], [generator] * len(rows), device=model.device)
                 texts = [None if drop else prompts[row][1] for row, drop in zip(rows, dropped, strict=True)]
-                conditioning = _encode(model, texts, config.resolution)
+                conditioning = _encode(model, texts, unconditional, config.resolution)
 
                 # The step.
                 clean, timesteps = latents[rows].to(model.device), timesteps.to(model.device)
@@ -144,10 +145,12 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
     return losses
 
 
-def _encode(model: "TextToImageModel", texts: Sequence[str | None], resolution: int) -> "PromptConditioning":
+def _encode(
+    model: "TextToImageModel", texts: Sequence[str | None], unconditional: "PromptConditioning", resolution: int
+) -> "PromptConditioning":
     """Encode a batch; a missing text becomes what guidance leads away from, which is not always the empty text."""
     prompts = model.encode_prompts([text or "" for text in texts], resolution)
-    return prompts.replaced_by(model.encode_unconditional(1, resolution), [text is None for text in texts])
+    return prompts.replaced_by(unconditional, [text is None for text in texts])
 
 
 @contextmanager

@@ -20,12 +20,9 @@ from data.miniature_world.dino import train_dino
 from data.miniature_world.git import train_git
 from data.miniature_world.judge import train_judge
 from data.miniature_world.model_card import write_model_card
+from data.miniature_world.seeds import SEEDS
 from data.miniature_world.segmenter import train_segmenter
 from data.miniature_world.visual_questions import train_visual_question_model
-
-SEEDS: Final = {"base": 1, "captioner": 11, "judge": 22, "segmenter": 33, "vqa": 44, "git": 55, "dino": 66}
-"""Each model has a seed of its own and so scenes of its own: what measures is never what was trained against."""
-
 
 BUILDERS: Final[dict[str, Callable[[Path], list[Any]]]] = {
     "base": lambda _: [train_pipeline(train_autoencoder(SEEDS["base"]), SEEDS["base"])],

@@ -8,9 +8,9 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from comat_core.errors import UserError
 from stages.ablation.results import Results, RowResult, Score
 from stages.ablation.settings import Table
+from stages.local_disk import disk_errors_told
 from stages.report.charts import Interval, Series, interval_chart
 from stages.report.render import number
 
@@ -36,16 +36,12 @@ def write_results(results: Results, folder: Path) -> None:
         NUMBERS: json.dumps(results.as_json(), indent=2) + "\n",
         PAGE: as_page(results),
     }
-    try:
+    with disk_errors_told("results", folder, "choose another --output"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             unfinished = folder / f".{name}.partial"
             unfinished.write_text(content, encoding="utf-8")
             unfinished.replace(folder / name)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the results: {error.strerror}", str(folder), "choose another --output"
-        ) from error
 
 
 def as_markdown(results: Results) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.errors import UserError
-from comat_core.metrics.dsg import Mode
+from comat_core.metrics.dsg import Dependencies, Mode, parse_dependencies
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.answers import QuestionsConfig, ask_images, load_answerer
 from stages.evaluate.generated_images import GeneratedImage, Prompt
@@ -49,6 +49,11 @@ def read_questions(
             what = f"the proposition_id {row['proposition_id']!r} is no number"
             raise UserError(what, f"{where}, question {number}", "get the original file")
     return by_prompt(rows[1:] if loses_first_row else rows, "text", prompts, where)
+
+
+def dependencies_of(rows: Sequence[Row], mode: Mode) -> Dependencies:
+    """The parents of one prompt's questions."""
+    return parse_dependencies({int(row["proposition_id"]): row["dependency"] for row in rows}, mode)
 
 
 def score_answers(

@@ -10,11 +10,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics import dpg
-from comat_core.metrics.dsg import Dependencies, Mode, parse_dependencies
+from comat_core.metrics.dsg import Mode
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.dependent_questions import (
     DependentQuestionsConfig,
     Row,
+    dependencies_of,
     read_questions,
     score_answers,
     summarise,
@@ -57,17 +58,13 @@ def build_rest(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> Non
 
 def score_image(rows: Sequence[Row], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:
     """Score one image: 1 for a "yes" that no ancestor's "no" rules out."""
-    return dpg.score_image(answers, _dependencies(rows, mode), mode)
-
-
-def _dependencies(rows: Sequence[Row], mode: Mode) -> Dependencies:
-    return parse_dependencies({int(row["proposition_id"]): row["dependency"] for row in rows}, mode)
+    return dpg.score_image(answers, dependencies_of(rows, mode), mode)
 
 
 def _depends_on_lost_row(rows: Sequence[Row]) -> bool:
     """Whether the authors' script fails on the prompt, and so leaves it out: a parent is not among its questions."""
     known = {int(row["proposition_id"]) for row in rows}
-    return any(not known.issuperset(parents) for parents in _dependencies(rows, "official").values())
+    return any(not known.issuperset(parents) for parents in dependencies_of(rows, "official").values())
 
 
 STAGE = image_evaluation(

@@ -7,11 +7,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics import dsg
-from comat_core.metrics.dsg import Mode, parse_dependencies
+from comat_core.metrics.dsg import Mode
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.dependent_questions import (
     DependentQuestionsConfig,
     Row,
+    dependencies_of,
     read_questions,
     score_answers,
     summarise,
@@ -47,8 +48,7 @@ def build_rest(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> Non
 
 def score_image(rows: Sequence[Row], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:
     """Score one image: 1 for a "yes" whose parents are answered "yes"."""
-    dependencies = parse_dependencies({int(row["proposition_id"]): row["dependency"] for row in rows}, mode)
-    return dsg.score_image(answers, dependencies)
+    return dsg.score_image(answers, dependencies_of(rows, mode))
 
 
 STAGE = image_evaluation(

@@ -65,8 +65,8 @@ def test_every_weight_moves_and_later_stages_use_the_new_unet(
 @pytest.mark.parametrize("folder", ["tiny_sd_folder", "tiny_sdxl_folder"])
 def test_a_dropped_prompt_becomes_what_guidance_leads_away_from(folder: str, request: pytest.FixtureRequest) -> None:
     model = TextToImageModel.load(request.getfixturevalue(folder))
-    made = adapt._encode(model, ["red", None, "a star"], 32)
     told, unconditional = model.encode_prompts(["red", "", "a star"], 32), model.encode_unconditional(1, 32)
+    made = adapt._encode(model, ["red", None, "a star"], unconditional, 32)
     expected = [(told, 0), (unconditional, 0), (told, 2)]
     for name in ("prompt_embeds", "pooled_prompt_embeds", "time_ids"):
         if (rows := getattr(made, name)) is not None:
