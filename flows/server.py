@@ -44,7 +44,7 @@ def _server(output) -> Iterator[str]:
     port = _free_port()
     services_off = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in IDLE_SERVICES}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.server", str(port)],
+        [sys.executable, "-P", "-m", "flows.server", str(port)],  # -P: no module from the working folder
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT,

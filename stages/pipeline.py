@@ -172,7 +172,7 @@ def look_up(plan: Plan, store: Store) -> dict[str, Finding]:
             findings[step.name] = Finding(condition=Condition.BLOCKED, problems=[f"it is made from {blocking[0]}"])
             continue
         try:
-            findings[step.name] = store.look_up(step.stage.name, step.key, inputs)
+            findings[step.name] = store.look_up(step.stage.name, step.key, inputs, version=step.stage.version)
         except UserError as error:
             findings[step.name] = Finding(condition=Condition.BLOCKED, problems=[str(error)])
     return findings
@@ -208,10 +208,3 @@ def is_trained(plan: Plan, store: Store) -> bool:
         return step is not None and store.look_up(step.stage.name, step.key).artifact is not None
     except UserError:
         return False
-
-
-def discard_steps(plan: Plan, names: set[str], store: Store) -> None:
-    """Remove the artifacts of some steps, the last ones first, so that none outlives what it was made from."""
-    for step in reversed(plan.steps):
-        if step.name in names:
-            store.discard(step.stage.name, step.key)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from stages.ablation.results import Results, RowResult, Score
 from stages.ablation.settings import Table
-from stages.local_disk import disk_errors_told
+from stages.local_disk import disk_errors_told, write_whole
 from stages.report.charts import Interval, Series, interval_chart
 from stages.report.render import number
 
@@ -39,9 +39,7 @@ def write_results(results: Results, folder: Path) -> None:
     with disk_errors_told("results", folder, "choose another --output"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            unfinished = folder / f".{name}.partial"
-            unfinished.write_text(content, encoding="utf-8")
-            unfinished.replace(folder / name)
+            write_whole(folder / name, content.encode())
 
 
 def as_markdown(results: Results) -> str:

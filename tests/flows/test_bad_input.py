@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from stages.registry import stage_names
 from stages.store import Store
 
 
@@ -111,5 +112,5 @@ class TestInsideAStage:
         lines = errors.splitlines()
         assert lines[-1] == "comat: 13 numbers are too many (numbers.count): choose another count"
         assert [line for line in lines if "numbers: building" not in line] == lines[-1:]
-        assert list(Store(str(store)).entries()) == []
+        assert list(Store(str(store)).entries(stage_names())) == []
         assert (tmp_path / "tally.txt").read_text().split() == ["numbers"]  # a mistake is not tried again
