@@ -62,7 +62,7 @@ class TestBeforeAnythingRuns:
 
     def test_unknown_store(self, capsys: pytest.CaptureFixture[str], fake_dag: str) -> None:
         line = fails_with(capsys, "run", fake_dag, "--store", "ftpp://somewhere")
-        assert "unknown kind of store: Protocol not known: ftpp (store ftpp://somewhere)" in line
+        assert "no store can be used there: Protocol not known: ftpp (store ftpp://somewhere)" in line
 
     def test_empty_store(self, capsys: pytest.CaptureFixture[str], fake_dag: str) -> None:
         assert "the store's URL is empty (--store)" in fails_with(capsys, "run", fake_dag, "--store", "")
