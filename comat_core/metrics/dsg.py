@@ -85,4 +85,3 @@ def score_image(answers: Mapping[int, str], dependencies: Dependencies) -> dict[
     return {
         question: float(question in right and right.issuperset(dependencies.get(question, ()))) for question in answers
     }
-

@@ -1,9 +1,10 @@
-"""Benchmarks' own files of questions: from the registry or a path of the user's, matched to prompts by their text."""
+"""Benchmarks' own files of questions: from the registry or a path of the user's, read row by row."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -12,9 +13,73 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from comat_core.errors import UserError
 from stages.config import NOT_IN_KEY
 from stages.digests import digest_file
-from stages.evaluate.generated_images import Prompt
 
-ADVICE = "get the original file"
+ADVICE = "correct it, or get the original file"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a file, and where it stands there."""
+
+    values: Mapping[str, Any]
+    where: str
+
+    def text(self, field: str) -> str:
+        """A field that holds text.
+
+        Raises:
+            UserError: it holds something else, or nothing.
+        """
+        value = self.optional_text(field)
+        if not value.strip():
+            raise UserError(f"{field!r} is empty", self.where, ADVICE)
+        return value
+
+    def optional_text(self, field: str) -> str:
+        """A field that holds text, or nothing: an empty one.
+
+        Raises:
+            UserError: it holds something else.
+        """
+        value = self.values.get(field)
+        if not isinstance(value, str | None):
+            raise UserError(f"{field!r} is {_kind_of(value)} instead of text", self.where, ADVICE)
+        return value or ""
+
+    def texts(self, field: str) -> tuple[str, ...]:
+        """A field that holds a list of texts, one at least.
+
+        Raises:
+            UserError: it holds something else.
+        """
+        value = self.values.get(field)
+        if not isinstance(value, list):
+            raise UserError(f"{field!r} is {_kind_of(value)} instead of a list of texts", self.where, ADVICE)
+        if not value:
+            raise UserError(f"{field!r} is an empty list", self.where, ADVICE)
+        strange = [one for one in value if not isinstance(one, str)]
+        if strange:
+            raise UserError(f"{field!r} holds {_kind_of(strange[0])} among its texts", self.where, ADVICE)
+        return tuple(value)
+
+    def identity(self, field: str) -> str | None:
+        """A field that tells items apart, text or a whole number; None if it is left out or empty.
+
+        Raises:
+            UserError: it holds something else.
+        """
+        value = self.values.get(field)
+        if value is None or isinstance(value, str):
+            return (value or "").strip() or None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        raise UserError(f"{field!r} is {_kind_of(value)} instead of text or a whole number", self.where, ADVICE)
+
+
+def _kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return "text" if isinstance(value, str) else kinds.get(type(value), "nothing")
 
 
 class QuestionFile(BaseModel):
@@ -66,35 +131,23 @@ class QuestionFile(BaseModel):
             raise UserError("the file of questions does not exist", str(path), "correct the path")
         return path
 
-    def read_csv(self, columns: Iterable[str]) -> list[dict[str, str]]:
+    def read_csv(self, columns: Iterable[str]) -> list[Row]:
         """Read all rows.
 
         Raises:
-            UserError: it is not UTF-8 text, or a row lacks a column.
+            UserError: it is not UTF-8 text, malformed, or lacks a column.
         """
         path = self.local_path()
-        rows = list(csv.DictReader(io.StringIO(_read_text(path), newline="")))
-        _require(columns, rows, path)
-        return rows
+        return _checked(_csv_rows(path), columns, path)
 
-    def read_json(self, fields: Iterable[str]) -> list[dict[str, Any]]:
+    def read_json(self, fields: Iterable[str]) -> list[Row]:
         """Read a JSON list of objects, or one object per line.
 
         Raises:
             UserError: it is neither, or an object lacks a field.
         """
         path = self.local_path()
-        text = _read_text(path)
-        try:
-            rows = (
-                json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
-            )
-        except ValueError as error:
-            raise UserError(f"malformed JSON: {error}", str(path), ADVICE) from error
-        if not all(isinstance(row, dict) for row in rows):
-            raise UserError("the file of questions is no list of JSON objects", str(path), ADVICE)
-        _require(fields, rows, path)
-        return rows
+        return _checked(_json_rows(path), fields, path)
 
 
 def published_as(source: str) -> BeforeValidator:
@@ -107,28 +160,62 @@ def published_as(source: str) -> BeforeValidator:
     return BeforeValidator(complete)
 
 
-def by_prompt(
-    rows: Iterable[Mapping[str, Any]], column: str, prompts: Mapping[str, Prompt], where: str
-) -> dict[str, list[Mapping[str, Any]]]:
-    """Gather a file's rows by the run's prompts: prompt id -> its rows, in the file's order.
-
-    Raises:
-        UserError: none of the prompts stands in the file.
-    """
-    ids = {_normalised(prompt.text): key for key, prompt in prompts.items()}
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        key = ids.get(_normalised(row[column]))
-        if key is not None:
-            found.setdefault(key, []).append(row)
-    if not found:
-        advice = "let the prompts stage have the benchmark's prompts in the evaluation's split"
-        raise UserError("no prompt of the run stands in the file of questions", where, advice)
-    return found
+def _checked(rows: Iterable[Row], fields: Iterable[str], path: Path) -> list[Row]:
+    """Take the rows of a file, of which each has to have the fields."""
+    taken = list(rows)
+    if not taken:
+        raise UserError("the file of questions holds none", str(path), ADVICE)
+    for field in fields:
+        lacking = next((row for row in taken if row.values.get(field) is None), None)
+        if lacking is not None:
+            raise UserError(f"the file of questions lacks {field!r}", lacking.where, ADVICE)
+    return taken
 
 
-def _normalised(text: str) -> str:
-    return " ".join(text.split())
+def _csv_rows(path: Path) -> Iterator[Row]:
+    """Each row of a CSV file under the line where it begins; blank lines are none."""
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    header: list[str] | None = None
+    begins, count = 1, 0
+    try:
+        for cells in reader:
+            where, begins = f"{path}, line {begins} (question {count + 1})", reader.line_num + 1
+            if cells and header is None:
+                header = cells
+            elif cells and header is not None:
+                count += 1
+                if len(cells) > len(header):
+                    what = f"a row of {len(cells)} cells under {len(header)} columns"
+                    raise UserError(what, where, "put cells that hold commas into quotes")
+                yield Row(dict(zip(header, cells, strict=False)), where)
+    except csv.Error as error:
+        where = f"{path}, the row that begins in line {begins}"
+        raise UserError(f"malformed CSV: {error}", where, "correct the row; is a quote left open?") from error
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    text = _read_text(path)
+    if text.lstrip().startswith("["):
+        for number, value in enumerate(_parsed(text, str(path)), 1):
+            yield _object_row(value, f"{path}, item {number}")
+    else:
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                where = f"{path}, line {number}"
+                yield _object_row(_parsed(line, where), where)
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"malformed JSON: {error}", where, ADVICE) from error
+
+
+def _object_row(value: Any, where: str) -> Row:
+    if not isinstance(value, dict):
+        raise UserError("the file of questions is no list of JSON objects", where, ADVICE)
+    return Row(value, where)
 
 
 def _read_text(path: Path) -> str:
@@ -136,10 +223,3 @@ def _read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError("the file of questions is not UTF-8 text", f"{path}, byte {error.start}", ADVICE) from error
-
-
-def _require(columns: Iterable[str], rows: list[dict[str, Any]], path: Path) -> None:
-    # The cells that a short row of a CSV file lacks are None.
-    missing = [column for column in columns if not rows or any(row.get(column) is None for row in rows)]
-    if missing:
-        raise UserError(f"the file of questions lacks {missing[0]!r}", str(path), ADVICE)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import logging
 import random
+from statistics import fmean
 
 import pytest
 
@@ -169,7 +171,17 @@ HEADER = ",".join(COLUMNS)
     ("content", "message"),
     [
         (f"{HEADER}\n1,a,one,0,x,y?\n".encode(), "the proposition_id 'one' is no number .*question 1"),
-        (f"{HEADER}\n1,a,1,0\n".encode(), "lacks 'tuple'"),
+        (f"{HEADER}\n1,a,1,0\n".encode(), "lacks 'tuple' .*line 2"),
+        # An open quote takes the questions behind it for a part of its cell.
+        (f'{HEADER}\n1,a,1,0,x,y?\n1,"a,2,0,x,y?\n2,b,1,0,x,y?\n'.encode(), "malformed CSV: unexpected end .*line 3"),
+        (f'{HEADER}\n1,"a,1,0,x,y?\n2,"b",1,0,x,y?\n'.encode(), "malformed CSV: .*begins in line 2.*quote left open"),
+        (f"{HEADER}\n1,a cat, red,1,0,x,y?\n".encode(), "a row of 7 cells under 6 columns .*line 2.*into quotes"),
+        (f"{HEADER}\n\n1,a,1,right,x,y?\n".encode(), "the dependency 'right' names no question .*line 3"),
+        (f"{HEADER}\n1,a,1,0,x,y?\n1,a,1,0,x,z?\n".encode(), "proposition_id 1 stands twice in one item .*line 3"),
+        (f"{HEADER}\n1,a,1,0,x,{'y' * 140_000}\n".encode(), "malformed CSV: field larger .*line 2"),
+        (f"{HEADER}\n1,,1,0,x,y?\n".encode(), "'text' is empty .*line 2"),
+        (f"{HEADER}\n".encode(), "holds none"),
+        (b"", "holds none"),
         (f"{HEADER}\n1,\xfc,1,0,x,y?\n".encode("latin-1"), "is not UTF-8 text .*byte "),
     ],
 )
@@ -180,13 +192,27 @@ def test_malformed_rows_of_a_csv_file_are_told(store, tmp_path, content, message
         dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "dsg"), store)
 
 
+def tifa_lines(*changes):
+    row = {"caption": "a red circle", "question": "q?", "choices": ["yes", "no"], "answer": "yes", "element_type": "x"}
+    return "\n".join(json.dumps({**row, **change}) for change in changes).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"[1, 2]", "no list of JSON objects"),
         (b'{"caption": "a"', "malformed JSON"),
         (b'[{"caption": "\xfc"}]', "is not UTF-8 text .*byte 14"),
-        (b'[{"caption": "a red circle"}]', "lacks 'question'"),
+        (b'[{"caption": "a red circle"}]', "lacks 'question' .*item 1"),
+        (tifa_lines({}, {"choices": []}), "'choices' is an empty list .*line 2"),
+        (tifa_lines({}, {}, {"choices": [1, 2]}), "'choices' holds a number among its texts .*line 3"),
+        (tifa_lines({"choices": "yes"}), "'choices' is text instead of a list of texts .*line 1"),
+        (tifa_lines({"caption": 5}), "'caption' is a number instead of text .*line 1"),
+        (tifa_lines({"answer": True}), "'answer' is true or false instead of text .*line 1"),
+        (tifa_lines({"id": [1]}), "'id' is a list instead of text or a whole number .*line 1"),
+        (tifa_lines({}) + b"\n\n{", "malformed JSON.*line 3"),
+        (b"[" * 100_000, "malformed JSON"),
+        (b"", "holds none"),
     ],
 )
 def test_malformed_json_files_are_told(store, tmp_path, content, message):
@@ -194,6 +220,135 @@ def test_malformed_json_files_are_told(store, tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         tifa.run(tifa.TifaConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "tifa"), store)
+
+
+def test_json_lines_end_at_line_ends_alone_and_may_be_blank(tmp_path):
+    path = tmp_path / "tifa.jsonl"
+    rows = [{**json.loads(tifa_lines({})), "caption": text} for text in ("a\u2028cat", "a dog")]
+    path.write_bytes("\r\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode() + b"\n\n")
+    items = tifa.TifaConfig(**settings(QuestionFile(file=str(path)))).read_items()
+    assert [item.text for item in items] == ["a cat", "a dog"]
+
+
+def test_a_malformed_file_of_questions_is_told_before_the_run(tmp_path):
+    path = tmp_path / "tifa.json"
+    path.write_bytes(tifa_lines({"choices": []}))
+    config = tifa.TifaConfig(**settings(QuestionFile(file=str(path))))
+    with pytest.raises(UserError, match="'choices' is an empty list"):
+        config.fetch_files()
+    path.write_text('{"prompt": "a dog", "tag": "x", "include": [{"class": "dog", "count": "1"}]}')
+    metadata = geneval.GenEvalConfig(metadata=QuestionFile(file=str(path)), seed=1)
+    with pytest.raises(UserError, match="'count' has to be a whole number, at least 1 .*line 1"):
+        metadata.fetch_files()
+    path.write_text(f"{HEADER}\n1,a,1,right,x,y?\n")
+    for config in (dsg.DsgConfig, dpg.DpgConfig):
+        with pytest.raises(UserError, match="the dependency 'right' names no question"):
+            config(**settings(QuestionFile(file=str(path)))).fetch_files()
+    with pytest.raises(UserError, match="the authors' script cannot read the dependency 'right'"):
+        path.write_text(f"{HEADER}\n0,lost,1,0,x,y?\n1,a,1,right,x,y?\n")
+        dpg.DpgConfig(**settings(QuestionFile(file=str(path)), mode="official")).fetch_files()
+
+
+REPEATED = [("p", "a red circle"), ("r", "a red circle"), ("q", "a blue square")]
+
+
+def repeated_inputs(store, benchmark):
+    """Two prompts with one text, whose images differ: grey of the first, blue of the second."""
+    prompts = [(key, text, "dense", benchmark) for key, text in REPEATED]
+    return make_inputs(store, prompts, {"p": GREY, "r": BLUE, "q": BLUE}, {"p": BLUE, "r": GREY, "q": BLUE})
+
+
+def official_tifa(rows, answers):
+    """The authors' mean: over captions by their ids, of the mean over each one's questions."""
+    scores = {}
+    for row in rows:
+        scores.setdefault(row["id"], []).append(float(answers[row["id"], row["question"]] == row["answer"]))
+    return fmean(map(fmean, scores.values()))
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_tifa_scores_captions_with_one_text_by_their_own_questions(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("comat_core.sentence_similarity.SentenceSimilarity.load", lambda *_args, **_kwargs: None)
+    asked = [
+        ("coco_1", "a red circle", "is there a circle?"),
+        ("coco_1", "a red circle", "is there one?"),
+        ("coco_2", "a  red circle", "is there a circle?"),
+        ("coco_3", "a blue square", "is it blue?"),
+        ("coco_2", "a  red circle", "is the circle red?"),
+    ]
+    rows = [
+        {
+            "id": one,
+            "caption": text,
+            "question": question,
+            "choices": ["yes", "no"],
+            "answer": "yes",
+            "element_type": "x",
+        }
+        for one, text, question in asked
+    ]
+    path = tmp_path / "tifa.json"
+    path.write_text(json.dumps(rows))
+    artifact = tifa.run(
+        tifa.TifaConfig(**settings(QuestionFile(file=str(path)))), repeated_inputs(store, "tifa"), store
+    )
+    # Grey: no circle, but one of it. Blue: a circle that is not red. The square is blue.
+    base = {
+        ("coco_1", "is there a circle?"): "no",
+        ("coco_1", "is there one?"): "yes",
+        ("coco_2", "is there a circle?"): "yes",
+        ("coco_2", "is the circle red?"): "no",
+        ("coco_3", "is it blue?"): "yes",
+    }
+    tuned = {**base, ("coco_1", "is there a circle?"): "yes", ("coco_2", "is there a circle?"): "no"}
+    assert means(artifact, "tifa") == {"base": official_tifa(rows, base), "tuned": official_tifa(rows, tuned)}
+    assert artifact.read_json("summary.json")["models"]["base"]["tifa"]["n"] == 3
+
+
+@pytest.mark.usefixtures("_scripted")
+@pytest.mark.parametrize("ids", [("7", "8"), ("", "")])
+def test_dsg_scores_items_with_one_text_by_their_own_answers(store, tmp_path, ids):
+    path = tmp_path / "dsg.csv"
+    first, second = ids
+    rows = [
+        (first, "a red circle", "1", "0", "entity - whole (circle)", "is there a circle?"),
+        (first, "a red circle", "2", "1", "other - count (circle)", "is there one?"),
+        (second, "a red circle", "1", "0", "entity - whole (circle)", "is there one?"),
+        ("9", "a blue square", "1", "0", "entity - whole (square)", "is it blue?"),
+    ]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    artifact = dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), repeated_inputs(store, "dsg"), store)
+    # The first item on a grey image: no circle, and so no count: 0; on a blue one: 1. The second always: 1.
+    assert means(artifact, "dsg") == {"base": (0 + 1 + 1) / 3, "tuned": 1.0}
+    assert artifact.read_json("summary.json")["models"]["base"]["dsg"]["n"] == 3
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_a_question_that_stands_twice_counts_once_in_the_official_mode(store, tmp_path):
+    path = tmp_path / "dsg.csv"
+    with path.open("w", newline="") as file:
+        twice = ("1", "a red circle", "1", "0", "entity - whole (circle)", "is the circle red?")
+        csv.writer(file).writerows([COLUMNS, ROWS[0], twice, *ROWS[3:]])
+    config = dsg.DsgConfig(**settings(QuestionFile(file=str(path)), mode="official"))
+    items = dsg.run(config, inputs_of(store, "dsg"), store).read_table("items").to_pylist()
+    assert {row["question"] for row in items if row["prompt_id"] == "p"} == {"is the circle red?"}
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_prompts_without_questions_are_told_in_the_protocol(store, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("comat"), "propagate", True)
+    path = tmp_path / "dsg.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *ROWS[3:]])
+    config, inputs = dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "dsg")
+    summary = dsg.run(config, inputs, store).read_json("summary.json")
+    assert summary["protocol"].endswith("; 1 of 2 prompts have no questions and so no score")
+    assert summary["models"]["base"]["dsg"]["n"] == 1
+    with caplog.at_level("WARNING", "comat"):
+        config.check_prompts(inputs["prompts"])
+    assert "evaluate.dsg: 1 of 2 prompts have no questions" in caplog.text
+    assert "such as 'a red  circle'" in caplog.text
 
 
 def test_dsg_runs_with_the_miniature_answering_model(store, tmp_path):
