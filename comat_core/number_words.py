@@ -20,7 +20,7 @@ UNITS: Final = {word: value for value, word in enumerate(_TO_NINETEEN.split(), 1
 TENS: Final = {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
 SCALES: Final = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
 DIGITS: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+|[0-9]{1,7}")
-INDEFINITE: Final = frozenset("few several many various numerous countless multiple couple".split())
+INDEFINITE: Final = frozenset({"few", "several", "many", "various", "numerous", "countless", "multiple", "couple"})
 """Words that say there are some, and not how many, even behind an article: "a few dogs", "a great many birds"."""
 VAGUE_ENDS: Final = frozenset({"or so", "or more", "or less", "or fewer"})
 LARGEST: Final = 10**9

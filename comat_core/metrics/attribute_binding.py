@@ -21,12 +21,13 @@ Reading = Literal["official", "corrected"]
 EXCLUDED_CHUNKS: Final = frozenset({"top", "the side", "the left", "the right"})
 """Noun chunks that are places, compared with the chunk's exact text."""
 
-PRONOUNS: Final = frozenset(
+_PRONOUNS: Final = (
     "i me my mine myself we us our ours ourselves 's you your yours yourself yourselves he him his himself she her hers"
     " herself it its itself they them their theirs themselves one oneself each both all some any either neither none"
     " another other others this that these those who whom whose which what whoever whomever whatever whichever someone"
-    " somebody something anyone anybody anything everyone everybody everything nobody nothing a an the".split()
+    " somebody something anyone anybody anything everyone everybody everything nobody nothing a an the"
 )
+PRONOUNS: Final = frozenset(_PRONOUNS.split())
 """All that may pass for a pronoun, articles without a noun among them: small taggers take a bookshelf for one."""
 
 MAXIMUM_PHRASES: Final = 8
@@ -71,7 +72,7 @@ def question_about(phrase: str) -> str:
     return " ".join(clean_question(f"{phrase}?").split(" ")[:QUESTION_WORDS])
 
 
-def binding_score(probabilities: Iterable[float], reading: Reading = "corrected") -> float | None:
+def binding_score(probabilities: Iterable[float], reading: Reading = "official") -> float | None:
     """Score of one image, in [0, 1]: the product of its answers.
 
     As the official scripts do it, each answer and the product are rounded to 4 decimals.

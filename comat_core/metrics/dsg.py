@@ -4,8 +4,8 @@ A question whose parent is answered "no" counts as wrong: there is no colour of 
 
 Modes. "official" scores as the authors' scripts do: one dependency cell that cannot be read switches the dependencies
 of its whole item off. "corrected" reads all ways to write the numbers down ("[1]", "1.0"), disregards words beside them
-("5, right" depends on 5), refuses a cell of words alone, and passes over parents that the item does not have. In both, parents are looked up in the answers as given: a question two steps below a "no"
-counts.
+("5, right" depends on 5), refuses a cell of words alone, and passes over parents that the item does not have. In both,
+parents are looked up in the answers as given: a question two steps below a "no" counts.
 """
 
 import re

@@ -79,7 +79,7 @@ def score_images(
     questions: Mapping[str, Sequence[str]],
     answerer: "YesNoAnswerer",
     batch_size: int,
-    reading: "Reading" = "corrected",
+    reading: "Reading" = "official",
 ) -> list[dict[str, Any]]:
     """Ask every image its prompt's questions; return one row of the items table per image.
 

@@ -36,8 +36,8 @@ class NumeracyConfig(DetectedBoxesConfig):
     mode: Mode = Field(
         default="corrected",
         description="official repeats the authors' script: objects stand right behind their number, and people, ships,"
-        " goldfish and paintings go by other words, so that boys and women count together; corrected mends this, and reads"
-        " more numbers",
+        " goldfish and paintings go by other words, so that boys and women count together; corrected mends this, and"
+        " reads more numbers",
     )
     nouns: tuple[str, ...] = Field(
         default=tuple(sorted(COUNTED_NOUNS)), min_length=1, description="the objects that count, in the singular"

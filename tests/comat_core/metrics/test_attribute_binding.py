@@ -83,7 +83,7 @@ def test_rounding_happens_before_the_product():
 
 
 def test_a_prompt_without_phrases_scores_1_in_the_official_reading_and_nothing_in_the_corrected_one():
-    assert binding_score([], "official") == 1.0
+    assert binding_score([]) == binding_score([], "official") == 1.0
     assert binding_score([], "corrected") is None
 
 

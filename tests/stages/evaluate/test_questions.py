@@ -238,7 +238,7 @@ def test_a_malformed_file_of_questions_is_told_before_the_run(tmp_path):
         config.fetch_files()
     path.write_text('{"prompt": "a dog", "tag": "x", "include": [{"class": "dog", "count": "1"}]}')
     metadata = geneval.GenEvalConfig(metadata=QuestionFile(file=str(path)), seed=1)
-    with pytest.raises(UserError, match="'count' has to be a whole number, at least 1 .*line 1"):
+    with pytest.raises(UserError, match=r"'count' has to be a whole number, at least 1 .*line 1"):
         metadata.fetch_files()
     path.write_text(f"{HEADER}\n1,a,1,right,x,y?\n")
     for config in (dsg.DsgConfig, dpg.DpgConfig):
