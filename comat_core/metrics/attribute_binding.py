@@ -10,25 +10,17 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from comat_core.pronouns import is_pronoun
 from comat_core.question_text import clean_question
 
 if TYPE_CHECKING:
-    from spacy.tokens import Doc, Token
+    from spacy.tokens import Doc
     from torch import Tensor
 
 Reading = Literal["official", "corrected"]
 
 EXCLUDED_CHUNKS: Final = frozenset({"top", "the side", "the left", "the right"})
 """Noun chunks that are places, compared with the chunk's exact text."""
-
-_PRONOUNS: Final = (
-    "i me my mine myself we us our ours ourselves 's you your yours yourself yourselves he him his himself she her hers"
-    " herself it its itself they them their theirs themselves one oneself each both all some any either neither none"
-    " another other others this that these those who whom whose which what whoever whomever whatever whichever someone"
-    " somebody something anyone anybody anything everyone everybody everything nobody nothing a an the"
-)
-PRONOUNS: Final = frozenset(_PRONOUNS.split())
-"""All that may pass for a pronoun, articles without a noun among them: small taggers take a bookshelf for one."""
 
 MAXIMUM_PHRASES: Final = 8
 QUESTION_WORDS: Final = 50
@@ -57,14 +49,9 @@ def noun_phrases(doc: "Doc", reading: Reading = "corrected") -> list[str]:
     chunks = [
         chunk.text
         for chunk in doc.noun_chunks
-        if chunk.text not in EXCLUDED_CHUNKS and not (reading == "corrected" and _is_pronoun(chunk.root))
+        if chunk.text not in EXCLUDED_CHUNKS and not (reading == "corrected" and is_pronoun(chunk.root))
     ]
     return chunks[:MAXIMUM_PHRASES]
-
-
-def _is_pronoun(token: "Token") -> bool:
-    """Both must say so, tagger and list: "the dimly lit mine" is a noun, and so is "a red bookshelf"."""
-    return token.pos_ == "PRON" and token.lower_ in PRONOUNS
 
 
 def question_about(phrase: str) -> str:

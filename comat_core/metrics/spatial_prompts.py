@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from comat_core.metrics.attribute_binding import EXCLUDED_CHUNKS
-from comat_core.metrics.spatial import LOCALITIES, Mode, locality_of
+from comat_core.metrics.spatial import LOCALITIES, Mode, find_locality, locality_of
+from comat_core.pronouns import is_pronoun
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
@@ -49,7 +50,7 @@ def read_relation(
 
     The official script takes the first and the last noun, be they the same; in complex prompts what stands around every
     one of the words for a place, which has to be two objects in all. The corrected mode takes the noun phrase's head on
-    either side of the words in all prompts, so that "an orange star" is a star.
+    either side of the words in all prompts, so that "an orange star" is a star, and passes over pronouns.
 
     Args:
         localities: words that may tell the place, in the order in which they are looked for.
@@ -57,9 +58,10 @@ def read_relation(
     Returns:
         The nouns in lower case, except in the official mode, whose detector knows no word with a capital.
     """
-    locality = locality_of(doc.text, localities)
+    locality = locality_of(doc.text, localities, mode)
     if mode == "corrected":
-        heads = [chunk.root for chunk in doc.noun_chunks if chunk.text.lower() not in EXCLUDED_CHUNKS]
+        chunks = [chunk for chunk in doc.noun_chunks if chunk.text.lower() not in EXCLUDED_CHUNKS]
+        heads = [chunk.root for chunk in chunks if not is_pronoun(chunk.root)]
         chosen = [] if locality is None else _around(doc, heads, locality)
     elif is_complex:
         chosen = _around_every_place(doc)
@@ -80,7 +82,8 @@ def _phrase(noun: "Token") -> str:
 
 def _around(doc: "Doc", heads: Sequence["Token"], place: str) -> list["Token"]:
     """The last of the heads in front of the words for the place, and the first behind them."""
-    start = doc.text.index(place)
+    start = find_locality(doc.text, place, "corrected")
+    assert start is not None, "the prompt contains the words"
     in_front = [token for token in heads if token.idx < start]
     behind = [token for token in heads if token.idx >= start + len(place)]
     return [*in_front[-1:], *behind[:1]]

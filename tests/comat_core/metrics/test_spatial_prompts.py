@@ -29,6 +29,28 @@ def test_the_heads_on_both_sides_of_the_place_are_the_two_objects(parse, prompt,
     assert (relation.nouns, relation.locality) == (nouns, locality)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a cat that is on the left of a dog", ("cat", "dog")),
+        ("a red bookshelf that is on the left of a dog", ("bookshelf", "dog")),
+        ("It is next to a dog", None),
+    ],
+)
+def test_pronouns_are_no_objects(parse, prompt, expected):
+    relation = read_relation(parse(prompt))
+    assert (relation and relation.nouns) == expected
+
+
+def test_a_place_is_a_word_of_its_own_in_the_corrected_mode(parse):
+    doc = parse("a nearly full moon above a house")
+    official, corrected = read_relation(doc, "official"), read_relation(doc, "corrected")
+    assert official is not None
+    assert official.locality == "near"
+    assert corrected is not None
+    assert (corrected.nouns, corrected.locality) == (("moon", "house"), "above")
+
+
 def test_phrases_are_the_nouns_with_their_descriptions(parse):
     relation = read_relation(parse("a striped red circle to the left of an orange square"))
     assert relation is not None
