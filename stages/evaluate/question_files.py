@@ -44,7 +44,7 @@ class Row:
         value = self.values.get(field)
         if not isinstance(value, str | None):
             raise UserError(f"{field!r} is {_kind_of(value)} instead of text", self.where, ADVICE)
-        return value or ""
+        return self._whole(value or "", field)
 
     def texts(self, field: str) -> tuple[str, ...]:
         """A field that holds a list of texts, one at least.
@@ -60,7 +60,7 @@ class Row:
         strange = [one for one in value if not isinstance(one, str)]
         if strange:
             raise UserError(f"{field!r} holds {_kind_of(strange[0])} among its texts", self.where, ADVICE)
-        return tuple(value)
+        return tuple(self._whole(one, field) for one in value)
 
     def identity(self, field: str) -> str | None:
         """A field that tells items apart, text or a whole number; None if it is left out or empty.
@@ -74,6 +74,14 @@ class Row:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         raise UserError(f"{field!r} is {_kind_of(value)} instead of text or a whole number", self.where, ADVICE)
+
+    def _whole(self, text: str, field: str) -> str:
+        """Text that can be written down: JSON may name halves of characters, which no encoding knows."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{field!r} holds half a character", self.where, ADVICE) from error
+        return text
 
 
 def _kind_of(value: Any) -> str:

@@ -395,3 +395,50 @@ def test_a_local_folder_alone_means_the_published_file(tmp_path, kind, field, so
         config.fetch_files()
     other = kind.model_validate({**settings, "seed": 1, field: {"file": "mine.csv"}})
     assert getattr(other, field) == QuestionFile(file="mine.csv")
+
+
+SEEDS = {
+    "csv": "\n".join([HEADER, *(",".join(f'"{cell}"' for cell in row) for row in ROWS)]).encode(),
+    "json": b"[" + tifa_lines({}, {"caption": "a blue square"}, {"id": "coco_1"}).replace(b"\n", b",") + b"]",
+    "jsonl": b'{"tag": "two", "include": [{"class": "dog", "count": 2, "color": "red"}], "prompt": "a dog"}\n' * 3,
+}
+PIECES = [b'"', b",", b"\n", b"\0", b"[", b"]", b"{", b"}", b"NaN", b"1e999", b"null", b"true", b"\xff", b"\\ud800"]
+PIECES += [
+    b"9" * 5000,
+    b"[" * 5000,
+    b"-1",
+    b'"":',
+    b"\xef\xbb\xbf",
+    b"\xe2\x80\xa8",
+    b"1.0",
+    b"{}",
+    b"\\",
+    b"q" * 140_000,
+]
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+def test_damaged_files_are_read_or_told(tmp_path, kind):
+    path, source = tmp_path / f"damaged.{kind}", random.Random(7)
+    shared = settings(QuestionFile(file=str(path)))
+    readers = {
+        "csv": [
+            maker(**shared, mode=mode) for maker in (dsg.DsgConfig, dpg.DpgConfig) for mode in ("official", "corrected")
+        ],
+        "json": [tifa.TifaConfig(**shared)],
+        "jsonl": [geneval.GenEvalConfig(metadata=shared["questions"], seed=1)],
+    }
+    told = 0
+    for _ in range(300):
+        content = bytearray(SEEDS[kind])
+        for _ in range(source.randint(1, 4)):
+            start = source.randrange(len(content) + 1)
+            content[start : start + source.choice((0, 0, 1, 3, 20))] = source.choice(PIECES)
+        path.write_bytes(content)
+        for reader in readers[kind]:
+            try:
+                reader.read_items()
+            except UserError as error:
+                assert str(error).encode()
+                told += 1
+    assert told > 100
