@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +135,15 @@ class QuestionFile(BaseModel):
         return fetch(source, prompt_set, self.local_dir)[0]
 
     def _existing(self) -> Path:
-        path = Path(self.file or "").expanduser()
-        if not path.is_file():
+        try:
+            path = Path(self.file or "").expanduser()
+            exists, is_open = path.is_file(), os.access(path, os.R_OK)
+        except (OSError, RuntimeError, ValueError) as error:  # a name too long or with \0, ~ of nobody, a closed folder
+            raise UserError(f"the file of questions cannot be found: {error}", f"{self.file!r:.200}", ADVICE) from error
+        if not exists:
             raise UserError("the file of questions does not exist", str(path), "correct the path")
+        if not is_open:
+            raise UserError("the file of questions cannot be read", str(path), "let the run's user read it")
         return path
 
     def read_csv(self, columns: Iterable[str]) -> list[Row]:
@@ -229,5 +236,7 @@ def _object_row(value: Any, where: str) -> Row:
 def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"the file of questions cannot be read: {error.strerror}", str(path), ADVICE) from error
     except UnicodeDecodeError as error:
         raise UserError("the file of questions is not UTF-8 text", f"{path}, byte {error.start}", ADVICE) from error

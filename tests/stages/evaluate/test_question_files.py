@@ -61,6 +61,12 @@ def test_malformed_json_files_are_told(tmp_path, content, message):
         tifa.TifaConfig(**settings(QuestionFile(file=str(path)))).read_items()
 
 
+@pytest.mark.parametrize("name", ["q" * 5000, "~nobody-of-this-name/q.csv", "a\0b"])
+def test_names_that_no_file_can_have_are_told(name):
+    with pytest.raises(UserError, match="the file of questions"):
+        QuestionFile(file=name).content_identity()
+
+
 def test_json_lines_end_at_line_ends_alone_and_may_be_blank(tmp_path):
     path = tmp_path / "tifa.jsonl"
     rows = [{**json.loads(tifa_lines({})), "caption": text} for text in ("a\u2028cat", "a dog")]
