@@ -60,9 +60,6 @@ def read_csv(
         for name in (column, item_column) if item_column else (column,):
             _require_column(name, list(rows.fieldnames or ()), path)
         for row in rows:
-            if rows.restkey in row:
-                what = f"a row of more than {len(rows.fieldnames or ())} cells"
-                raise UserError(what, f"{path}, line {rows.line_num}", "put cells that hold commas into quotes")
             text = (row[column] or "").strip().removeprefix(prefix_to_drop)
             item = (row[item_column] if item_column else None, text)
             if text and not (unique and item in seen):

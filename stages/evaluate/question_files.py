@@ -1,8 +1,5 @@
 """Benchmarks' own files of questions: from the registry or a path of the user's, read row by row."""
 
-import csv
-import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,9 +9,14 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from comat_core.errors import UserError
+from comat_core.files.json_files import LARGE, parse_json
+from comat_core.files.text_files import read_text
+from data.formats.csv_tables import read_csv_rows
+from data.formats.json_lines import read_json_lines
 from stages.config import NOT_IN_KEY
 from stages.digests import digest_file
 
+KIND = "file of questions"
 ADVICE = "correct it, or get the original file"
 
 
@@ -45,7 +47,7 @@ class Row:
         value = self.values.get(field)
         if not isinstance(value, str | None):
             raise UserError(f"{field!r} is {_kind_of(value)} instead of text", self.where, ADVICE)
-        return self._whole(value or "", field)
+        return value or ""
 
     def texts(self, field: str) -> tuple[str, ...]:
         """A field that holds a list of texts, one at least.
@@ -61,7 +63,7 @@ class Row:
         strange = [one for one in value if not isinstance(one, str)]
         if strange:
             raise UserError(f"{field!r} holds {_kind_of(strange[0])} among its texts", self.where, ADVICE)
-        return tuple(self._whole(one, field) for one in value)
+        return tuple(value)
 
     def identity(self, field: str) -> str | None:
         """A field that tells items apart, text or a whole number; None if it is left out or empty.
@@ -75,14 +77,6 @@ class Row:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         raise UserError(f"{field!r} is {_kind_of(value)} instead of text or a whole number", self.where, ADVICE)
-
-    def _whole(self, text: str, field: str) -> str:
-        """Text that can be written down: JSON may name halves of characters, which no encoding knows."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"{field!r} holds half a character", self.where, ADVICE) from error
-        return text
 
 
 def _kind_of(value: Any) -> str:
@@ -188,55 +182,19 @@ def _checked(rows: Iterable[Row], fields: Iterable[str], path: Path) -> list[Row
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    """Each row of a CSV file under the line where it begins; blank lines are none."""
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
-    header: list[str] | None = None
-    begins, count = 1, 0
-    try:
-        for cells in reader:
-            where, begins = f"{path}, line {begins} (question {count + 1})", reader.line_num + 1
-            if cells and header is None:
-                header = cells
-            elif cells and header is not None:
-                count += 1
-                if len(cells) > len(header):
-                    what = f"a row of {len(cells)} cells under {len(header)} columns"
-                    raise UserError(what, where, "put cells that hold commas into quotes")
-                yield Row(dict(zip(header, cells, strict=False)), where)
-    except csv.Error as error:
-        where = f"{path}, the row that begins in line {begins}"
-        raise UserError(f"malformed CSV: {error}", where, "correct the row; is a quote left open?") from error
+    read_text(path, KIND, limit=LARGE.size, advice=ADVICE)  # all of it is text, before a row is taken
+    for number, row in enumerate(read_csv_rows(path, KIND, advice=ADVICE), 1):
+        yield Row(row.cells, f"{row.where} (question {number})")
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
-    text = _read_text(path)
+    text = read_text(path, KIND, limit=LARGE.size, advice=ADVICE)
     if text.lstrip().startswith("["):
-        for number, value in enumerate(_parsed(text, str(path)), 1):
-            yield _object_row(value, f"{path}, item {number}")
+        values = parse_json(text, KIND, str(path), shape="list", advice=ADVICE, limits=LARGE)
+        places = ((f"item {number}", value) for number, value in enumerate(values, 1))
     else:
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                where = f"{path}, line {number}"
-                yield _object_row(_parsed(line, where), where)
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"malformed JSON: {error}", where, ADVICE) from error
-
-
-def _object_row(value: Any, where: str) -> Row:
-    if not isinstance(value, dict):
-        raise UserError("the file of questions is no list of JSON objects", where, ADVICE)
-    return Row(value, where)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"the file of questions cannot be read: {error.strerror}", str(path), ADVICE) from error
-    except UnicodeDecodeError as error:
-        raise UserError("the file of questions is not UTF-8 text", f"{path}, byte {error.start}", ADVICE) from error
+        places = ((f"line {number}", value) for number, value in read_json_lines(path, KIND, shape="any"))
+    for place, value in places:
+        if not isinstance(value, dict):
+            raise UserError("the file of questions is no list of JSON objects", f"{path}, {place}", ADVICE)
+        yield Row(value, f"{path}, {place}")

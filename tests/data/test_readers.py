@@ -66,12 +66,6 @@ def test_csv_drops_a_prefix_and_rows_that_repeat_a_prompt(tmp_path: Path) -> Non
     assert list(read_csv(path, "text", prefix_to_drop="Describe ", unique=True)) == without_skill("a cat", "a dog")
 
 
-def test_csv_with_a_comma_outside_quotes_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, "a.csv", "prompt,skill\na cat,color\na cat, red,color\n")
-    with pytest.raises(UserError, match=r"a row of more than 2 cells .*line 3.*into quotes"):
-        list(read_csv(path))
-
-
 def test_csv_keeps_items_apart_that_have_the_same_prompt(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "item,text\n1,a cat\n1,a cat\n2,a dog\n3,a cat\n3,a cat\n")
     prompts = read_csv(path, "text", unique=True, item_column="item")
