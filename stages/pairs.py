@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from comat_core.errors import UserError
-from data.real_pairs import CocoFolder, MiniatureWorld, PairSource, RealPair, WebDatasetShards
+from data.coco_folder import CocoFolder
+from data.real_pairs import MiniatureWorld, PairSource, RealPair
+from data.webdataset import WebDatasetShards
 from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device

@@ -49,7 +49,8 @@ class CaptionedImages(BaseModel):
             UserError: its files are missing, or of another format.
         """
         from data.aro import AroList
-        from data.real_pairs import CocoFolder, MiniatureWorld
+        from data.coco_folder import CocoFolder
+        from data.real_pairs import MiniatureWorld
 
         if self.folder is None:
             return MiniatureWorld(seed, self.count, side, "validation")
