@@ -39,24 +39,32 @@ def read_whole_files(path: Path) -> Iterator[Prompt]:
 
 
 def read_csv(
-    path: Path, column: str = "prompt", skill_column: str | None = None, prefix_to_drop: str = "", unique: bool = False
+    path: Path,
+    column: str = "prompt",
+    skill_column: str | None = None,
+    prefix_to_drop: str = "",
+    unique: bool = False,
+    item_column: str | None = None,
 ) -> Iterator[Prompt]:
     """One prompt per row, from the named column.
 
     Args:
         prefix_to_drop: removed from the beginning of each prompt.
         unique: rows that repeat an earlier prompt are left out (files with a row per question).
+        item_column: with `unique`, prompts of different items are kept although their texts are the same.
     """
     rows = csv.DictReader(_decoded_lines(path), strict=True)
-    seen: set[str] = set()
+    seen: set[tuple[str | None, str]] = set()
     row_ends = 0
     try:
-        _require_column(column, list(rows.fieldnames or ()), path)
+        for name in (column, item_column) if item_column else (column,):
+            _require_column(name, list(rows.fieldnames or ()), path)
         for row in rows:
             text = (row[column] or "").strip().removeprefix(prefix_to_drop)
-            if text and not (unique and text in seen):
+            item = (row[item_column] if item_column else None, text)
+            if text and not (unique and item in seen):
                 if unique:
-                    seen.add(text)
+                    seen.add(item)
                 yield _checked(text, f"{path}, line {rows.line_num}"), row[skill_column] if skill_column else None
             row_ends = rows.line_num
     except csv.Error as error:

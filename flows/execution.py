@@ -15,7 +15,7 @@ from comat_core.errors import UserError
 from flows.runners import make_task_runner
 from flows.tasks import Work, build_artifact, build_shard, result_storage
 from stages.artifacts import Artifact
-from stages.pipeline import Plan, Step
+from stages.pipeline import PROMPTS, Plan, Step, check_prompts
 from stages.presets import Execution
 from stages.stage import ShardedStage
 from stages.store import Condition, Store
@@ -139,12 +139,15 @@ def carry_out(plan: Plan, wanted: set[str], store: Store, execution: Execution) 
     """Build the wanted steps of a plan, reusing what the store has.
 
     Raises:
+        UserError: a step can do nothing with the prompts; or a user's mistake in one of them.
         TrainingStopped: after SIGTERM, once the state of the training under way is saved.
     """
     with termination_passed_on(), started(plan, store, execution) as run:
         for step in plan.steps:
             if step.name in wanted:
                 run.submit(step)
+            if step.name in wanted and step.name == PROMPTS:
+                check_prompts(plan, wanted, run.artifact(step.name), store)
         return run.outcomes()
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,9 @@ import data
 from comat_core.errors import UserError
 from stages.digests import digest_file, digest_json
 from stages.hub import fetch_file, fetch_folder
+
+if TYPE_CHECKING:
+    from stages.artifacts import Artifact
 
 DATA_SCHEME = "data://"
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -118,12 +121,20 @@ class StageConfig(BaseModel):
         return _payload(self, "")
 
     def fetch_files(self) -> None:
-        """Get the published files that the stage reads beside its inputs and its models from the hub.
+        """Get and check the published files that the stage reads beside its inputs and its models from the hub.
 
-        A run does this before anything else, so that a missing one is reported at once and not after hours of work.
+        A run does this before anything else, so that a missing or malformed one is reported at once and not after
+        hours of work.
 
         Raises:
-            UserError: one cannot be had.
+            UserError: one cannot be had, or is malformed.
+        """
+
+    def check_prompts(self, prompts: "Artifact") -> None:
+        """Check the run's prompts as soon as there are any, before anything else is made from them.
+
+        Raises:
+            UserError: the stage can do nothing with them.
         """
 
     def check_beside(self, sections: "Mapping[str, StageConfig]") -> None:

@@ -168,5 +168,5 @@ def load_tokenizer(base: ModelReference) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-STAGE = Stage(name="entities", version=1, config_type=EntitiesConfig, inputs=("prompts",), build=build)
+STAGE = Stage(name="entities", version=2, config_type=EntitiesConfig, inputs=("prompts",), build=build)
 run = STAGE.run

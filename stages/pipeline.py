@@ -9,10 +9,14 @@ from functools import cached_property
 
 from comat_core.errors import UserError
 from stages import registry
+from stages.artifacts import Artifact
 from stages.config import StageConfig
 from stages.registry import EACH_OTHER, Node, load_stage
 from stages.stage import ShardedStage, Stage
 from stages.store import Condition, Finding, Store
+
+PROMPTS = "prompts"
+"""The step that everything else is made from."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,21 @@ def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -
         reads_files = type(step.config).fetch_files is not StageConfig.fetch_files
         if step.name in wanted and reads_files and (step.name in renewed or _may_be_built(step, store)):
             step.config.fetch_files()
+
+
+def check_prompts(plan: Plan, wanted: set[str], prompts: Artifact, store: Store) -> None:
+    """Let the steps still to be built check the run's prompts, before anything is made from them.
+
+    Args:
+        wanted: names of the steps that the run has to have.
+
+    Raises:
+        UserError: a step can do nothing with them.
+    """
+    for step in plan.steps:
+        checks = type(step.config).check_prompts is not StageConfig.check_prompts
+        if step.name in wanted and checks and _may_be_built(step, store):
+            step.config.check_prompts(prompts)
 
 
 def _may_be_built(step: Step, store: Store) -> bool:

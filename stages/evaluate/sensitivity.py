@@ -233,7 +233,7 @@ def _real_images(config: SensitivityConfig, part: int) -> tuple[list[GeneratedIm
 
 STAGE = ShardedStage(
     name="evaluate.sensitivity",
-    version=1,
+    version=2,
     config_type=SensitivityConfig,
     inputs=("prompts", "base", "tuned"),
     optional_inputs=("other",),
