@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comat_core.errors import UserError
 from stages.config import NOT_IN_KEY, ModelReference
+from stages.image_checks import check_all
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,6 +79,16 @@ class CaptionedImages(BaseModel):
         """
         source = self.open(seed, side)
         return [source.identity(), self.chosen(source, seed)]
+
+    def check(self, seed: int, side: int) -> None:
+        """Read the chosen images.
+
+        Raises:
+            UserError: one cannot be read.
+        """
+        if self.source != "miniature world":
+            source = self.open(seed, side)
+            check_all(source.read, self.chosen(source, seed), "Checking captioned images")
 
 
 def squeezed_png(image: "Image.Image", side: int) -> bytes:
