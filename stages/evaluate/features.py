@@ -11,7 +11,7 @@ from pydantic import Field
 from stages.digests import digest_json
 from stages.evaluate.generated_images import GeneratedImage
 from stages.evaluate.image_evaluation import identity_of
-from stages.evaluate.real_images import RealImages, read_real_images, real_image_files
+from stages.evaluate.real_images import RealImages, check_real_images, identity_of_files, read_real_images
 from stages.evaluate.settings import EvaluationConfig
 from stages.evaluate.summaries import models_of
 from stages.progress import progress_bar
@@ -37,9 +37,10 @@ class FeaturesConfig(EvaluationConfig):
     resamples: int = Field(default=500, ge=100, le=100_000, description="bootstrap resamples")
 
     def key_payload(self) -> dict[str, Any]:
-        # Names and sizes stand for the files: COCO's are gigabytes, and are never changed.
-        files = [(file.name, file.stat().st_size) for file in real_image_files(self.real)]
-        return {**super().key_payload(), "real_files": digest_json(files)}
+        return {**super().key_payload(), "real_files": digest_json(identity_of_files(self.real))}
+
+    def fetch_files(self) -> None:
+        check_real_images(self.real)
 
 
 def feature_items(images: Sequence[GeneratedImage], pixels: "Tensor", extract: Extractor) -> list[dict[str, Any]]:

@@ -126,6 +126,7 @@ class FidConfig(FeaturesConfig):
     )
 
     def fetch_files(self) -> None:
+        super().fetch_files()
         published = self.extractor.published_file()
         if published is not None:
             published.fetch()
