@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import data
 from comat_core.errors import UserError
+from comat_core.files.paths import folder_exists, path_exists, user_path
 from stages.digests import digest_file, digest_json
 from stages.hub import fetch_file, fetch_folder
 
@@ -75,10 +76,10 @@ class ModelReference(BaseModel):
         if self.path.startswith(DATA_SCHEME):
             path = Path(data.__file__).parent / self.path.removeprefix(DATA_SCHEME)
         else:
-            path = Path(self.path).expanduser()
-        if path.is_dir() and self.file is not None:
+            path = user_path(self.path)
+        if self.file is not None and folder_exists(path):
             path /= self.file
-        if path.exists():
+        if path_exists(path):
             return path
         if HUB_ID.fullmatch(self.path):
             return None

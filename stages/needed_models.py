@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 import data
 from data.downloads import PublishedFile
+from data.formats.yaml_files import read_yaml_mapping
 from stages.config import ModelReference
 from stages.hub import Presence, fetch_file, fetch_folder, look_up
 from stages.presets import Preset
@@ -45,7 +45,7 @@ def needed_models(presets: Sequence[Preset]) -> list[NeededModel]:
             for role, reference in _references(config, section):
                 _, roles = found.setdefault(_identity(reference), (reference, {}))
                 roles[role] = None
-    facts = yaml.safe_load(FACTS_FILE.read_text(encoding="utf-8"))
+    facts = read_yaml_mapping(FACTS_FILE, "list of models")
     models = [_describe(reference, tuple(roles), facts) for reference, roles in found.values()]
     parsers = dict.fromkeys(getattr(preset.sections.get("entities"), "parser", None) for preset in presets)
     return models + [_describe_parser(parser, facts) for parser in parsers if parser is not None]

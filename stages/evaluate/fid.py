@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from comat_core.files.paths import user_path
 from data.downloads import PublishedFile
 from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference
@@ -92,7 +93,7 @@ class ExtractorSettings(BaseModel):
             weights = published.fetch()
         else:
             assert self.weights is not None, "Inception comes from the publisher or from a file"
-            weights = self.weights.expanduser()
+            weights = user_path(str(self.weights))
         sha256 = self.sha256 or INCEPTION_SHA256
         return loaded(load_inception, weights, sha256=sha256, antialias=self.antialias, device=where)
 
