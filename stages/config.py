@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 import data
 from comat_core.errors import UserError
 from stages.digests import digest_file, digest_json
+from stages.folder_files import files_below
 from stages.hub import fetch_file, fetch_folder
 
 DATA_SCHEME = "data://"
@@ -86,18 +87,14 @@ class ModelReference(BaseModel):
         path = self.local_path()
         if path is None:
             return f"hub:{self.path}@{self.revision or 'main'}" + (f"/{self.file}" if self.file else "")
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _is_part_of_model(file, path))
+        inside = [path] if path.is_file() else sorted(files_below(path))
+        files = [file for file in inside if file == path or file.suffix not in IDENTITY_IGNORES]
         return "files:" + digest_json({str(file.relative_to(path)): _digest_unchanged(file) for file in files})
-
-
-def _is_part_of_model(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.is_file() and not hidden and file.suffix not in IDENTITY_IGNORES
 
 
 def _digest_unchanged(file: Path) -> str:
     status = file.stat()
-    return _digest_of_version(file, status.st_size, status.st_mtime_ns)
+    return _digest_of_version(file.resolve(), status.st_size, status.st_mtime_ns)
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 from comat_core.errors import UserError
 from stages.artifacts import Artifact
+from stages.folder_files import files_below
 
 DIGITS = 6
 LONGEST_NAME = 255  # bytes, on every usual file system
@@ -50,7 +51,7 @@ def read_folder(folder: Path, images: Sequence[dict[str, Any]]) -> list[Path]:
     Raises:
         UserError: an image is missing.
     """
-    files = _files_by_prompt(folder.rglob("*.png"))
+    files = _files_by_prompt(path for path in files_below(folder) if path.suffix == ".png")
     taken: Counter[str] = Counter()
     found = []
     for image in images:

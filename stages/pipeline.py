@@ -13,6 +13,7 @@ from stages.config import StageConfig
 from stages.registry import EACH_OTHER, Node, load_stage
 from stages.stage import ShardedStage, Stage
 from stages.store import Condition, Finding, Store
+from stages.usable_models import check_models
 
 
 @dataclass(frozen=True)
@@ -179,19 +180,19 @@ def look_up(plan: Plan, store: Store) -> dict[str, Finding]:
 
 
 def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> None:
-    """Get the files that the steps still to be built read beside their inputs.
+    """Get the files that the steps still to be built read beside their inputs, and check the models that they load.
 
     Args:
         wanted: names of the steps that the run has to have.
         renewed: those of them that it builds whatever the store has.
 
     Raises:
-        UserError: one cannot be had.
+        UserError: one cannot be had, or cannot be used.
     """
     for step in plan.steps:
-        reads_files = type(step.config).fetch_files is not StageConfig.fetch_files
-        if step.name in wanted and reads_files and (step.name in renewed or _may_be_built(step, store)):
+        if step.name in wanted and (step.name in renewed or _may_be_built(step, store)):
             step.config.fetch_files()
+            check_models(step.config, step.node.section)
 
 
 def _may_be_built(step: Step, store: Store) -> bool:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from comat_core.errors import UserError
 from stages.config import NOT_IN_KEY, ModelReference
+from stages.folder_files import files_below
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,7 @@ def real_image_files(source: RealImages) -> list[Path]:
     if source.folder is None:
         return []
     folder = Path(source.folder.resolve())
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)[: source.count]
+    files = sorted(path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES)[: source.count]
     if len(files) < source.count:
         raise UserError(f"{len(files)} images instead of {source.count}", f"real.folder {folder}", "lower real.count")
     return files
