@@ -123,7 +123,7 @@ def check_schedule(folder: Path) -> None:
     config = read_config(file)
     kind = config.get("_class_name", _SCHEDULERS_OF_BETAS[0])
     if kind not in _SCHEDULERS_OF_BETAS:
-        raise _without_betas(f"is a {kind}", str(file))
+        raise _without_betas(f"is {kind}", str(file))
     if config.get("beta_start") is None and config.get("trained_betas") is None:
         raise _without_betas("names no betas", str(file))
 
@@ -147,15 +147,15 @@ def _check_part(name: str, value: list[Any], where: str) -> Part | None:
     library, class_name = value
     known = library in LIBRARIES | PIPELINE_MODULES and _IDENTIFIER.fullmatch(class_name)
     if not known or not _IDENTIFIER.fullmatch(name):
-        problem = f"its {name} is a {library}.{class_name}, which is no part of diffusers or transformers"
+        problem = f"its {name} is {library}.{class_name}, which is no part of diffusers or transformers"
         raise UserError(problem, where, _WITHOUT_FOREIGN_CODE)
     return Part(name, library, class_name)
 
 
 def _of_another_class(part: Part, classes: tuple[str, ...], where: str) -> UserError:
     if part.name == "scheduler":
-        return _without_betas(f"is a {part.class_name}", where)
-    problem = f"its {part.name} is a {part.class_name}, not a {classes[0]}"
+        return _without_betas(f"is {part.class_name}", where)
+    problem = f"its {part.name} is {part.class_name}, not {classes[0]}"
     return UserError(problem, where, "use a plain text-to-image checkpoint")
 
 

@@ -135,7 +135,7 @@ def _pipeline_class_of(index: PipelineIndex, where: str) -> Any:
     if not isinstance(found, type) or not issubclass(found, DiffusionPipeline):
         raise UserError(f"diffusers has no {index.kind}", where, "give a text-to-image pipeline of diffusers")
     if found._load_connected_pipes:
-        problem = f"a {index.kind} loads another checkpoint, which its model card names"
+        problem = f"{index.kind} loads another checkpoint, which its model card names"
         raise UserError(problem, where, "give a pipeline that is complete in itself")
     return found
 
@@ -146,7 +146,7 @@ def _class_of(part: Part, folder: Path) -> Any:
     library = libraries.get(part.library) or getattr(diffusers.pipelines, part.library, None)
     found = getattr(library, part.class_name, None)
     if not isinstance(found, type) or not issubclass(found, ModelMixin | PreTrainedModel):
-        problem = f"its {part.name} is a {part.class_name}, which is no network of {part.library}"
+        problem = f"its {part.name} is {part.class_name}, which is no network of {part.library}"
         raise UserError(problem, str(folder / INDEX_FILE), "get the checkpoint again")
     return found
 
@@ -176,7 +176,7 @@ def _check_class(model_class: Any, source: str, name: str, revision: str | None)
         refuse_foreign_kernels(config, source)
         found, fits = _architecture(config), _same_family(model_class, config)
     if not fits:
-        problem = f"{name} is a {found}, not a {model_class.__name__}"
+        problem = f"{name} is {found}, not {model_class.__name__}"
         raise UserError(problem, source, "use a network of the class that the pipeline takes")
 
 
