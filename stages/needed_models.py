@@ -92,8 +92,9 @@ def _describe(reference: ModelReference | PublishedFile, roles: Roles, facts: di
     presence, size = look_up(reference.path, reference.file, reference.revision)
     name = reference.path if reference.file is None else f"{reference.path}/{reference.file}"
     shown = size if presence is Presence.CACHED else published
-    folder = cached_folder(reference.path, reference.revision) if reference.file is None else None
-    drawback = "" if folder is None or presence is not Presence.CACHED else _drawback(folder, roles)
+    is_whole = reference.file is None and presence is Presence.CACHED
+    folder = cached_folder(reference.path, reference.revision) if is_whole else None
+    drawback = "" if folder is None else _drawback(folder, roles)
     return NeededModel(names, name, reference.revision, f"{presence}{drawback}", shown, licence, reference)
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from comat_core.errors import UserError
 from stages import registry
+from stages.artifacts import Artifact
 from stages.config import StageConfig
 from stages.registry import EACH_OTHER, Node, load_stage
 from stages.stage import ShardedStage, Stage
@@ -189,17 +190,27 @@ def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -
     Raises:
         UserError: one cannot be had, or cannot be used.
     """
+    to_be_built = _to_be_built(plan, wanted, renewed, store)
     for step in plan.steps:
-        if step.name in wanted and (step.name in renewed or _may_be_built(step, store)):
+        if step.name in to_be_built:
             step.config.fetch_files()
             check_models(step.config, step.node.section)
 
 
-def _may_be_built(step: Step, store: Store) -> bool:
-    """Whether the store lacks the step's artifact or one of its inputs, or holds an artifact of other inputs."""
-    inputs = {role: store.look_up(source.stage.name, source.key).artifact for role, source in step.sources.items()}
-    found = {role: artifact for role, artifact in inputs.items() if artifact is not None}
-    return len(found) < len(inputs) or store.look_up(step.stage.name, step.key, found).artifact is None
+def _to_be_built(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> set[str]:
+    """The wanted steps that the store lacks, or that are made from one that it lacks or that is made again.
+
+    Raises:
+        UserError: a file that one of them needs is missing.
+    """
+    found: dict[str, Artifact] = {}
+    for step in plan.steps:
+        if step.name in wanted:
+            inputs = {role: found[source] for role, source in step.inputs.items() if source in found}
+            artifact = store.look_up(step.stage.name, step.key, inputs).artifact
+            if artifact is not None and step.name not in renewed and len(inputs) == len(step.inputs):
+                found[step.name] = artifact
+    return wanted - set(found)
 
 
 def is_trained(plan: Plan, store: Store) -> bool:

@@ -41,10 +41,10 @@ def check_models(config: StageConfig, section: str) -> None:
     for name, reference in references(config, section):
         if not isinstance(reference, ModelReference) or reference.file is not None:
             continue
-        folder = reference.local_path() or cached_folder(reference.path, reference.revision)
-        if folder is None or not folder.is_dir():
-            continue
         try:
+            folder = reference.local_path() or cached_folder(reference.path, reference.revision)
+            if folder is None or not folder.is_dir():
+                continue
             variant = check_folder(folder, name, given_beside(config))
         except UserError as error:
             raise UserError(error.what, f"{error.where}, the setting {name}", error.what_to_do) from error

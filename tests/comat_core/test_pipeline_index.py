@@ -90,8 +90,17 @@ def test_code_that_a_checkpoint_brings_or_names_never_runs(
     assert "foreign_module" not in sys.modules
 
 
-def ask_no_one(*_: object) -> str:
-    raise AssertionError("nobody is to be asked whether foreign code may run")
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was asked on the terminal; the answer to everything is yes."""
+    asked: list[str] = []
+
+    def say_yes(question: str = "") -> str:
+        asked.append(question)
+        return "yes"
+
+    monkeypatch.setattr("builtins.input", say_yes)
+    return asked
 
 
 @pytest.mark.parametrize(
@@ -104,7 +113,7 @@ def ask_no_one(*_: object) -> str:
     ],
 )
 def test_a_models_own_classes_are_refused_without_a_question(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: tuple[str, Path], load: Callable[[Path], object]
+    tmp_path: Path, questions: list[str], code: tuple[str, Path], load: Callable[[Path], object]
 ) -> None:
     folder = Path(save_tiny_bert(tmp_path / "bert"))
     own = {"AutoConfig": "mine.BertConfig", "AutoModel": "mine.BertModel"}
@@ -113,21 +122,21 @@ def test_a_models_own_classes_are_refused_without_a_question(
     processor = {"auto_map": {"AutoProcessor": "mine.P"}, "processor_class": "P"}
     (folder / "processor_config.json").write_text(json.dumps(processor))
     (folder / "mine.py").write_text(code[0])
-    monkeypatch.setattr("builtins.input", ask_no_one)
     with pytest.raises(UserError, match="contains custom code"):
         load(folder)
     assert not code[1].exists()
+    assert questions == []
 
 
 def test_a_base_models_tokenizer_is_refused_without_a_question(
-    tiny_sd_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_sd_folder: Path, tmp_path: Path, questions: list[str]
 ) -> None:
     folder = copy_of(tiny_sd_folder, tmp_path / "base")
     settings = folder / "tokenizer/tokenizer_config.json"
     change_json(settings, auto_map={"AutoTokenizer": ["mine.T", None]}, tokenizer_class="T")
-    monkeypatch.setattr("builtins.input", ask_no_one)
     with pytest.raises(UserError, match=r"the model has no tokenizer: .* contains custom code"):
         load_tokenizer_of_base(ModelReference(path=str(folder)))
+    assert questions == []
 
 
 def test_a_config_that_asks_for_kernels_of_the_hub_is_refused(tiny_sd_folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, UNet2DModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DModel
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import T5Config, T5EncoderModel
@@ -66,8 +66,9 @@ def test_a_network_that_takes_the_checkpoints_place_has_to_be_whole_as_well(
 ) -> None:
     folder = copy_of(tiny_sd_folder / part, tmp_path / part)
     change_weights(folder / "diffusion_pytorch_model.safetensors", without_first)
+    replaced: dict[str, Any] = {part: folder}
     with pytest.raises(UserError, match=message):
-        TextToImageModel.load(tiny_sd_folder, **{part: folder})
+        TextToImageModel.load(tiny_sd_folder, **replaced)
 
 
 def test_another_generators_networks_have_to_be_whole_as_well(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_another_generators_networks_have_to_be_whole_as_well(tmp_path: Path) ->
 
 
 def small_t5(folder: Path) -> None:
-    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "vocab_size": 40}
+    sizes: Any = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "vocab_size": 40}
     T5EncoderModel(T5Config(**sizes)).save_pretrained(folder)
 
 
@@ -213,7 +214,7 @@ def test_a_network_on_the_hub_falls_back_to_half_precision(tiny_sd_folder: Path,
     folder = copy_of(tiny_sd_folder / "vae", tmp_path / "vae")
     in_half_precision_alone(folder / "diffusion_pytorch_model.safetensors")
 
-    class OnHub(type(TextToImageModel.load(tiny_sd_folder).vae)):
+    class OnHub(AutoencoderKL):
         """Reads the folder whatever it is asked for, as the hub's repository of that content would be read."""
 
         @classmethod
