@@ -80,6 +80,7 @@ def load_pipeline(
 
     Args:
         given: components and settings by name that stand in the place of the folder's own; None for those left out.
+            Those that the pipeline does not have are ignored.
         dtype: of the weights.
         pipeline_class: that takes the folder's components; None for the one that its index names.
 
@@ -88,11 +89,11 @@ def load_pipeline(
     """
     index = read_index(folder)
     kind: Any = pipeline_class or _pipeline_class_of(index, str(folder))
-    expected, _ = kind._get_signature_keys(kind)
+    expected, optional = kind._get_signature_keys(kind)
     own = [index.parts[name] for name in expected if name in index.parts and name not in given]
     networks = [part for part in own if part.is_network]
     variant = pipeline_variant([part.network(folder) for part in networks])
-    components = dict(given)
+    components = {name: value for name, value in given.items() if name in [*expected, *optional]}
     for part in networks:
         own_variant = variant_in_pipeline(part.network(folder), variant)
         components[part.name] = _load_whole(
