@@ -10,12 +10,11 @@ from typing import Any, Final
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig
 
 from comat_core.errors import UserError
 from comat_core.image_preprocessing import ImagePreprocessing
 from comat_core.model_building import building_models
-from comat_core.pretrained import load_frozen_model, load_image_processor
+from comat_core.pretrained import load_frozen_model, load_image_processor, read_model_config
 from comat_core.segmenters.checkpoints import read_checkpoint
 
 INCEPTION_SHA256: Final = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -44,10 +43,7 @@ class PooledFeatures(nn.Module):
             UserError: the folder holds no complete image model, or no image processor.
         """
         advice = "use an image model such as DINOv2, saved with its image processor"
-        try:
-            architecture = (AutoConfig.from_pretrained(folder, revision=revision).architectures or [""])[0]
-        except (OSError, ValueError) as error:
-            raise UserError("no image model", folder, advice) from error
+        architecture = (read_model_config(folder, revision, "no image model").architectures or [""])[0]
         model_class = getattr(transformers, architecture, None)
         if model_class is None:
             raise UserError(f"unknown architecture {architecture!r}", folder, advice)
