@@ -111,9 +111,10 @@ def serving(site: Site) -> Iterator[ViewServer]:
         thread.join(timeout=30)
 
 
-@pytest.fixture
-def server(preset: Preset, tmp_path: Path) -> Iterator[ViewServer]:
-    site: Any = Site(preset, Store(str(tmp_path / "store")), StandIn())  # pyright: ignore[reportArgumentType]
+@pytest.fixture(scope="module")
+def server(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ViewServer]:
+    store = Store(str(tmp_path_factory.mktemp("empty") / "store"))
+    site: Any = Site(preset, store, StandIn())  # pyright: ignore[reportArgumentType]
     with serving(site) as running:
         yield running
 
