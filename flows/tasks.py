@@ -9,14 +9,13 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import CachePolicy
-from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.filesystems import RemoteFileSystem
-from prefect.tasks import Task
 from pydantic import BaseModel
 
 from comat_core.errors import UserError
 from flows.progress import progress_shown, show_progress
+from flows.retrying import is_worth_retrying
 from stages.artifacts import Artifact
 from stages.config import StageConfig
 from stages.digests import digest_bytes
@@ -63,12 +62,7 @@ class ContentKey(CachePolicy):
         return f"{work.node}-{work.key}"
 
 
-def _is_worth_retrying(task: Task, run: Any, state: State) -> bool:  # noqa: ARG001  (the engine's signature)
-    """A user's mistake stays one, however often it is tried."""
-    return not isinstance(state.result(raise_on_failure=False), UserError)
-
-
-@task(name="shard", task_run_name="{work.node}-{index}", retry_condition_fn=_is_worth_retrying)
+@task(name="shard", task_run_name="{work.node}-{index}", retry_condition_fn=is_worth_retrying)
 def build_shard(work: Work, index: int, count: int) -> None:
     """Build one of an artifact's `count` shards, and show in the UI how many are there."""
     stage, config = work.load()
@@ -85,7 +79,7 @@ def build_shard(work: Work, index: int, count: int) -> None:
     cache_policy=ContentKey(),
     persist_result=True,
     result_serializer="json",
-    retry_condition_fn=_is_worth_retrying,
+    retry_condition_fn=is_worth_retrying,
 )
 def build_artifact(work: Work) -> Artifact:
     """Build an artifact, or complete it from its shards, and return the reference to it."""
