@@ -7,6 +7,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.execution import Outcome, carry_out
+from flows.parameters import end_run_with_unknown_parameters
 from flows.publishing import publish
 from stages.history import record_results
 from stages.pipeline import fetch_files, is_trained, make_plan
@@ -72,6 +73,8 @@ def comat(
     publish(chosen.name, outcomes, write_timeline(place, title) if recorded else None)
     return outcomes
 
+
+end_run_with_unknown_parameters(comat)
 
 if __name__ == "__main__":
     comat(preset="miniature")

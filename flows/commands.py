@@ -20,6 +20,8 @@ from stages.registry import stage_names
 from stages.runs import collect_garbage, find_garbage
 from stages.store import Condition, Store
 
+SHOWN_PROBLEMS = 3  # of one artifact
+LONGEST_PROBLEM = 200  # characters
 QUIET_PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -77,7 +79,7 @@ def status(options: argparse.Namespace) -> int:
         finding = findings[step.name]
         place = "" if finding.condition is Condition.BLOCKED else _place(store, step)
         print(f"{step.name:<{width}} {finding.condition:<9} {place}".rstrip())
-        for problem in finding.problems:
+        for problem in _first_problems(finding.problems):
             print(f"{'':<{width}} {problem}")
     return 0
 
@@ -110,12 +112,20 @@ def verify(options: argparse.Namespace) -> int:
         finding = store.look_up(stage, key, check_digests=True)
         count[finding.condition] += 1
         if finding.condition is Condition.DAMAGED:
-            print(f"damaged: {stage}/{key}: {'; '.join(finding.problems)}")
+            print(f"damaged: {stage}/{key}: {'; '.join(_first_problems(finding.problems))}")
         elif finding.condition is Condition.MISSING:
             print(f"unfinished: {stage}/{key}")
     intact, damaged, unfinished = count[Condition.CACHED], count[Condition.DAMAGED], count[Condition.MISSING]
     print(f"{intact} artifacts intact, {damaged} damaged, {unfinished} unfinished")
     return 1 if damaged else 0
+
+
+def _first_problems(problems: list[str]) -> list[str]:
+    """The first few, each short and printable whatever stands in a file's name, and how many more there are."""
+    lines = ["".join(mark if mark.isprintable() else "?" for mark in problem) for problem in problems[:SHOWN_PROBLEMS]]
+    shown = [line if len(line) <= LONGEST_PROBLEM else f"{line[:LONGEST_PROBLEM]}…" for line in lines]
+    more = len(problems) - len(shown)
+    return [*shown, f"and {more:,} more"] if more else shown
 
 
 def gc(options: argparse.Namespace) -> int:

@@ -10,11 +10,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from prefect.tasks import Task
 from pydantic import BaseModel
 
-from comat_core.errors import UserError
 from flows.progress import progress_shown, show_progress
+from flows.retrying import is_worth_retrying
 from stages.artifacts import Artifact
 from stages.config import StageConfig
 from stages.pipeline import Step
@@ -43,17 +42,12 @@ class Work(BaseModel):
         return stage, stage.config_type.model_validate(self.config)
 
 
-def _is_worth_retrying(task: Task, run: Any, state: State) -> bool:  # noqa: ARG001  (the engine's signature)
-    """A user's mistake stays one, however often it is tried."""
-    return not isinstance(state.result(raise_on_failure=False), UserError)
-
-
 @task(
     name="shard",
     task_run_name="{work.node}-{index}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retry_condition_fn=_is_worth_retrying,
+    retry_condition_fn=is_worth_retrying,
 )
 def build_shard(work: Work, index: int, count: int) -> None:
     """Build one of an artifact's `count` shards, and show in the UI how many are there."""
@@ -70,7 +64,7 @@ def build_shard(work: Work, index: int, count: int) -> None:
     task_run_name="{work.node}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retry_condition_fn=_is_worth_retrying,
+    retry_condition_fn=is_worth_retrying,
 )
 def build_artifact(work: Work) -> Artifact | State[Artifact]:
     """Build an artifact, or complete it from its shards, and return the reference to it."""

@@ -23,6 +23,10 @@ MODELS: dict[str, str | None] = {"base": None, "tuned": TUNED}
 WordFinder = Callable[[str], list[Word]]
 
 
+class ComparisonAbandoned(Exception):  # noqa: N818  (no error: nobody waits for it any more)
+    """Whoever asked for a comparison has left."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One prompt by both models."""
@@ -65,18 +69,29 @@ class Comparer:
         self._sampling = sampling
         self._find_words = find_words
 
-    def compare(self, prompt: str, seed: int) -> Comparison:
+    def compare(self, prompt: str, seed: int, is_abandoned: Callable[[], bool] = lambda: False) -> Comparison:
         """Draw the prompt with both models, with the attention of its objects' words.
 
         The images are those of `comat sample --prompt PROMPT --seed SEED --compare`.
+
+        Args:
+            is_abandoned: asked after every step of the sampling.
+
+        Raises:
+            ComparisonAbandoned: `is_abandoned` said so.
         """
         from comat_core.adapters import active_adapter
 
+        def stop_if_abandoned(*_: object) -> None:
+            if is_abandoned():
+                raise ComparisonAbandoned
+
         start = time.monotonic()
+        stop_if_abandoned()
         recordings: dict[str, Recording] = {}
         for name, adapter in MODELS.items():
             with active_adapter(self._model.unet, adapter):
-                recordings[name] = record(self._model, self._sampling, prompt, sample_seed(seed, 0))
+                recordings[name] = record(self._model, self._sampling, prompt, sample_seed(seed, 0), stop_if_abandoned)
         words = [draw_word(word, recordings) for word in self._find_words(prompt)]
         images = {name: recording.png for name, recording in recordings.items()}
         return Comparison(prompt, seed, time.monotonic() - start, images, words)

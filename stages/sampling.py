@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from comat_core.attention_maps import CaptureRequest
-    from comat_core.denoising import DenoisingResult
+    from comat_core.denoising import DenoisingResult, StepCallback
     from comat_core.text_to_image import TextToImageModel
 
 Item = TypeVar("Item")
@@ -96,8 +96,13 @@ def sample(
     prompts: Sequence[str],
     trajectory_seeds: Sequence[int],
     capture: "CaptureRequest | None" = None,
+    callback: "StepCallback | None" = None,
 ) -> "DenoisingResult":
-    """Sample as `sample_latents` does, and return the attention maps asked for beside the latents."""
+    """Sample as `sample_latents` does, and return the attention maps asked for beside the latents.
+
+    Args:
+        callback: called after every step.
+    """
     from comat_core.denoising import denoise
     from comat_core.finite import check_finite
     from comat_core.schedulers import make_scheduler
@@ -114,6 +119,7 @@ def sample(
         guidance_scale=config.sampling.guidance_scale,
         generators=generators,
         capture=capture,
+        callback=callback,
     )
     check_finite(result.latents, "the latents that the model draws", model.source)
     return result

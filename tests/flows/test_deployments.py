@@ -228,3 +228,15 @@ def test_mistake_fails_the_flow_run_with_its_line(worker: None, tmp_path: Path) 
     assert newest.state
     assert newest.state.message
     assert "train.steps = 0 is not allowed" in newest.state.message
+
+
+def test_unknown_parameter_fails_the_flow_run_with_its_line(worker: None) -> None:  # noqa: ARG001
+    from prefect.client.orchestration import get_client
+
+    run = start_deployment("full", preset="miniature", stor="elsewhere")
+    assert end_of(run) == {"flow": "Failed"}
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run).state
+    assert state
+    assert state.message
+    assert state.message.startswith("the flow has no parameter 'stor' (flow comat): choose from: preset, only, ")
