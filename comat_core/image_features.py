@@ -4,6 +4,7 @@ Both kinds are modules from bytes to features, which is what torchmetrics expect
 """
 
 import hashlib
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,7 +71,7 @@ class PatchTokens(nn.Module):
         Raises:
             UserError: the folder holds no complete vision transformer, or no image processor.
         """
-        backbone, preprocess = _load_backbone(folder, revision, device)
+        backbone, preprocess = _load_backbone(folder, revision, device, pooled=False)
         if not isinstance(getattr(backbone.config, "patch_size", None), int):
             advice = "use a vision transformer such as DINOv2"
             raise UserError(f"a {type(backbone).__name__} has no patch tokens", folder, advice)
@@ -88,9 +89,13 @@ class PatchTokens(nn.Module):
 
 
 def _load_backbone(
-    folder: str, revision: str | None, device: torch.device | str
+    folder: str, revision: str | None, device: torch.device | str, *, pooled: bool = True
 ) -> tuple[Any, ImagePreprocessing]:
-    """An image model without its head, whatever its class, and what its processor does."""
+    """An image model without its head, whatever its class, and what its processor does.
+
+    Args:
+        pooled: its pooled output is wanted. DINO's checkpoints come without the layer that would make it.
+    """
     advice = "use an image model such as DINOv2, saved with its image processor"
     try:
         architecture = (AutoConfig.from_pretrained(folder, revision=revision).architectures or [""])[0]
@@ -99,7 +104,9 @@ def _load_backbone(
     model_class = getattr(transformers, architecture, None)
     if model_class is None:
         raise UserError(f"unknown architecture {architecture!r}", folder, advice)
-    model: Any = load_frozen_model(model_class, folder, revision=revision, device=device)
+    can_do_without = "add_pooling_layer" in signature(model_class.__init__).parameters
+    options: dict[str, Any] = {"add_pooling_layer": False} if can_do_without and not pooled else {}
+    model: Any = load_frozen_model(model_class, folder, revision=revision, device=device, **options)
     backbone = getattr(model.base_model, "vision_model", model.base_model)
     return backbone, ImagePreprocessing.from_processor(load_image_processor(folder, revision), folder)
 

@@ -68,9 +68,7 @@ def compare_fidelity(
     return FidelityComparison(estimates[0], estimates[1], difference, _ratio(points, resampled))
 
 
-def distance_between_halves(
-    real: ArrayLike, generator: np.random.Generator, *, resamples: int = RESAMPLES
-) -> Estimate:
+def distance_between_halves(real: ArrayLike, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Estimate:
     """Distance of every second real image to the others: what a perfect generator would reach with as many images.
 
     Args:

@@ -123,9 +123,7 @@ def _one_by_one(
     return distances
 
 
-def _distance_of_rows(
-    rows: NDArray[np.float64], projected: NDArray[np.float64], reference: GaussianSummary
-) -> float:
+def _distance_of_rows(rows: NDArray[np.float64], projected: NDArray[np.float64], reference: GaussianSummary) -> float:
     """Distance of rows (N, D) that come with their products with the reference's factor."""
     mean = rows.mean(axis=0)
     centred = projected - projected.mean(axis=0)

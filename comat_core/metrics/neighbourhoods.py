@@ -108,7 +108,7 @@ def _measure(
     counts: NDArray[np.float64],
     neighbours: int,
 ) -> dict[str, _Resampled]:
-    """With B(X_i, NND_k(X_i)) the ball around the real image X_i and Y_j the generated ones, M of the former, N of these:
+    """Both statistics, with B(X_i, NND_k(X_i)) the ball around real image X_i of M, and Y_j the N generated ones:
 
     density = 1 / (k N) sum_j sum_i 1[Y_j in B(X_i, NND_k(X_i))], at least 0, about 1 for equal distributions;
     coverage = 1 / M sum_i 1[some Y_j in B(X_i, NND_k(X_i))], in [0, 1].

@@ -20,6 +20,7 @@ from data.downloads import PublishedFile
 from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference
 from stages.devices import choose_device
+from stages.evaluate.extractors import Inception, Network
 from stages.evaluate.features import (
     FEATURES,
     FeaturesConfig,
@@ -28,7 +29,6 @@ from stages.evaluate.features import (
     real_batches,
     summarise_distances,
 )
-from stages.evaluate.extractors import Inception, Network
 from stages.evaluate.generated_images import GeneratedImage, Prompt
 from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
 from stages.evaluate.loaded import loaded

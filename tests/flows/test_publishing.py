@@ -12,7 +12,14 @@ from flows.execution import Outcome
 from flows.publishing import image_grid, publish, score_rows
 from stages.artifacts import Artifact
 from stages.store import Store
-from tests.stages.fake_run import flat_png, images_table, make_artifact, prompts_table, summary
+from tests.stages.fake_run import (
+    fidelity_summary,
+    flat_png,
+    images_table,
+    make_artifact,
+    prompts_table,
+    summary,
+)
 
 
 def make_images(store: Store, key: str, colour: tuple[int, int, int]) -> Artifact:
@@ -42,6 +49,18 @@ def test_scores_have_one_row_per_metric_and_model(tmp_path: Path) -> None:
             "n": "20",
         }
         for model, mean, interval in (("base", "0.5000", "0.4500 to 0.5500"), ("tuned", "0.7500", "0.7000 to 0.8000"))
+    ]
+
+
+def test_distances_stand_with_the_real_images_own_and_with_their_ratio(tmp_path: Path) -> None:
+    document = fidelity_summary({"dino": 1.5})
+    artifact = make_artifact(Store(str(tmp_path)), "evaluate.fidelity", documents={"summary.json": document})
+    rows = [(row["model"], row["metric"], row["mean"], row["n"]) for row in score_rows([artifact])]
+    assert rows == [
+        ("base", "frechet_distance/dino", "2.0000", "600"),
+        ("tuned", "frechet_distance/dino", "3.0000", "600"),
+        ("real images", "frechet_distance/dino", "0.1250", "600"),
+        ("tuned over base", "frechet_distance_ratio/dino", "1.5000", ""),
     ]
 
 
