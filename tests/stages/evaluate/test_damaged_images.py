@@ -2,7 +2,7 @@
 
 What went wrong once was splatter, melted and doubled outlines, which the judge had been trained to overlook: it names
 shapes and colours in blurred and noisy scenes. Its distance hardly feels the damage here; the independent ones do. Hard
-dots and strong noise it does see, so they are no test.
+dots and strong noise it sees as well, so they would prove nothing.
 """
 
 import numpy as np
@@ -36,8 +36,8 @@ def blurred(image, _random):
 
 
 def doubled(image, _random):
-    """Every outline once more, a pixel below and to the right."""
-    return np.round((image.astype(float) + np.roll(image, (1, 1), axis=(0, 1))) / 2).astype(np.uint8)
+    """Every outline once more, faintly, two pixels below and to the right."""
+    return np.round(0.8 * image + 0.2 * np.roll(image, (2, 2), axis=(0, 1))).astype(np.uint8)
 
 
 DAMAGES = {"splattered": splattered, "blurred": blurred, "doubled": doubled}
@@ -79,11 +79,12 @@ def run(store):
 def test_damage_raises_every_independent_distance_and_hardly_the_judges(run, damage):
     summary = run(damage)
     ratios = {name: summary["delta"][f"frechet_distance_ratio/{name}"] for name in ("judge", *INDEPENDENT)}
+    judge = ratios["judge"]["mean"]
+    assert judge < 1.15
     for name in INDEPENDENT:
         assert summary["extractors"][name]["independent"]
-        assert ratios[name]["low"] > 1.1
-        assert ratios[name]["mean"] > 1.4
-    assert ratios["judge"]["mean"] < 1.1
+        assert ratios[name]["low"] > 1.2
+        assert ratios[name]["mean"] - 1 > 10 * (judge - 1)
     assert summary["headline"] == "frechet_distance/dino"
 
 
