@@ -59,7 +59,7 @@ def test_distances_stand_with_the_real_images_own_and_with_their_ratio(tmp_path:
     assert rows == [
         ("base", "frechet_distance/dino", "2.0000", "600"),
         ("tuned", "frechet_distance/dino", "3.0000", "600"),
-        ("real images", "frechet_distance/dino", "0.1250", "600"),
+        ("real", "frechet_distance/dino", "0.1250", "600"),
         ("tuned over base", "frechet_distance_ratio/dino", "1.5000", ""),
     ]
 

@@ -16,7 +16,7 @@ from stages.presets import load_preset
 from stages.store import Store
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
-COUNT = 200
+COUNT = 150
 INDEPENDENT = ("dino", "dino_patches")
 PURPLE = np.array([150.0, 70.0, 170.0])
 

@@ -16,8 +16,8 @@ from comat_core.image_features import PooledFeatures, load_inception
 from comat_core.metrics.fid import library_distance
 from comat_core.metrics.frechet import frechet_distance, summarise
 from stages.config import ModelReference
-from stages.evaluate import fid
-from stages.evaluate.extractors import Inception, extract
+from stages.evaluate import extractors, fid
+from stages.evaluate.extractors import Inception
 from stages.evaluate.fid import ExtractorSettings
 from stages.evaluate.real_images import RealImages
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
@@ -162,7 +162,7 @@ def test_inception_is_the_librarys_own(inception_file):
     library = FrechetInceptionDistance(2048, feature_extractor_weights_path=str(file), antialias=False).inception
     assert features.shape == (2, 2048)
     torch.testing.assert_close(features, library(images))
-    (items,) = extract([Inception(weights=file, sha256=digest).load("cpu")], images)  # as one of fidelity's extractors
+    (items,) = extractors.extract([Inception(weights=file, sha256=digest).load("cpu")], images)  # as one of fidelity's extractors
     torch.testing.assert_close(items, features[:, None])
     antialiased = load_inception(file, sha256=digest, antialias=True)(images)
     assert not torch.allclose(features, antialiased, rtol=1e-3)
