@@ -43,15 +43,15 @@ def publish(preset: str, outcomes: dict[str, Outcome], timeline: str | None = No
 def score_rows(evaluations: list[Artifact]) -> list[dict[str, str]]:
     """One row per benchmark, metric and model, from the evaluations' summaries.
 
-    Below the models' distances to real images: those of real images among themselves ("real"), and the ratio of tuned to base.
+    Below the models' distances to real images: those of real images among themselves, and the ratio of tuned to base.
     """
     rows = []
     for artifact in evaluations:
         summary = artifact.read_json("summary.json")
         changes = summary["delta"]
         ratios = {name: change for name, change in changes.items() if name.partition("/")[0].endswith("_ratio")}
-        groups = {**summary["models"], "real": summary.get("real_to_real", {}), "tuned over base": ratios}
-        for model, metrics in groups.items():
+        groups = [*summary["models"].items(), ("real", summary.get("real_to_real", {})), ("tuned over base", ratios)]
+        for model, metrics in groups:
             for metric, score in metrics.items():
                 interval = f"{score['low']:.4f} to {score['high']:.4f}"
                 row = {"benchmark": summary["benchmark"], "metric": metric, "model": model}

@@ -64,6 +64,13 @@ def test_distances_stand_with_the_real_images_own_and_with_their_ratio(tmp_path:
     ]
 
 
+def test_a_model_that_is_called_real_keeps_its_scores(tmp_path: Path) -> None:
+    document = summary("sensitivity", {"sensitivity": 0.5}, {"sensitivity": 0.75}, prompts=20)
+    document["models"]["real"] = document["models"]["base"]
+    artifact = make_artifact(Store(str(tmp_path)), "evaluate.sensitivity", documents={"summary.json": document})
+    assert [row["model"] for row in score_rows([artifact])] == ["base", "tuned", "real"]
+
+
 def test_grid_shows_both_models_pictures_of_held_out_prompts_only(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     rows = [("t0", "a red | circle", "color", "test"), ("f0", "x", "color", "fidelity")]

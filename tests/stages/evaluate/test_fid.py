@@ -162,7 +162,8 @@ def test_inception_is_the_librarys_own(inception_file):
     library = FrechetInceptionDistance(2048, feature_extractor_weights_path=str(file), antialias=False).inception
     assert features.shape == (2, 2048)
     torch.testing.assert_close(features, library(images))
-    (items,) = extractors.extract([Inception(weights=file, sha256=digest).load("cpu")], images)  # as one of fidelity's extractors
+    one_of_fidelitys = Inception(weights=file, sha256=digest).load("cpu")
+    (items,) = extractors.extract([one_of_fidelitys], images)
     torch.testing.assert_close(items, features[:, None])
     antialiased = load_inception(file, sha256=digest, antialias=True)(images)
     assert not torch.allclose(features, antialiased, rtol=1e-3)
