@@ -113,7 +113,7 @@ NODES = (
     _evaluation("dsg", "dsg"),
     _evaluation("geneval", "geneval"),
     _evaluation("judge"),
-    _evaluation("fidelity", "fidelity"),
+    _evaluation("fidelity", "fidelity", train="train"),
     _evaluation("fid", "fidelity"),
     _evaluation("sensitivity"),
     Node(
