@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 BLOCK = 1 << 20  # bytes
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import fsspec
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.checksums import difference, verify
 from data.registry import PromptSet, Source, listed_checksums
 from data.resumed_download import Expected, download

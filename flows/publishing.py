@@ -8,7 +8,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from flows.execution import Outcome
 from flows.markdown import escape, link_target, without_markup
-from stages.artifacts import Artifact
+from stages.store.artifacts import Artifact
 
 SUMMARISED = ("prompts", "entities")
 GRID_PROMPTS = 8

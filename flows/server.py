@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.failures import record
 from flows.prefect_start.configured_api import check_configured_api
 from flows.prefect_start.proxies import check_proxies, no_proxy_for_loopback

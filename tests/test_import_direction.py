@@ -50,10 +50,10 @@ def test_kernel_knows_no_store_and_no_tables() -> None:
 def test_planning_a_run_imports_no_torch() -> None:
     program = """
 import sys
-from stages.registry import NODES, load_stage
+from stages.plan.dag import NODES, load_stage
 for node in NODES:
     load_stage(node.module)
-import flows.cli
+import flows.command_line.cli
 heavy = sorted({"torch", "diffusers", "transformers", "spacy", "prefect"} & set(sys.modules))
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
-from flows import commands, failures
-from flows.cli import main
+from comat_core.support.errors import UserError
+from flows import failures
+from flows.command_line import commands
+from flows.command_line.cli import main
 from flows.failures import failure_line, thread_failures_told
 from tests.flows.conftest import ROOT
 
@@ -108,7 +109,7 @@ def test_threads_that_fail_say_it_in_one_line(capsys: pytest.CaptureFixture[str]
 
 def comat(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "flows.command_line.cli", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": ""},
         stderr=subprocess.PIPE,

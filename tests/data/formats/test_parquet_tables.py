@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats import parquet_tables
 from data.formats.parquet_tables import read_text_columns
 
