@@ -8,8 +8,8 @@ from stages.plan import dag
 from stages.plan.pipeline import Plan, make_plan
 from stages.plan.presets import load_preset
 from stages.plan.refreshes import begin_refresh, end_refresh
+from stages.store import store as stores
 from stages.store.store import Store
-from stages.store.store import store as stores
 from tests.fakes.dag import NODES, PRESET
 from tests.stages.plan.test_pipeline import build_all
 

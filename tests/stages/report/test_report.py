@@ -11,9 +11,10 @@ import torch
 import stages.report as report
 from comat_core.support.errors import UserError
 from stages.plan.config import ModelReference
+from stages.report.pictures import attention
 from stages.report.pictures.attention import Recording, captured_steps
 from stages.report.pictures.overlays import SIDE, heat_map
-from stages.report.pictures.pictures import attention, shown_picture
+from stages.report.pictures.pictures import shown_picture
 from stages.sampling import Sampler
 from stages.store.store import Store
 from tests.stages.fake_run import (

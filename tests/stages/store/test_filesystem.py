@@ -6,8 +6,9 @@ import boto3
 import pytest
 
 from comat_core.support.errors import UserError
+from stages.store import filesystem
 from stages.store.filesystem import Folder
-from stages.store.store import Condition, Store, filesystem
+from stages.store.store import Condition, Store
 
 
 class Elsewhere:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from comat_core.support.errors import UserError
+from stages.store import locks
 from stages.store.filesystem import Folder
 from stages.store.lease_holders import Holder
 from stages.store.locks import LeaseLostError, is_live, lease
-from stages.store.store import locks
 
 
 def hold(folder: Folder, **changes: Any) -> Holder:
