@@ -26,14 +26,13 @@ from flows import (
     timeline_command,
     view_command,
 )
+from flows.entry import EXIT_OF_FAILURE, EXIT_OF_INTERRUPT
 from flows.failures import failure_line, is_debugging, show_trace, thread_failures_told
 from stages.export import EXPORTS
 from stages.registry import SPLITS, TEST
 from stages.store import default_store
 
-EXIT_OF_FAILURE = 1
 EXIT_OF_MISTAKE = 2
-EXIT_OF_INTERRUPT = 130
 EXIT_OF_CLOSED_PIPE = 141
 
 
