@@ -157,6 +157,9 @@ def _add_uses_of_the_model(parsers: Any) -> None:
     images.add_argument(
         "--skill", action="append", default=[], metavar="SKILL", help="write prompts of this skill only"
     )
+    images.add_argument(
+        "--manifest", action="store_true", help="number the files, and list their prompts in a manifest.csv"
+    )
 
     view = _add(parsers, "view", view_command.view, "compare base and tuned model on any prompt, in the browser")
     _add_preset(view)

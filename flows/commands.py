@@ -16,6 +16,7 @@ from flows.server import prefect_api
 from stages.pipeline import Plan, Step, look_up, make_plan
 from stages.presets import Preset, as_yaml, load_preset, preset_names
 from stages.progress import progress_bar
+from stages.registry import stage_names
 from stages.runs import collect_garbage, find_garbage
 from stages.store import Condition, Store
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     plan, store = _plan(options), _store(options)
     chosen = [*plan.select(options.only, "--only"), *plan.select(options.refresh, "--refresh")]
     plan.renewed(options.refresh, plan.wanted(options.only))
-    store.check_writable()
+    store.mark()
     show_progress()
     quiet_prefect()
     with prefect_api():
@@ -71,6 +72,7 @@ def _run_flow(options: argparse.Namespace) -> dict[str, Any]:
 def status(options: argparse.Namespace) -> int:
     """Print one line per step: its name, condition, key and path."""
     plan, store = _plan(options), _store(options)
+    store.exists()
     findings = look_up(plan, store)
     width = max(len(step.name) for step in plan.steps)
     for step in plan.steps:
@@ -106,7 +108,7 @@ def verify(options: argparse.Namespace) -> int:
     """Compare every file with its checksum; exit code 1 if one differs."""
     store = _existing_store(options)
     count: Counter[Condition] = Counter()
-    for stage, key in progress_bar(list(store.entries()), "Verifying"):
+    for stage, key in progress_bar(list(store.entries(stage_names())), "Verifying"):
         finding = store.look_up(stage, key, check_digests=True)
         count[finding.condition] += 1
         if finding.condition is Condition.DAMAGED:

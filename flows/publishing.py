@@ -45,15 +45,21 @@ def publish(preset: str, outcomes: dict[str, Outcome], timeline: str | None = No
 
 
 def score_rows(evaluations: list[Artifact]) -> list[dict[str, str]]:
-    """One row per benchmark, metric and model, from the evaluations' summaries."""
+    """One row per benchmark, metric and model, from the evaluations' summaries.
+
+    Below the models' distances to real images: those of real images among themselves, and the ratio of tuned to base.
+    """
     rows = []
     for artifact in evaluations:
         summary = artifact.read_json("summary.json")
-        for model, metrics in summary["models"].items():
+        changes = summary["delta"]
+        ratios = {name: change for name, change in changes.items() if name.partition("/")[0].endswith("_ratio")}
+        groups = [*summary["models"].items(), ("real", summary.get("real_to_real", {})), ("tuned over base", ratios)]
+        for model, metrics in groups:
             for metric, score in metrics.items():
                 interval = f"{score['low']:.4f} to {score['high']:.4f}"
                 row = {"benchmark": summary["benchmark"], "metric": metric, "model": escape(model)}
-                rows.append(row | {"mean": f"{score['mean']:.4f}", "interval": interval, "n": str(score["n"])})
+                rows.append(row | {"mean": f"{score['mean']:.4f}", "interval": interval, "n": str(score.get("n", ""))})
     return rows
 
 

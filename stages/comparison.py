@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stages.entities import EntitiesConfig, find_tokens, load_tokenizer
 from stages.images import ImagesConfig
 from stages.report.attention import Recording, Word, draw_word, record, words_of
-from stages.sampling import TUNED, sample_latents, sampling_model
+from stages.sampling import TUNED, decode_images, sample_latents, sampling_model
 from stages.tuned_model import TunedModel
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def draw_rows(tuned: TunedModel, prompts: Sequence[str], seed: int, *, compare: 
     with torch.no_grad(), sampling_model(config, tuned.artifacts, config.vae) as model:
         for adapter in MODELS.values() if compare else [TUNED]:
             with active_adapter(model.unet, adapter):
-                columns.append(model.decode(sample_latents(model, config, list(prompts), seeds)))
+                columns.append(decode_images(model, sample_latents(model, config, list(prompts), seeds)))
     rows = [torch.cat(row, dim=-1) for row in zip(*columns, strict=True)]
     return torch.cat(rows, dim=-2)
 

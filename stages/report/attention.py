@@ -151,12 +151,12 @@ def record(
 
     from comat_core.attention_maps import CaptureRequest
     from stages.png import encode_png
-    from stages.sampling import sample
+    from stages.sampling import decode_images, sample
 
     capture = CaptureRequest(captured_steps(sampling.sampling.num_inference_steps))
     with torch.no_grad():
         result = sample(model, sampling, [text], [seed], capture, callback)
-        image = model.decode(result.latents)[0]
+        image = decode_images(model, result.latents)[0]
     layers = [layer[0] for step in result.attention_maps for layer in step.values()]
     return Recording(encode_png(image), layers)
 

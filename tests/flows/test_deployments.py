@@ -185,7 +185,7 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     assert "Most frequent nouns: " in shown["comat-entities"]
     scores = {(row["benchmark"], row["model"]) for row in json.loads(shown["comat-scores"])}
     both = {(name, model) for name in BENCHMARKS for model in ("base", "tuned")}
-    assert scores == both | {("sensitivity", "real")}
+    assert scores == both | {("sensitivity", "real"), ("fidelity", "real"), ("fidelity", "tuned over base")}
     assert shown["comat-images"].count("data:image/jpeg;base64,") == 2 * 6
     assert "report.html" in shown["comat-report"]
     for step in ("pairs", "latents", "images-base", "train", "images-tuned", "evaluate-attributes"):

@@ -12,7 +12,14 @@ from flows.execution import Outcome
 from flows.publishing import image_grid, publish, score_rows
 from stages.artifacts import Artifact
 from stages.store import Store
-from tests.stages.fake_run import flat_png, images_table, make_artifact, prompts_table, summary
+from tests.stages.fake_run import (
+    fidelity_summary,
+    flat_png,
+    images_table,
+    make_artifact,
+    prompts_table,
+    summary,
+)
 
 HOSTILE = "a red | circle\n![](https://evil.example/x.png) <script>"
 
@@ -45,6 +52,25 @@ def test_scores_have_one_row_per_metric_and_model(tmp_path: Path) -> None:
         }
         for model, mean, interval in (("base", "0.5000", "0.4500 to 0.5500"), ("tuned", "0.7500", "0.7000 to 0.8000"))
     ]
+
+
+def test_distances_stand_with_the_real_images_own_and_with_their_ratio(tmp_path: Path) -> None:
+    document = fidelity_summary({"dino": 1.5})
+    artifact = make_artifact(Store(str(tmp_path)), "evaluate.fidelity", documents={"summary.json": document})
+    rows = [(row["model"], row["metric"], row["mean"], row["n"]) for row in score_rows([artifact])]
+    assert rows == [
+        ("base", "frechet_distance/dino", "2.0000", "600"),
+        ("tuned", "frechet_distance/dino", "3.0000", "600"),
+        ("real", "frechet_distance/dino", "0.1250", "600"),
+        ("tuned over base", "frechet_distance_ratio/dino", "1.5000", ""),
+    ]
+
+
+def test_a_model_that_is_called_real_keeps_its_scores(tmp_path: Path) -> None:
+    document = summary("sensitivity", {"sensitivity": 0.5}, {"sensitivity": 0.75}, prompts=20)
+    document["models"]["real"] = document["models"]["base"]
+    artifact = make_artifact(Store(str(tmp_path)), "evaluate.sensitivity", documents={"summary.json": document})
+    assert [row["model"] for row in score_rows([artifact])] == ["base", "tuned", "real"]
 
 
 def test_grid_shows_both_models_pictures_of_held_out_prompts_only(tmp_path: Path) -> None:
