@@ -26,14 +26,13 @@ from flows.command_line import (
     timeline_command,
     view_command,
 )
+from flows.command_line.entry import EXIT_OF_FAILURE, EXIT_OF_INTERRUPT
 from flows.failures import failure_line, is_debugging, show_trace, thread_failures_told
 from stages.plan.dag import SPLITS, TEST
 from stages.store.store import default_store
 from stages.tuned.export import EXPORTS
 
-EXIT_OF_FAILURE = 1
 EXIT_OF_MISTAKE = 2
-EXIT_OF_INTERRUPT = 130
 EXIT_OF_CLOSED_PIPE = 141
 
 

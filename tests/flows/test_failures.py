@@ -135,3 +135,28 @@ def test_output_that_cannot_be_written_is_told() -> None:
     assert "No space left on device (trace in " in finished.stderr
     assert "Traceback" not in finished.stderr
     assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("library", "code", "told"),
+    [
+        ("raise ImportError('libarrow.so: cannot open shared object file')", 1, "comat: ImportError: libarrow.so: "),
+        ("raise KeyboardInterrupt", 130, ""),
+    ],
+)
+def test_a_program_that_cannot_be_loaded_says_so_in_one_line(
+    tmp_path: Path, library: str, code: int, told: str
+) -> None:
+    (tmp_path / "pyarrow.py").write_text(library)
+    finished = subprocess.run(
+        [sys.executable, "-c", "import sys; from flows.command_line.entry import main; sys.exit(main())"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (finished.returncode, finished.stdout) == (code, "")
+    assert finished.stderr.startswith(told)
+    assert finished.stderr.count("\n") == (1 if told else 0)
