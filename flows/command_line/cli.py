@@ -28,7 +28,7 @@ from flows.command_line import (
 )
 from flows.command_line.entry import EXIT_OF_FAILURE, EXIT_OF_INTERRUPT
 from flows.failures import failure_line, is_debugging, show_trace, thread_failures_told
-from stages.plan.dag import SPLITS, TEST
+from stages.plan.splits import SPLITS, TEST
 from stages.store.store import default_store
 from stages.tuned.export import EXPORTS
 

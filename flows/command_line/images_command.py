@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 
 from comat_core.support.errors import UserError
 from stages.images.image_folders import write_folder
-from stages.plan.dag import images_node
 from stages.plan.pipeline import Plan, make_plan
 from stages.plan.presets import load_preset
+from stages.plan.splits import images_node
 from stages.store.artifacts import Artifact
 from stages.store.new_folder import new_folder
 from stages.store.store import Store

@@ -6,9 +6,9 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from stages.images import ImagesConfig
-from stages.plan.dag import TEST
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Preset
+from stages.plan.splits import TEST
 from stages.store.store import Store
 
 SUGGESTIONS = 6

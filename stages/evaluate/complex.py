@@ -16,7 +16,7 @@ from comat_core.support.errors import UserError
 from stages.evaluate.images.generated_images import read_prompts
 from stages.evaluate.scoring.summaries import summarise_items, write_summary
 from stages.plan.config import StageConfig
-from stages.plan.dag import TEST
+from stages.plan.splits import TEST
 from stages.plan.stage import Inputs, Stage
 from stages.store.artifacts import ArtifactWriter
 

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from comat_core.support.errors import UserError
 from stages.devices import AUTO
 from stages.plan.config import NOT_IN_KEY, StageConfig
-from stages.plan.dag import SPLITS
+from stages.plan.splits import SPLITS
 from stages.plan.stage import Inputs
 from stages.sampling import in_parts
 from stages.store.artifacts import ArtifactWriter

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from comat_core.support.errors import UserError
 from stages.devices import choose_device
 from stages.plan.config import ModelReference
-from stages.plan.dag import SPLITS
+from stages.plan.splits import SPLITS
 
 if TYPE_CHECKING:
     from PIL.Image import Image

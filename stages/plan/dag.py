@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stages.plan.splits import EACH_OTHER, SPLITS, TEST, drawn_images, images_node
 from stages.plan.stage import ShardedStage, Stage
 
 
@@ -53,23 +54,6 @@ def stage_of_node(name: str) -> Stage | ShardedStage:
 def stage_names() -> set[str]:
     """Names of all stages of the DAG: the only folders of a store that hold artifacts."""
     return {load_stage(node.module).name for node in NODES}
-
-
-EACH_OTHER = "*"
-TEST = "test"
-SPLITS = (TEST, "fidelity", "tifa", "dpg", "dsg", "geneval")
-"""The splits that images are drawn of: one per set of prompts, so that a benchmark waits for its own images alone."""
-
-
-def images_node(model: str, split: str = TEST) -> str:
-    """The name of the node that draws a split's prompts with a model: base, tuned or, for each other one, a star."""
-    return f"images.{model}" if split == TEST else f"images.{model}.{split}"
-
-
-def drawn_images(model: str) -> dict[str, str]:
-    """Role in the report -> the node that plays it, for the images of all splits by a model."""
-    nodes = [images_node(model, split) for split in SPLITS]
-    return {node.replace("images.", "other." if model == EACH_OTHER else ""): node for node in nodes}
 
 
 def _images(model: str, inputs: Mapping[str, str], module: str = "stages.images") -> tuple[Node, ...]:

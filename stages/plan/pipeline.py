@@ -11,7 +11,8 @@ from comat_core.support.errors import UserError
 from stages.models.usable_models import check_models
 from stages.plan import dag
 from stages.plan.config import StageConfig
-from stages.plan.dag import EACH_OTHER, Node, load_stage
+from stages.plan.dag import Node, load_stage
+from stages.plan.splits import EACH_OTHER
 from stages.plan.stage import ShardedStage, Stage
 from stages.store.artifacts import Artifact
 from stages.store.store import Condition, Finding, Store

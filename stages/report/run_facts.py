@@ -8,7 +8,7 @@ import yaml
 from markupsafe import Markup
 
 from stages.evaluate.images.generated_images import MODELS, OTHER
-from stages.plan.dag import drawn_images
+from stages.plan.splits import drawn_images
 from stages.report.evaluations import EVALUATIONS
 from stages.report.pictures.charts import line_chart
 from stages.store.artifacts import Artifact

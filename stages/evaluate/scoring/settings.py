@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stages.devices import AUTO, choose_device
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, image_parts, read_part, read_prompts
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
-from stages.plan.dag import TEST
+from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.store.artifacts import Artifact
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from stages.evaluate.images.generated_images import MODELS, Prompt, evaluated_models, image_parts, read_part
-from stages.plan.dag import SPLITS, TEST
+from stages.plan.splits import SPLITS, TEST
 from stages.plan.stage import Inputs
 from stages.report.pictures.pictures import shown_picture, thumbnail
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from data.paper_results import PublishedModel, PublishedRow, load_paper_results
-from stages.plan.dag import TEST
+from stages.plan.splits import TEST
 from stages.report.tables.scores import Benchmark, ScoreRow
 from stages.store.artifacts import Artifact
 
