@@ -4,7 +4,10 @@ import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
+
+DAMAGED = "find the damaged artifact with `comat verify`"
 
 
 def encode_png(image: "Tensor") -> bytes:
@@ -15,3 +18,14 @@ def encode_png(image: "Tensor") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def decode_png(png: bytes) -> "Image":
+    """Decode an image of the store as RGB.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    from data.formats.images import decode_image
+
+    return decode_image(png, "an image in the store", advice=DAMAGED)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from comat_core.support.errors import UserError
+from stages.images.png import DAMAGED
 from stages.plan.stage import Inputs
 from stages.store.artifacts import Artifact
 
@@ -91,12 +93,21 @@ def read_seen_in_training(prompts: Artifact) -> set[str]:
 
 
 def decode_images(images: Sequence[bytes]) -> "Tensor":
-    """Decode B PNG files of one size to a tensor (B, 3, H, W) in [0, 1]."""
+    """Decode B PNG files of one size to a tensor (B, 3, H, W) in [0, 1].
+
+    Raises:
+        UserError: one is damaged.
+    """
     import torch
     from torchvision.io import ImageReadMode, decode_image
 
     files = (torch.frombuffer(bytearray(png), dtype=torch.uint8) for png in images)
-    return torch.stack([decode_image(file, ImageReadMode.RGB) for file in files]).float() / 255
+    try:
+        pixels = [decode_image(file, ImageReadMode.RGB) for file in files]
+    except (RuntimeError, ValueError) as error:
+        problem = str(error).splitlines()[0]
+        raise UserError(f"the image cannot be decoded: {problem}", "an image in the store", DAMAGED) from error
+    return torch.stack(pixels).float() / 255
 
 
 def _read(artifact: Artifact, model: str, part: str, split: str | None) -> list[GeneratedImage]:

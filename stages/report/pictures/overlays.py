@@ -1,10 +1,10 @@
 """Attention maps as pictures: warm where a word looks, the image in grey below."""
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.images.png import decode_png
 from stages.report.pictures.pictures import jpeg_uri
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def draw_overlay(png: bytes, heat: "NDArray[np.float32]", top: float) -> str:
     from matplotlib import colormaps
     from PIL import Image
 
-    image = Image.open(io.BytesIO(png)).convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    image = decode_png(png).convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     grey = np.asarray(image, dtype=np.float32)[..., None] / 255
     strength = np.clip(heat / max(top, 1e-12), 0, 1)
     colours = colormaps["inferno"](strength)[..., :3]

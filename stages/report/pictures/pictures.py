@@ -4,6 +4,8 @@ import base64
 import io
 from typing import TYPE_CHECKING
 
+from stages.images.png import decode_png
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -22,10 +24,9 @@ def shown_picture(png: bytes) -> str:
     """A generated image at the size of an example; large ones are shrunk and stored as JPEG."""
     from PIL import Image
 
-    image = Image.open(io.BytesIO(png))
+    image = decode_png(png)
     if max(image.size) <= KEPT_SIDE:
         return png_uri(png)
-    image = image.convert("RGB")
     image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
     return jpeg_uri(image)
 
@@ -34,7 +35,7 @@ def thumbnail(png: bytes) -> str:
     """A generated image at the size of a table row, as JPEG: there are many of them."""
     from PIL import Image
 
-    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image = decode_png(png)
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     return jpeg_uri(image)
 
