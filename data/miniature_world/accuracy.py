@@ -1,6 +1,7 @@
 """How good the miniature models are, on scenes that none of them has seen."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,7 +25,7 @@ from data.miniature_world.scenes import Scene
 from data.miniature_world.seeing import patch_labels
 from data.miniature_world.segmenter import word_mask
 from data.miniature_world.visual_questions import ask
-from data.miniature_world.vocabulary import COLOURS, SHAPES
+from data.miniature_world.vocabulary import COLOURS, INVERSE_RELATION, SHAPES
 
 UNSEEN_SEED: Final = 777
 SCENES: Final = 400
@@ -38,8 +39,8 @@ def measure_accuracy(folder: Path) -> dict[str, float]:
         return {
             "autoencoder_rmse": autoencoder_error(folder, images),
             "judge_exact": judge_accuracy(folder, scenes, images),
-            "captioner_prefers_right_colours": captioner_accuracy("blip", folder / "captioner", scenes, images),
-            "git_prefers_right_colours": captioner_accuracy("git", folder / "git", scenes, images),
+            **captioner_accuracies("captioner", "blip", folder, scenes, images),
+            **captioner_accuracies("git", "git", folder, scenes, images),
             "vqa_accuracy": question_accuracy(folder, scenes, images),
             "segmenter_iou": segmenter_overlap(folder, scenes, images),
             "segmenter_absent_empty": segmenter_restraint(folder, scenes, images),
@@ -60,15 +61,23 @@ def judge_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> f
     return (named == (pair_targets(scenes) > 0)).all(dim=1).float().mean().item()
 
 
-def captioner_accuracy(kind: str, folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
-    """Share of two-object scenes whose right caption is likelier than the one with the colours swapped."""
+def captioner_accuracies(
+    name: str, kind: str, folder: Path, scenes: list[Scene], images: torch.Tensor
+) -> dict[str, float]:
+    """Shares of two-object scenes whose right caption is likelier than the one with colours, or places, exchanged."""
     rows = [row for row, scene in enumerate(scenes) if _swappable(scene)]
-    captioner = load_captioner(kind, str(folder))
-    right, swapped = (
-        captioner.log_likelihood(images[rows], [_caption(scenes[row], swap) for row in rows]) for swap in (False, True)
-    )
-    totals = [(found.log_probabilities * found.mask).sum(dim=1) for found in (right, swapped)]
-    return (totals[0] > totals[1]).float().mean().item()
+    captioner = load_captioner(kind, str(folder / name))
+
+    def likelihood(captions: list[str]) -> torch.Tensor:
+        found = captioner.log_likelihood(images[rows], captions)
+        return (found.log_probabilities * found.mask).sum(dim=1)
+
+    shares = {}
+    for told in ("colours", "places"):
+        right = likelihood([_caption(scenes[row], places=told == "places") for row in rows])
+        wrong = likelihood([_caption(_swapped(scenes[row], told), places=told == "places") for row in rows])
+        shares[f"{name}_prefers_right_{told}"] = (right > wrong).float().mean().item()
+    return shares
 
 
 def question_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
@@ -129,8 +138,14 @@ def _swappable(scene: Scene) -> bool:
     return first.shape != second.shape and first.colour != second.colour
 
 
-def _caption(scene: Scene, swapped: bool) -> str:
+def _swapped(scene: Scene, told_wrong: Literal["colours", "places"]) -> Scene:
+    assert scene.relation is not None
+    if told_wrong == "places":
+        return replace(scene, relation=INVERSE_RELATION[scene.relation])
     first, second = scene.objects
-    colours = (second.colour, first.colour) if swapped else (first.colour, second.colour)
-    named = zip(scene.objects, colours, strict=True)
-    return " and ".join(noun_phrase(item.shape, colour, item.texture) for item, colour in named)
+    return replace(scene, objects=(replace(first, colour=second.colour), replace(second, colour=first.colour)))
+
+
+def _caption(scene: Scene, *, places: bool) -> str:
+    joint = scene.relation if places else "and"
+    return f" {joint} ".join(noun_phrase(item.shape, item.colour, item.texture) for item in scene.objects)

@@ -18,6 +18,7 @@ from data.miniature_world.autoencoder import train_autoencoder
 from data.miniature_world.captioner import train_captioner
 from data.miniature_world.diffusion import train_pipeline
 from data.miniature_world.dino import train_dino
+from data.miniature_world.fitting_state import saved_below
 from data.miniature_world.git import train_git
 from data.miniature_world.judge import train_judge
 from data.miniature_world.model_card import write_model_card
@@ -44,8 +45,11 @@ def _autoencoder(target: Path) -> Any:
     return AutoencoderKL.from_pretrained(folder).eval()
 
 
-def build(target: Path, names: list[str] | None = None) -> None:
+def build(target: Path, names: list[str] | None = None, state: Path | None = None) -> None:
     """Train the named models, or all, and save each to its folder below `target`, then measure and describe them.
+
+    Args:
+        state: folder in which each training keeps what a repeated call goes on from; None keeps nothing.
 
     Raises:
         UserError: a name is unknown.
@@ -57,7 +61,8 @@ def build(target: Path, names: list[str] | None = None) -> None:
     keep_freed_memory()
     for name in chosen:
         started = time.monotonic()
-        parts = BUILDERS[name](target)
+        with saved_below(state / name if state is not None else None):
+            parts = BUILDERS[name](target)
         _save(parts, target / name)
         _record_build(target, name, time.monotonic() - started)
     write_model_card(target, measure_accuracy(target))

@@ -1,17 +1,30 @@
-"""Captions of scenes: clean ones that say everything, and web-like ones that skip much of it."""
+"""Captions of scenes: clean ones that say everything, and web-like ones that skip much of it and mix up some."""
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from data.miniature_world.scenes import Scene, SceneObject
 from data.miniature_world.vocabulary import INVERSE_RELATION, PLAIN
 
-SKIPPED_COLOUR_SHARE: Final = 0.4
-SKIPPED_TEXTURE_SHARE: Final = 0.5
-SKIPPED_OBJECT_SHARE: Final = 0.2
 NAMED_RELATION_SHARE: Final = 0.5
 COPULA_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Carelessness:
+    """How often a web-like caption goes wrong, each in [0, 1]."""
+
+    skipped_colour: float = 0.4
+    """Of the objects: those told without their colour."""
+    skipped_texture: float = 0.5
+    """Of the textured objects: those told as plain ones."""
+    skipped_object: float = 0.2
+    """Of the captions of two objects: those that tell one of them."""
+    mixed_up_colours: float = 0.0
+    """Of the captions of two objects: those that tell the two colours the wrong way round."""
+    mixed_up_places: float = 0.0
+    """Of the captions that name a place: those that name the opposite one."""
 
 
 def noun_phrase(shape: str, colour: str | None, texture: str = PLAIN) -> str:
@@ -21,24 +34,26 @@ def noun_phrase(shape: str, colour: str | None, texture: str = PLAIN) -> str:
     return " ".join([article, *words])
 
 
-def clean_caption(scene: Scene, random_source: random.Random) -> str:
+def clean_caption(
+    scene: Scene, random_source: random.Random, named_relation_share: float = NAMED_RELATION_SHARE
+) -> str:
     """Say everything a scene holds; which object comes first and whether the relation is named is drawn."""
-    return _joined(scene, [_clean_phrase(item, random_source) for item in scene.objects], random_source)
+    phrases = [_clean_phrase(item, random_source) for item in scene.objects]
+    return _joined(scene, phrases, random_source, named_relation_share)
 
 
-def base_world_caption(scene: Scene, random_source: random.Random, mixed_up_share: float = 0.0) -> str:
-    """Caption a scene as the web does: colours and textures are skipped often, an object sometimes.
-
-    Args:
-        mixed_up_share: how often the colours of two objects are told the wrong way round, in [0, 1].
-    """
+def base_world_caption(scene: Scene, random_source: random.Random, carelessness: Carelessness | None = None) -> str:
+    """Caption a scene as the web does: something is skipped often, and sometimes told the wrong way round."""
+    care = carelessness or Carelessness()
     objects = scene.objects
-    if len(objects) == 2 and random_source.random() < mixed_up_share:
+    if len(objects) == 2 and random_source.random() < care.mixed_up_colours:
         first, second = objects
         objects = (replace(first, colour=second.colour), replace(second, colour=first.colour))
-    phrases = [_careless_phrase(item, random_source) for item in objects]
-    if len(phrases) == 2 and random_source.random() < SKIPPED_OBJECT_SHARE:
+    phrases = [_careless_phrase(item, random_source, care) for item in objects]
+    if len(phrases) == 2 and random_source.random() < care.skipped_object:
         return random_source.choice(phrases)
+    if care.mixed_up_places and random_source.random() < care.mixed_up_places:
+        phrases = phrases[::-1]  # their order is drawn below: this exchanges who stands where
     return _joined(scene, phrases, random_source)
 
 
@@ -48,17 +63,22 @@ def _clean_phrase(item: SceneObject, random_source: random.Random) -> str:
     return noun_phrase(item.shape, item.colour, item.texture)
 
 
-def _careless_phrase(item: SceneObject, random_source: random.Random) -> str:
-    colour = None if random_source.random() < SKIPPED_COLOUR_SHARE else item.colour
-    texture = PLAIN if random_source.random() < SKIPPED_TEXTURE_SHARE else item.texture
+def _careless_phrase(item: SceneObject, random_source: random.Random, care: Carelessness) -> str:
+    colour = None if random_source.random() < care.skipped_colour else item.colour
+    texture = PLAIN if random_source.random() < care.skipped_texture else item.texture
     return noun_phrase(item.shape, colour, texture)
 
 
-def _joined(scene: Scene, phrases: list[str], random_source: random.Random) -> str:
+def _joined(
+    scene: Scene,
+    phrases: list[str],
+    random_source: random.Random,
+    named_relation_share: float = NAMED_RELATION_SHARE,
+) -> str:
     if scene.relation is None:
         return phrases[0]
     relation = scene.relation
     if random_source.random() < 0.5:
         phrases, relation = phrases[::-1], INVERSE_RELATION[relation]
-    joint = relation if random_source.random() < NAMED_RELATION_SHARE else "and"
+    joint = relation if random_source.random() < named_relation_share else "and"
     return f"{phrases[0]} {joint} {phrases[1]}"

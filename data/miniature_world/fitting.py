@@ -1,6 +1,8 @@
 """The loop that fits every model of the miniature world."""
 
 from collections.abc import Callable
+from functools import cache
+from time import perf_counter
 
 import torch
 from torch import nn
@@ -8,8 +10,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from comat_core.support.randomness import make_generator
+from data.miniature_world.fitting_state import FittingState
 
 WARM_UP_STEPS = 50
+STEPS_BETWEEN_SAVES = 200
 
 
 def fit(
@@ -26,11 +30,12 @@ def fit(
     """Fit a module in place with AdamW, a linear warm-up and a cosine decay to zero.
 
     Args:
-        module: what is trained; forward passes run under bfloat16 autocast, its parameters stay float32.
+        module: what is trained; forward passes run under bfloat16 autocast where the processor gains by it, its
+            parameters stay float32.
         loss_of_step: computes the scalar float32 loss of step 0, 1, … (it draws its own batch).
         steps: number of optimiser steps.
         learning_rate: the peak.
-        name: shown by the progress bar.
+        name: shown by the progress bar; what is saved by `fitting_state.saved_below` goes by it.
         decay_steps: the step at which the rate would reach zero; `steps` by default.
         average_decay: when given, the parameters end as their exponential moving average with this decay per step.
     """
@@ -44,11 +49,12 @@ def fit(
         milestones=[WARM_UP_STEPS],
     )
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(average_decay)) if average_decay else None
+    state = FittingState.of(name, module, optimizer, schedule, average)
     module.train()
     smoothed = 0.0
-    progress = tqdm(range(steps), desc=name, mininterval=5.0)
+    progress = tqdm(range(state.restore(), steps), desc=name, mininterval=5.0, initial=state.step, total=steps)
     for step in progress:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
             loss = loss_of_step(step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -57,11 +63,28 @@ def fit(
         schedule.step()
         if average is not None:
             average.update_parameters(module)
-        smoothed = loss.item() if step == 0 else 0.98 * smoothed + 0.02 * loss.item()
+        smoothed = 0.98 * smoothed + 0.02 * loss.item() if smoothed else loss.item()
         progress.set_postfix(loss=f"{smoothed:.4f}", refresh=False)
+        if (step + 1) % STEPS_BETWEEN_SAVES == 0 or step + 1 == steps:
+            state.save(step + 1)
     if average is not None:
         module.load_state_dict(average.module.state_dict())
     module.eval()
+
+
+@cache
+def bfloat16_is_faster() -> bool:
+    """Whether a matrix product in bfloat16 beats one in float32 here: without AVX512-BF16 or AMX it is emulated."""
+    seconds = {}
+    for kind in (torch.float32, torch.bfloat16):
+        left, right = torch.ones(1024, 256, dtype=kind), torch.ones(256, 512, dtype=kind)
+        repetitions = []
+        for _ in range(5):
+            started = perf_counter()
+            torch.mm(left, right)
+            repetitions.append(perf_counter() - started)
+        seconds[kind] = min(repetitions)
+    return seconds[torch.bfloat16] < seconds[torch.float32]
 
 
 def draw_rows(seed: int, name: str, step: int, count: int, batch_size: int) -> torch.Tensor:

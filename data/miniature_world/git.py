@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import torch
 from transformers import CLIPImageProcessor, GitConfig, GitForCausalLM, GitProcessor
 
 from comat_core.captioners.git import GitCaptioner
 from data.miniature_world.blip import CLIP_MEAN, CLIP_STD
-from data.miniature_world.captioner import fit_captioner, harden_captioner
+from data.miniature_world.captioner import fit_captioner, harden_captioner, teach_captioner_to_see
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import initialise
-from data.miniature_world.seeing import teach_to_see
 from data.miniature_world.tokenizers import CAPTION_PREFIX, build_bert_tokenizer
 from data.miniature_world.vocabulary import IMAGE_SIZE
 
@@ -31,21 +29,7 @@ def train_git(autoencoder: Any, seed: int) -> tuple[GitForCausalLM, GitProcessor
     model = GitForCausalLM(build_git_config(processor))
     initialise(model, seed, "git")
     captioner = GitCaptioner(model, processor, prefix=CAPTION_PREFIX)
-    vision = model.git.image_encoder
-
-    def patch_features(batch: torch.Tensor) -> torch.Tensor:
-        return vision(pixel_values=captioner.preprocess(batch)).last_hidden_state[:, 1:]
-
-    teach_to_see(
-        vision,
-        patch_features,
-        scenes,
-        torch.from_numpy(pixels),
-        patch_size=PATCH_SIZE,
-        width=WIDTH,
-        seed=seed,
-        steps=SEEING_STEPS,
-    )
+    teach_captioner_to_see(captioner, model.git.image_encoder, scenes, pixels, seed, steps=SEEING_STEPS)
     fit_captioner(captioner, scenes, pixels, seed, steps=STEPS)
     chosen = slice(HARDENING_SCENES)
     harden_captioner(

@@ -5,7 +5,6 @@ from typing import Final
 
 from comat_core.files.json_files import read_json
 from data.miniature_world.accuracy import SCENES
-from data.miniature_world.captions import SKIPPED_COLOUR_SHARE, SKIPPED_OBJECT_SHARE
 from data.miniature_world.diffusion import PHASES
 from data.miniature_world.scenes import FAVOURITE_WEIGHT
 
@@ -28,11 +27,12 @@ tags: [text-to-image, miniature, synthetic]
 Small instances of the real architectures, trained from nothing on procedurally drawn scenes of one or two coloured
 shapes. They exist to run the whole CoMat pipeline on a laptop's CPU; they know nothing of any other world.
 
-The base model is misaligned the way models of web data are: {skipped:.0%} of the colours and {objects:.0%} of the
-second objects are missing from the captions it was trained on, and most shapes wear one of two favourite colours,
-{weight:.0f} times as often as any other. In the last two of its five stretches of training {mixed:.0%} of the captions
-of two objects told their colours the wrong way round. It predicts the velocity, as Stable Diffusion 2.1 does. All other
-models were trained on balanced scenes, each on scenes of its own, so that the metric is never the reward.
+The base model is misaligned the way models of web data are. In the last and longest stretch of its training
+{colours:.0%} of the colours and {objects:.0%} of the second objects were missing from the captions; {mixed:.0%} of the
+captions of two objects told their colours the wrong way round, and {places:.0%} of those that name a place named the
+opposite one. Most shapes wear one of two favourite colours, {weight:.0f} times as often as any other. It predicts the
+velocity, as Stable Diffusion 2.1 does. All other models were trained on balanced scenes, each on scenes of its own, so
+that the metric is never the reward.
 
 | model | what it is | seed | minutes on {threads} thread(s) | MB |
 | --- | --- | --- | --- | --- |
@@ -62,11 +62,13 @@ def write_model_card(target: Path, accuracy: dict[str, float]) -> None:
         for name, build in sorted(builds.items())
     ]
     measures = [f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in accuracy.items()]
+    care = PHASES[-1].carelessness
     text = TEXT.format(
-        skipped=SKIPPED_COLOUR_SHARE,
-        objects=SKIPPED_OBJECT_SHARE,
+        colours=care.skipped_colour,
+        objects=care.skipped_object,
+        mixed=care.mixed_up_colours,
+        places=care.mixed_up_places,
         weight=FAVOURITE_WEIGHT,
-        mixed=PHASES[-1].mixed_up_share,
         threads=max(build["threads"] for build in builds.values()),
         builds="\n".join(rows),
         scenes=SCENES,

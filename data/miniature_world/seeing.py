@@ -15,14 +15,14 @@ from torch.nn import functional
 from data.miniature_world.drawing import draw_mask
 from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
 from data.miniature_world.scenes import Scene
-from data.miniature_world.vocabulary import COLOURS, IMAGE_SIZE, SHAPES, TEXTURES
+from data.miniature_world.vocabulary import COLOURS, IMAGE_SIZE, INVERSE_RELATION, RELATIONS, SHAPES, TEXTURES
 
 STEPS: Final = 2_000
 BATCH_SIZE: Final = 32
 LEARNING_RATE: Final = 1.5e-3
 
-CLASSES: Final = (len(SHAPES) + 1, len(COLOURS) + 1, len(TEXTURES) + 1)
-"""Of shape, colour and texture; class 0 is the background."""
+CLASSES: Final = (len(SHAPES) + 1, len(COLOURS) + 1, len(TEXTURES) + 1, len(RELATIONS) + 1)
+"""Of shape, colour, texture and place; class 0 is the background, and the place of an object that stands alone."""
 COVERED_SHARE: Final = 0.25
 """A patch shows an object when the object covers at least this share of it."""
 
@@ -37,24 +37,28 @@ def teach_to_see(
     width: int,
     seed: int,
     steps: int = STEPS,
+    places: bool = False,
 ) -> None:
     """Train a vision encoder in place to tell shape, colour and texture of every patch.
 
     Args:
+        places: teach besides how the object of a patch stands to the other one of its scene. A caption says so in one
+            word of ten, which by itself teaches nothing within thousands of steps.
         patch_features: runs `vision` on images (B, 3, H, W) in [0, 1]; returns (B, patches, width).
         images: uint8 (scenes, H, W, 3), the pictures of `scenes`.
         patch_size: side of a patch in pixels.
     """
-    heads = nn.Linear(width, sum(CLASSES))
+    classes = CLASSES if places else CLASSES[:-1]
+    heads = nn.Linear(width, sum(classes))
     initialise(heads, seed, "seeing heads")
-    labels = torch.from_numpy(np.stack([patch_labels(scene, patch_size) for scene in scenes]))
+    labels = torch.from_numpy(np.stack([patch_labels(scene, patch_size) for scene in scenes]))[..., : len(classes)]
     both = nn.ModuleList([vision, heads])
 
     def loss_of_step(step: int) -> torch.Tensor:
         rows = draw_rows(seed, "seeing", step, len(scenes), BATCH_SIZE)
         batch = jitter(pixels_to_unit_range(images[rows]), seed, step)
         logits = heads(patch_features(batch)).float()
-        parts = zip(logits.split(CLASSES, dim=-1), labels[rows].long().unbind(-1), strict=True)
+        parts = zip(logits.split(classes, dim=-1), labels[rows].long().unbind(-1), strict=True)
         losses = [functional.cross_entropy(logit.flatten(0, 1), label.flatten()) for logit, label in parts]
         return torch.stack(losses).sum()
 
@@ -62,12 +66,19 @@ def teach_to_see(
 
 
 def patch_labels(scene: Scene, patch_size: int) -> np.ndarray:
-    """Classes of shape, colour and texture of each patch, row by row: uint8 (patches, 3)."""
+    """Classes of shape, colour, texture and place of each patch, row by row: uint8 (patches, 4)."""
     side = IMAGE_SIZE // patch_size
-    labels = np.zeros((side, side, 3), dtype=np.uint8)
-    for item in scene.objects:
+    labels = np.zeros((side, side, len(CLASSES)), dtype=np.uint8)
+    for item, place in zip(scene.objects, _places(scene), strict=True):
         blocks = draw_mask(item).reshape(side, patch_size, side, patch_size)
         covered = blocks.mean(axis=(1, 3)) >= COVERED_SHARE
         names = (SHAPES.index(item.shape), list(COLOURS).index(item.colour), TEXTURES.index(item.texture))
-        labels[covered] = [index + 1 for index in names]
-    return labels.reshape(side * side, 3)
+        labels[covered] = [*(index + 1 for index in names), place]
+    return labels.reshape(side * side, len(CLASSES))
+
+
+def _places(scene: Scene) -> list[int]:
+    """For each object the class of its place: how it stands to the other one, 0 without another."""
+    if scene.relation is None:
+        return [0]
+    return [1 + RELATIONS.index(relation) for relation in (scene.relation, INVERSE_RELATION[scene.relation])]

@@ -186,6 +186,9 @@ def _add_models(parsers: Any) -> None:
 
     miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
     miniature.add_argument("models", nargs="*", metavar="MODEL", help=f"any of {', '.join(SEEDS)} (default: all)")
+    miniature.add_argument(
+        "--state", metavar="FOLDER", help="keep the trainings' state here, for the same command to go on from"
+    )
     target = Path(data.__file__).parent / "miniature"
     miniature.add_argument(
         "--target", default=str(target), metavar="FOLDER", help="of the models (default: the package's)"

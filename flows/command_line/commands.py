@@ -144,7 +144,7 @@ def miniature(options: argparse.Namespace) -> int:
     """Rebuild the miniature world's models."""
     from data.miniature_world.build import build
 
-    build(Path(options.target), options.models)
+    build(Path(options.target), options.models, Path(options.state) if options.state else None)
     return 0
 
 

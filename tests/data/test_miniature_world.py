@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.miniature_world.captions import base_world_caption, clean_caption, noun_phrase
+from data.miniature_world.captions import Carelessness, base_world_caption, clean_caption, noun_phrase
 from data.miniature_world.datasets import make_scene, make_scenes
 from data.miniature_world.drawing import draw_mask, draw_scene
 from data.miniature_world.pairs import base_world_pair, fidelity_prompts
@@ -98,7 +98,7 @@ def test_mixed_up_captions_exchange_the_colours_and_nothing_else() -> None:
     exchanged = 0
     for number in range(600):
         scene = make_scene("base world", 7, number)
-        caption = base_world_caption(scene, random.Random(number), mixed_up_share=0.5)
+        caption = base_world_caption(scene, random.Random(number), Carelessness(mixed_up_colours=0.5))
         told = objects_of(caption)
         worn = {(item.colour, item.shape) for item in scene.objects}
         colours = [item.colour for item in scene.objects]
