@@ -65,8 +65,8 @@ def comat(
     place.mark()
     fetch_files(plan, wanted, renewed, place)
     title = recorded_as or chosen.name
-    with recorded_run(place, title, plan):
-        refresh_note = begin_refresh(plan, renewed, place)
+    refresh_note = begin_refresh(plan, renewed, place)
+    with recorded_run(place, title, plan, wanted):
         outcomes = carry_out(plan, wanted, place, chosen.shared.execution)
         end_refresh(place, refresh_note)
         recorded = record_results(place, title, plan, {name: outcome.artifact for name, outcome in outcomes.items()})

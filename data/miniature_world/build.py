@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL
 from comat_core.files.json_files import read_json
 from comat_core.support.errors import UserError
 from comat_core.support.memory_allocator import keep_freed_memory
+from comat_core.support.whole_files import whole_folder, write_whole
 from data.miniature_world.accuracy import measure_accuracy
 from data.miniature_world.autoencoder import train_autoencoder
 from data.miniature_world.captioner import train_captioner
@@ -70,16 +71,15 @@ def build(target: Path, names: list[str] | None = None, state: Path | None = Non
 
 def _save(parts: list[Any], folder: Path) -> None:
     """Save into a folder beside the final one and swap, so that a killed build leaves the old model whole."""
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for part in parts:
-        part.save_pretrained(unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.replace(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(folder) as unfinished:
+        for part in parts:
+            part.save_pretrained(unfinished)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _record_build(target: Path, name: str, seconds: float) -> None:
     path = target / "builds.json"
     builds = read_json(path, "record of builds", shape="object") if path.exists() else {}
     builds[name] = {"seed": SEEDS[name], "minutes": round(seconds / 60, 1), "threads": torch.get_num_threads()}
-    path.write_text(json.dumps(builds, indent=2, sort_keys=True) + "\n")
+    write_whole(path, (json.dumps(builds, indent=2, sort_keys=True) + "\n").encode())

@@ -13,6 +13,8 @@ from stages.ablation.settings import load_ablation
 from stages.ablation.variants import Variant, distinct_runs, list_variants
 from stages.ablation.writing import MARKDOWN, NUMBERS, PAGE, write_results
 from stages.plan.presets import load_preset
+from stages.store.file_names import fitting_name
+from stages.store.local_disk import OUTPUT_ADVICE, check_folder
 from stages.store.store import Store
 
 logger = logging.getLogger("comat")
@@ -29,6 +31,8 @@ def ablate(options: argparse.Namespace) -> int:
     name = load_preset(options.preset, options.settings).name
     ablation = load_ablation().select(options.table, options.row)
     variants = list_variants(ablation, options.preset, options.settings, options.seeds)
+    folder = Path(options.output or fitting_name(name, "-ablation"))
+    check_folder("results", folder, OUTPUT_ADVICE)
     Store(options.store).mark()
     show_progress()
     quiet_prefect()
@@ -36,7 +40,6 @@ def ablate(options: argparse.Namespace) -> int:
         summaries = run_variants(variants, name, options.store)
     found = [summaries[variant.identity] for variant in variants]
     results = gather(ablation, name, options.settings, variants, found)
-    folder = Path(options.output or f"{name}-ablation")
     write_results(results, folder)
     print(json.dumps(results.as_json()) if options.json else "\n".join(str(folder / file) for file in FILES))
     return 0

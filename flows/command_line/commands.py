@@ -18,6 +18,7 @@ from stages.plan.pipeline import Plan, Step, look_up, make_plan
 from stages.plan.presets import Preset, as_yaml, load_preset, preset_names
 from stages.plan.runs import collect_garbage, find_garbage
 from stages.progress import progress_bar
+from stages.store.local_disk import check_folder
 from stages.store.store import Condition, Store
 
 SHOWN_PROBLEMS = 3  # of one artifact
@@ -144,7 +145,9 @@ def miniature(options: argparse.Namespace) -> int:
     """Rebuild the miniature world's models."""
     from data.miniature_world.build import build
 
-    build(Path(options.target), options.models, Path(options.state) if options.state else None)
+    target = Path(options.target)
+    check_folder("models", target, "choose another --target")
+    build(target, options.models, Path(options.state) if options.state else None)
     return 0
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comat_core.support.errors import UserError
+from comat_core.support.whole_files import write_whole
 from data.readers import LONGEST_PROMPT
 from stages.plan.presets import load_preset
-from stages.store.local_disk import disk_errors_told, write_whole
+from stages.store.file_names import fitting_name
+from stages.store.local_disk import OUTPUT_ADVICE, check_output_file, disk_errors_told
 from stages.store.store import Store
 from stages.tuned.comparison import draw_rows
 from stages.tuned.tuned_model import find_tuned_model
@@ -24,9 +26,10 @@ def sample(options: argparse.Namespace) -> int:
     if max(map(len, prompts)) > LONGEST_PROMPT:
         raise UserError(f"a prompt has more than {LONGEST_PROMPT:,} characters", "--prompt", "write a shorter one")
     tuned = find_tuned_model(load_preset(options.preset, options.settings), Store(options.store))
-    output = Path(options.output or f"{tuned.preset}-{options.seed}.png")
+    output = Path(options.output or fitting_name(tuned.preset, f"-{options.seed}.png"))
     if output.suffix.lower() != ".png":
         raise UserError(f"cannot write {output.name}", "--output", "name a .png file")
+    check_output_file("image", output)
     picture = draw_rows(tuned, prompts, options.seed, compare=options.compare)
     _write(picture, output)
     print(output)
@@ -36,6 +39,5 @@ def sample(options: argparse.Namespace) -> int:
 def _write(picture: "Tensor", output: Path) -> None:
     from stages.images.png import encode_png
 
-    with disk_errors_told("image", output, "choose another --output"):
-        output.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors_told("image", output, OUTPUT_ADVICE):
         write_whole(output, encode_png(picture))

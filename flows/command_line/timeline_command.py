@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 
 from comat_core.support.errors import UserError
+from comat_core.support.whole_files import write_whole
 from stages.plan.history import read_history
 from stages.plan.presets import load_preset
 from stages.report.timeline import timeline_page
-from stages.store.local_disk import disk_errors_told
+from stages.store.file_names import fitting_name
+from stages.store.local_disk import OUTPUT_ADVICE, check_output_file, disk_errors_told
 from stages.store.store import Store
 
 
@@ -18,9 +20,9 @@ def timeline(options: argparse.Namespace) -> int:
     if not read_history(store, name):
         advice = f"run `comat run {options.preset}` with the same --store first"
         raise UserError("no training of this preset has been evaluated here", f"store {options.store}", advice)
-    output = Path(options.output or f"{name}-timeline.html")
-    with disk_errors_told("page", output, "choose another --output"):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(timeline_page(store, name), encoding="utf-8")
+    output = Path(options.output or fitting_name(name, "-timeline.html"))
+    check_output_file("page", output)
+    with disk_errors_told("page", output, OUTPUT_ADVICE):
+        write_whole(output, timeline_page(store, name).encode())
     print(output)
     return 0

@@ -9,11 +9,12 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from comat_core.support.whole_files import write_whole
 from stages.ablation.results import Results, RowResult, Score
 from stages.ablation.settings import Table
 from stages.report.pictures.charts import Interval, Series, interval_chart
 from stages.report.render import number
-from stages.store.local_disk import disk_errors_told, write_whole
+from stages.store.local_disk import OUTPUT_ADVICE, disk_errors_told
 
 MARKDOWN: Final = "ablation.md"
 NUMBERS: Final = "ablation.json"
@@ -40,7 +41,7 @@ def write_results(results: Results, folder: Path) -> None:
         NUMBERS: json.dumps(results.as_json(), indent=2) + "\n",
         PAGE: as_page(results),
     }
-    with disk_errors_told("results", folder, "choose another --output"):
+    with disk_errors_told("results", folder, OUTPUT_ADVICE):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             write_whole(folder / name, content.encode())

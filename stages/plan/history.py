@@ -13,16 +13,15 @@ from pydantic import BaseModel, Field, field_validator
 
 from comat_core.files.regular_files import reading_errors_told
 from data.formats.records import parse_record
-from stages.plan.digests import digest_bytes, digest_json
+from stages.plan.digests import digest_json
 from stages.plan.pipeline import Plan, Step
 from stages.store.artifacts import Artifact
+from stages.store.file_names import fitting_name
 from stages.store.filesystem import Folder
 from stages.store.store import Store
 
 HISTORY = ".history"
 SUMMARY = "summary.json"
-LONGEST_NAME = 150
-"""Characters of a folder's name, well below the 255 bytes that file systems take."""
 
 
 Score = Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -124,10 +123,7 @@ def _result_of(preset: str, step: Step, evaluation: Artifact, artifacts: Mapping
 
 def history_folder(store: Store, preset: str) -> Folder:
     """Where the records of a preset lie; any name makes one folder, whose name every file system takes."""
-    name = quote(preset, safe=" ").replace(".", "%2E")
-    if len(name) > LONGEST_NAME:
-        name = f"{name[: LONGEST_NAME - 17]}~{digest_bytes(preset.encode())[:16]}"
-    return store.root / f"{HISTORY}/{name}"
+    return store.root / f"{HISTORY}/{fitting_name(quote(preset, safe=' ').replace('.', '%2E'))}"
 
 
 def _is_record(name: str) -> bool:

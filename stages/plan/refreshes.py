@@ -1,10 +1,13 @@
 """Computing finished work again: what was there is removed once, and a run that is repeated goes on where it was."""
 
 import logging
-from functools import partial
+import time
+from collections.abc import Sequence
 
 from stages.plan.digests import digest_json
 from stages.plan.pipeline import Plan, Step
+from stages.plan.runs import live_runs, no_run_begins
+from stages.store.locks import POLL_SECONDS
 from stages.store.store import Store
 
 logger = logging.getLogger("comat")
@@ -16,7 +19,8 @@ def begin_refresh(plan: Plan, names: set[str], store: Store) -> str | None:
     """Remove the artifacts of some steps, the last ones first, so that none outlives what it was made from.
 
     A note says that this has been done. While it stands and something of what was removed is still to be built again,
-    the same refresh goes on instead of beginning anew. An artifact that another run works on is waited for.
+    the same refresh goes on instead of beginning anew. What another run uses or works on is not touched: that run's
+    end is waited for. Call it before the run is recorded, or two such runs would wait for each other.
 
     Returns:
         the note's name for `end_refresh`; None if there is nothing to refresh.
@@ -25,15 +29,18 @@ def begin_refresh(plan: Plan, names: set[str], store: Store) -> str | None:
     if not steps:
         return None
     note = f"{digest_json([(step.stage.name, step.key) for step in steps])[:24]}.json"
-    folder = store.root / REFRESHES
-    if folder.has(note) and not all(_is_finished(step, store) for step in steps):
-        logger.info("refresh: going on with one that was begun")
-        return note
-    folder.remove(note)
-    for step in steps:
-        waiting = partial(logger.info, "%s: another run works on it; waiting for it before it is removed", step.name)
-        store.discard_idle(step.stage.name, step.key, wait=True, on_wait=waiting)
-    folder.write(note, b"{}")
+    is_told = False
+    while not _is_begun(steps, note, store):
+        with no_run_begins(store):
+            reason = _reason_to_wait(steps, store)
+            if reason is None and _removed(steps, store):
+                (store.root / REFRESHES).write(note, b"{}")
+                return note
+        if not is_told:
+            logger.info("refresh: %s; waiting for its end", reason or "another run works on what it would remove")
+            is_told = True
+        time.sleep(POLL_SECONDS)
+    logger.info("refresh: going on with one that was begun")
     return note
 
 
@@ -43,5 +50,23 @@ def end_refresh(store: Store, note: str | None) -> None:
         (store.root / REFRESHES).remove(note)
 
 
-def _is_finished(step: Step, store: Store) -> bool:
-    return store.look_up(step.stage.name, step.key).artifact is not None
+def _is_begun(steps: Sequence[Step], note: str, store: Store) -> bool:
+    """Whether the same refresh has been begun, by an earlier run or one at the same time, and is not at its end."""
+    return (store.root / REFRESHES).has(note) and not all(
+        store.look_up(step.stage.name, step.key).artifact is not None for step in steps
+    )
+
+
+def _reason_to_wait(steps: Sequence[Step], store: Store) -> str | None:
+    of_step = {(step.stage.name, step.key): step.name for step in steps}
+    for record in live_runs(store).values():
+        for pair in record.artifacts if record.used is None else record.used:
+            if pair in of_step:
+                since = time.strftime("%H:%M", time.localtime(record.started_at))
+                return f"a run of {record.preset} that began at {since} uses {of_step[pair]}"
+    return None
+
+
+def _removed(steps: Sequence[Step], store: Store) -> bool:
+    """Remove what nobody works on; False if somebody does, outside of any run that is recorded."""
+    return all(store.discard_idle(step.stage.name, step.key) for step in steps)

@@ -1,11 +1,13 @@
 """Records of runs in the store, and what may go: artifacts that no kept run refers to."""
 
+import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import BaseModel
 
@@ -14,10 +16,13 @@ from stages.plan.dag import stage_names
 from stages.plan.pipeline import Plan, Step
 from stages.store.filesystem import Folder
 from stages.store.leftovers import own_files
-from stages.store.locks import is_live, lease
+from stages.store.locks import Lease, lease, live_ones
 from stages.store.store import LEASES, Store
 
+logger = logging.getLogger("comat")
+
 RUNS = ".runs"
+RUN_LEASE = "run-"
 LARGEST_RECORD = 2**24  # bytes
 
 
@@ -27,6 +32,7 @@ class RunRecord(BaseModel):
     preset: str
     started_at: float  # seconds since the epoch
     artifacts: list[tuple[str, str]]  # stage, key
+    used: list[tuple[str, str]] | None = None  # those of them that the run itself comes to; None for all
     is_finished: bool = False
 
 
@@ -40,23 +46,44 @@ class Garbage:
 
 
 @contextmanager
-def recorded_run(store: Store, preset: str, plan: Plan) -> Iterator[None]:
+def recorded_run(store: Store, preset: str, plan: Plan, wanted: set[str]) -> Iterator[None]:
     """Note down what a run refers to, be it wanted this time or not, and that it has ended well if it does.
 
     While the block runs a lease says so, and nothing that the run refers to is removed.
+
+    Args:
+        wanted: names of the steps that the run comes to.
     """
-    artifacts = [(step.stage.name, key) for step in plan.steps if (key := _key_if_known(step)) is not None]
-    record = RunRecord(preset=preset, started_at=time.time(), artifacts=artifacts)
+    keys = {step.name: (step.stage.name, key) for step in plan.steps if (key := _key_if_known(step)) is not None}
+    used = [pair for name, pair in keys.items() if name in wanted]
+    record = RunRecord(preset=preset, started_at=time.time(), artifacts=list(keys.values()), used=used)
     name = f"{int(record.started_at * 1000):015d}-{secrets.token_hex(4)}.json"
     folder = store.root / RUNS
+    waiting = partial(logger.info, "waiting: somebody is removing artifacts from the store")
     with lease(store.root / LEASES, _lease_of(name)):
-        folder.write(name, record.model_dump_json().encode())
+        with no_run_begins(store, waiting):
+            folder.write(name, record.model_dump_json().encode())
         yield
         folder.write(name, record.model_copy(update={"is_finished": True}).model_dump_json().encode())
 
 
+def no_run_begins(store: Store, on_wait: Callable[[], None] | None = None) -> AbstractContextManager[Lease]:
+    """While the block runs no run begins: what no run uses at its start can be removed."""
+    return lease(store.root / LEASES, "beginning.json", on_wait)
+
+
+def live_runs(store: Store) -> dict[str, RunRecord]:
+    """File name -> record of the runs that are under way, on whichever machine. Leases of runs that were killed go."""
+    folder, runs = store.root / LEASES, store.root / RUNS
+    held = {name for name in folder.sizes() if name.startswith(RUN_LEASE) and name.endswith(".json")}
+    live = live_ones(folder, held)
+    for name in held - live:
+        folder.remove(name)
+    return {name: _read(runs, name) for name in runs.sizes() if _lease_of(name) in live}
+
+
 def _lease_of(record: str) -> str:
-    return f"run-{record}"
+    return f"{RUN_LEASE}{record}"
 
 
 def _key_if_known(step: Step) -> str | None:
@@ -74,13 +101,13 @@ def kept_runs(store: Store, keep: int) -> dict[str, RunRecord]:
         UserError: a record cannot be read, so that nobody can tell what it keeps.
     """
     folder = store.root / RUNS
-    kept: dict[str, RunRecord] = {}
+    kept: dict[str, RunRecord] = live_runs(store)
     seen: Counter[tuple[str, bool]] = Counter()
     for name in sorted(folder.sizes(), reverse=True):
         record = _read(folder, name)
         kind = (record.preset, record.is_finished)
         seen[kind] += 1
-        if seen[kind] <= keep or (not record.is_finished and is_live(store.root / LEASES, _lease_of(name))):
+        if seen[kind] <= keep:
             kept[name] = record
     return kept
 
@@ -111,13 +138,14 @@ def collect_garbage(store: Store, keep: int) -> list[Garbage]:
     Returns:
         what was removed.
     """
-    garbage = find_garbage(store, keep)
-    removed = [item for item in garbage if store.discard_idle(item.stage, item.key, wait=False)]
-    kept, folder = kept_runs(store, keep), store.root / RUNS
-    for name in folder.sizes():
-        if name not in kept:
-            folder.remove(name)
-    return removed
+    with no_run_begins(store):
+        garbage = find_garbage(store, keep)
+        removed = [item for item in garbage if store.discard_idle(item.stage, item.key)]
+        kept, folder = kept_runs(store, keep), store.root / RUNS
+        for name in folder.sizes():
+            if name not in kept:
+                folder.remove(name)
+        return removed
 
 
 def _checked_kept_runs(store: Store, keep: int) -> dict[str, RunRecord]:

@@ -90,6 +90,7 @@ class Stage(AnyStage[ConfigT]):
             finished = self._finished(config, inputs, store)
             if finished is not None:
                 return finished
+            held.check()  # comparing checksums takes its time
             if not self.resumable:
                 store.discard(self.name, self.key_for(config, inputs))
             try:
@@ -97,7 +98,7 @@ class Stage(AnyStage[ConfigT]):
                 self.build(config, inputs, writer)
                 return writer.finish()
             except BaseException:
-                if not self.resumable and not held.is_lost:
+                if not self.resumable and held.is_held():
                     store.discard(self.name, self.key_for(config, inputs))
                 raise
 

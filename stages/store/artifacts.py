@@ -9,7 +9,7 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,7 @@ from comat_core.support.errors import UserError
 from stages.plan.digests import digest_bytes, digest_json
 from stages.store.filesystem import Folder
 from stages.store.local_disk import disk_errors_told
+from stages.store.locks import Lease
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -209,21 +210,24 @@ class ArtifactWriter:
     Args:
         folder: the artifact's folder in the store.
         manifest: the manifest without files, times and library versions, which `finish` fills in.
-        check: called before every write; raises if the right to write has been lost.
+        held: the lease under which it is written, if any. Once that is lost nothing more is written.
     """
 
-    def __init__(self, folder: Folder, manifest: Mapping[str, Any], check: Callable[[], None] | None = None) -> None:
+    def __init__(self, folder: Folder, manifest: Mapping[str, Any], held: Lease | None = None) -> None:
+        self.held = held
         self._folder = folder
         self._manifest = dict(manifest)
-        self._check = check
         self._last_write = time.monotonic()
         self._written: list[str] = []
         self._seconds_of_removed = 0.0
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a file atomically; its checksum follows, and only then the file counts."""
-        if self._check is not None:
-            self._check()
+        """Write a file atomically; its checksum follows, and only then the file counts.
+
+        Raises:
+            LeaseLostError: another run has taken over the work on the artifact; so do all methods that write.
+        """
+        self._check()
         now = time.monotonic()
         record = FileRecord(size=len(content), sha256=digest_bytes(content), seconds=round(now - self._last_write, 3))
         self._last_write = now
@@ -263,9 +267,11 @@ class ArtifactWriter:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Mark the files written inside the block as one part: it is there when all of them are."""
+        self._check()
         self._folder.remove(f"{PARTS}{name}.json")
         self._written.clear()
         yield
+        self._check()
         self._folder.write(f"{PARTS}{name}.json", json.dumps(sorted(set(self._written))).encode())
 
     def has_part(self, name: str) -> bool:
@@ -284,6 +290,7 @@ class ArtifactWriter:
 
     def remove(self, prefix: str) -> None:
         """Remove the files that begin with `prefix`, which are no longer needed; the time they took still counts."""
+        self._check()
         for name in self.names(prefix):
             record = self._record(name)
             self._seconds_of_removed += record.seconds if record else 0.0
@@ -302,8 +309,7 @@ class ArtifactWriter:
         """
         from stages.plan.versions import library_versions
 
-        if self._check is not None:
-            self._check()
+        self._check()
         files, sizes = {name: self._record(name) for name in self.names()}, self._folder.sizes()
         for name, record in files.items():
             if record is None or sizes.get(name) != record.size:
@@ -321,6 +327,10 @@ class ArtifactWriter:
         self._folder.write(MANIFEST, manifest.model_dump_json(indent=2).encode())
         self._folder.remove_working_folder()
         return Artifact(stage=manifest.stage, key=manifest.key, url=self._folder.url)
+
+    def _check(self) -> None:
+        if self.held is not None:
+            self.held.check()
 
     def _record(self, name: str) -> FileRecord | None:
         try:

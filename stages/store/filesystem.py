@@ -15,7 +15,8 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from comat_core.support.errors import UserError
-from stages.store.local_disk import disk_errors_told
+from stages.store.file_names import fitting_name
+from stages.store.local_disk import check_folder, disk_errors_told
 
 PARTIAL = ".partial"
 WORKING = ".working"
@@ -150,6 +151,15 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def check_working_folder(self) -> None:
+        """Make sure that there can be local folders for state in progress, which stages need only when they come to it.
+
+        Raises:
+            UserError: there cannot.
+        """
+        if self.local is None:
+            check_folder("working folder", self._working_path(), "set XDG_CACHE_HOME to a folder that can be written")
+
     def remove_working_folder(self) -> None:
         shutil.rmtree(self._working_path(), ignore_errors=True)
 
@@ -157,7 +167,7 @@ class Folder:
         if self.local is not None:
             return self.local / WORKING
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        return cache / "comat" / self.url.replace("://", "/")
+        return cache.joinpath("comat", *(fitting_name(part) for part in self.url.replace("://", "/").split("/")))
 
     def _at(self, name: str) -> str:
         return f"{self.path.rstrip('/')}/{name}"

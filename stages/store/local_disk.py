@@ -1,14 +1,15 @@
 """Failures of this machine's own disk, outside the store, told in one line."""
 
-import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from comat_core.support.errors import UserError
+
+OUTPUT_ADVICE = "choose another --output"
 
 
 @contextmanager
@@ -29,23 +30,27 @@ def disk_errors_told(what: str, where: Path, advice: str = "check its permission
         raise UserError(f"cannot write the {what}: {error}", str(where), advice) from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that nobody ever sees half of, beside no file that was there: its name until then is a new one."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".comat-")
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.chmod(0o666 & ~_umask())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def check_folder(what: str, folder: Path, advice: str = "check its permissions and free space") -> None:
+    """Make a folder and, for a moment, a file in it: a run fails before its work and not after.
+
+    Raises:
+        UserError: it cannot be made, or cannot be written.
+    """
+    with disk_errors_told(what, folder, advice):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
-def _umask() -> int:
-    """The process's mask for new files; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def check_output_file(what: str, output: Path) -> None:
+    """Make sure that a file can be written there, before the work that it shall hold.
+
+    Raises:
+        UserError: it cannot; or a folder of that name is in the way.
+    """
+    with disk_errors_told(what, output, OUTPUT_ADVICE):
+        with suppress(FileNotFoundError):
+            output.stat()  # which a name that is too long makes fail
+        if output.is_dir():
+            raise UserError("the output is a folder", str(output), OUTPUT_ADVICE)
+    check_folder(what, output.parent, OUTPUT_ADVICE)

@@ -1,12 +1,12 @@
 """Folders that the user asked for: they appear only when they are complete, and nothing is overwritten."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from comat_core.support.errors import UserError
-from stages.store.local_disk import disk_errors_told
+from comat_core.support.whole_files import whole_folder
+from stages.store.local_disk import OUTPUT_ADVICE, disk_errors_told
 
 
 @contextmanager
@@ -18,14 +18,14 @@ def new_folder(output: Path, what: str) -> Iterator[Path]:
         what: what is written, for the messages.
 
     Raises:
-        UserError: the folder holds something, or cannot be written.
+        UserError: the folder holds something, is one that nothing can be put in the place of, or cannot be written.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError("the output exists and is not an empty folder", str(output), "choose another --output")
-    with disk_errors_told(what, output, "choose another --output"):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as unfinished:
-            folder = Path(unfinished) / "new"
-            folder.mkdir()
+    with disk_errors_told(what, output, OUTPUT_ADVICE):
+        place = output.resolve()
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise UserError("the output exists and is not an empty folder", str(output), OUTPUT_ADVICE)
+        if place.is_mount() or place == Path.cwd():
+            raise UserError("the output is a folder in use", str(output), "name a new folder inside it")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with whole_folder(place) as folder:
             yield folder
-            folder.replace(output)

@@ -14,7 +14,7 @@ from stages.plan.digests import digest_json
 from stages.store.artifacts import MANIFEST, PARTS, Artifact, ArtifactWriter, DamagedArtifactError, InputRecord
 from stages.store.filesystem import Folder, store_errors_told
 from stages.store.leftovers import BEGUN, remove_artifact
-from stages.store.locks import POLL_SECONDS, Lease, is_live, lease
+from stages.store.locks import POLL_SECONDS, Lease, is_live, lease, live_ones
 
 STORE_VARIABLE = "COMAT_STORE"
 """Environment variable with the store's URL, for commands and workers that are given none."""
@@ -89,6 +89,7 @@ class Store:
         """
         with store_errors_told(self.url):
             self.root.write(MARKER, b"comat\n")
+        self.root.check_working_folder()
 
     def writer(
         self,
@@ -113,9 +114,7 @@ class Store:
                 if not _holds(folder, BEGUN, begun_from):
                     self.discard(stage, key)
                     folder.write(BEGUN, begun_from)
-        return ArtifactWriter(
-            folder, {"stage": stage, "key": key, "inputs": inputs, **manifest}, held.check if held else None
-        )
+        return ArtifactWriter(folder, {"stage": stage, "key": key, "inputs": inputs, **manifest}, held)
 
     def count_parts(self, stage: str, key: str) -> int:
         """How many parts of an artifact have been written so far, whole or not."""
@@ -182,33 +181,21 @@ class Store:
         self.retract(stage, key)
         remove_artifact(self.folder(stage, key))
 
-    def discard_idle(self, stage: str, key: str, *, wait: bool, on_wait: Callable[[], None] | None = None) -> bool:
-        """Remove an artifact that nobody works on.
-
-        Args:
-            wait: until nobody does; otherwise one that somebody works on stays.
-            on_wait: called once when that is waited for.
-
-        Returns:
-            whether it was removed.
-        """
-        with lease(self.root / LEASES, _lease_name(stage, key, DISCARD)):
-            # New work on it waits from here on; what was begun before is let come to its end.
-            while self.is_worked_on(stage, key):
-                if not wait:
-                    return False
-                if on_wait is not None:
-                    on_wait()
-                    on_wait = None
-                time.sleep(POLL_SECONDS)
+    def discard_idle(self, stage: str, key: str) -> bool:
+        """Remove an artifact unless somebody works on it, and return whether it was removed."""
+        with lease(self.root / LEASES, _lease_name(stage, key, DISCARD)) as held:
+            # New work on it waits from here on.
+            if self.is_worked_on(stage, key):
+                return False
+            held.check()
             self.discard(stage, key)
             return True
 
     def is_worked_on(self, stage: str, key: str) -> bool:
         """Whether a run holds a lease on any part of an artifact."""
-        folder, prefix = self.root / LEASES, _lease_name(stage, key, "")
-        names = [name for name in folder.sizes() if name.startswith(prefix) and name.endswith(LEASE_ENDING)]
-        return any(is_live(folder, name) for name in names if name != _lease_name(stage, key, DISCARD))
+        folder, prefix, discarding = self.root / LEASES, _lease_name(stage, key, ""), _lease_name(stage, key, DISCARD)
+        names = {name for name in folder.sizes() if name.startswith(prefix) and name.endswith(LEASE_ENDING)}
+        return bool(live_ones(folder, names - {discarding}))
 
     @contextmanager
     def lease(self, stage: str, key: str, part: str, on_wait: Callable[[], None] | None = None) -> Iterator[Lease]:

@@ -22,8 +22,14 @@ def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     from stages.train.tracking.trackers import check_trackers
 
     check_trackers(config.tracking.trackers)
-    run_name = STAGE.key_for(config, inputs)
-    job = Job(config=config, inputs=dict(inputs), folder=writer.working_folder().absolute(), run_name=run_name)
+    config.tracking.check_folder()
+    job = Job(
+        config=config,
+        inputs=dict(inputs),
+        folder=writer.working_folder().absolute(),
+        run_name=STAGE.key_for(config, inputs),
+        claim=writer.held.claim if writer.held else None,
+    )
     if config.processes == 1:
         job.run()
     else:

@@ -1,6 +1,5 @@
 """Settings of the train stage. Defaults are the paper's for Stable Diffusion 1.5 (Table 8)."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +10,7 @@ from stages.devices import AUTO
 from stages.hardware import HardwareSettings
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.sampling import Sampler, SamplingConfig
-from stages.store.local_disk import disk_errors_told
+from stages.store.local_disk import check_folder
 
 LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")]
 Schedule = Annotated[
@@ -163,6 +162,19 @@ class TrackingSettings(Part):
         Field(max_length=64, description="prompts drawn from the same noise each time; some training prompts if none"),
     ] = ()
 
+    @property
+    def logs(self) -> Path:
+        """The folder, with a ~ resolved."""
+        return Path(self.folder).expanduser()
+
+    def check_folder(self) -> None:
+        """Make sure that the logs can be written.
+
+        Raises:
+            UserError: they cannot.
+        """
+        check_folder("training's logs", self.logs, "choose another train.tracking.folder")
+
 
 class TrainConfig(StageConfig):
     """Fine-tune the base model's LoRA with the CoMat losses."""
@@ -226,11 +238,7 @@ class TrainConfig(StageConfig):
 
     def fetch_files(self) -> None:
         """Make sure that the logs can be written, which training needs only after all stages before it."""
-        folder = Path(self.tracking.folder).expanduser()
-        with disk_errors_told("training's logs", folder, "choose another train.tracking.folder"):
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+        self.tracking.check_folder()
 
     def check_beside(self, sections: Mapping[str, StageConfig]) -> None:
         """The discriminator would tell a difference in sampling instead of one between the models."""

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from comat_core.backbones.adapters import active_adapter
 from comat_core.support.errors import UserError
 from comat_core.training_inputs import CoMatModels
+from stages.store.locks import Lease
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
 from stages.train.models import ADAPTER_NAME, make_trainee, step_settings
@@ -27,6 +28,7 @@ def train(
     *,
     checkpoint_folder: Path,
     run_name: str,
+    held: Lease | None = None,
 ) -> TrainingState:
     """Train until `config.steps`, from the newest checkpoint if there is one.
 
@@ -35,9 +37,11 @@ def train(
         accelerator: knows the processes that share the work, and the trackers.
         checkpoint_folder: local folder of the checkpoints.
         run_name: of the logs.
+        held: the lease under which checkpoints are written.
 
     Raises:
         UserError: too many steps in a row had a non-finite loss or gradient.
+        LeaseLostError: another run has taken the work over; nothing was saved since.
         TrainingStopped: after SIGTERM, once the state is saved.
     """
     # Initialize what learns and what stays.
@@ -46,7 +50,7 @@ def train(
     run = Run(config, models, step_settings(config), training_data, accelerator)
 
     # Load the previous checkpoint.
-    random_states = state.restore_latest(checkpoint_folder)
+    random_states = state.restore_latest(checkpoint_folder, tell=accelerator.is_main_process)
     if random_states is not None:
         restore_random_states(random_states, accelerator)
     reporter = Reporter(config, accelerator, run_name, state.step)
@@ -67,7 +71,9 @@ def train(
             reporter.step(state.step, metrics, micro_batches[0][1].images)
             _validate(run, reporter, step=state.step)
 
-            # Save a checkpoint.
+            # Save a checkpoint, unless the folder has become another run's.
+            if held is not None and accelerator.is_main_process:
+                held.check()
             stopping = _noticed_anywhere(bool(termination), accelerator)
             if stopping or state.step % config.checkpoints.every == 0:
                 random_states = gather_random_states(accelerator)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from stages.plan.digests import digest_file
 from stages.store.local_disk import disk_errors_told
 from stages.train.models import Learner, Trainee
 
@@ -26,10 +28,23 @@ logger = logging.getLogger("comat")
 MARKER = "state.json"
 """Written last: a checkpoint without it does not count."""
 TENSORS = "state.safetensors"
-NUMBERS = ("step", "skipped", "skipped_in_a_row", "history", "scaler", "optimizers", "schedules")
 FOLDER_PREFIX = "step-"
 RANDOM = "random/"
 """Prefix of the tensors with the processes' global random generators."""
+
+
+class Numbers(BaseModel):
+    """What the marker of a checkpoint holds."""
+
+    step: int
+    skipped: int
+    skipped_in_a_row: int
+    history: list[dict[str, Any]]
+    scaler: dict[str, Any]
+    optimizers: dict[str, list[dict[str, Any]]]
+    schedules: dict[str, dict[str, Any]]
+    tensors: str | None = None
+    """Digest of the tensors' file; checkpoints of earlier versions have none."""
 
 
 @dataclass
@@ -47,7 +62,9 @@ class TrainingState:
     """One row of metrics per step."""
 
     def save(self, folder: Path, random_states: Mapping[str, torch.Tensor], *, keep: int) -> None:
-        """Save a checkpoint below `folder`, then remove all but the last `keep` ones.
+        """Save a checkpoint below `folder`, then remove all but the last `keep` ones up to it.
+
+        Those of later steps go too: they could not be read, or this one would not have been made.
 
         Args:
             random_states: of the processes' global generators (`random_states`), kept for whoever resumes.
@@ -67,42 +84,70 @@ class TrainingState:
             except (OSError, SafetensorError):
                 shutil.rmtree(unfinished, ignore_errors=True)  # half a checkpoint would keep the disk full
                 raise
-        for old in checkpoints(folder)[:-keep]:
-            shutil.rmtree(old)
+        found = checkpoints(folder)
+        kept = [path for path in found if path.name <= target.name][-keep:]
+        for path in found:
+            if path not in kept:
+                shutil.rmtree(path)
 
     def _write(self, folder: Path, random_states: Mapping[str, torch.Tensor]) -> None:
         folder.mkdir(parents=True)
         generators = {f"{RANDOM}{name}": value for name, value in random_states.items()}
         save_file(self._tensors() | generators, folder / TENSORS)
-        (folder / MARKER).write_text(json.dumps(self._numbers()))
+        numbers = self._numbers(digest_file(folder / TENSORS))
+        (folder / MARKER).write_text(json.dumps(numbers.model_dump()))
         for name in (TENSORS, MARKER):
             _flush(folder / name)
 
-    def restore_latest(self, folder: Path) -> dict[str, torch.Tensor] | None:
-        """Go back to the newest checkpoint below `folder` that can be read, and say so if it is not the newest.
+    def restore_latest(self, folder: Path, *, tell: bool = True) -> dict[str, torch.Tensor] | None:
+        """Go back to the newest checkpoint below `folder` that is whole.
+
+        Args:
+            tell: of newer ones that are damaged.
 
         Returns:
             The random states that were saved with it; None if there is no checkpoint.
         """
-        for checkpoint in reversed(checkpoints(folder)):
+        damage = []
+        for path in reversed(checkpoints(folder)):
             try:
-                numbers, tensors = _read_checkpoint(checkpoint)
+                numbers, tensors = self._read(path)
             except (OSError, ValueError, RecursionError, SafetensorError) as error:
-                logger.warning("the checkpoint %s cannot be read (%s): trying the one before", checkpoint, error)
+                damage.append(f"checkpoint {path.name} is damaged ({_first_line(error)})")
                 continue
+            _tell(damage, f"training goes on from {path.name}", tell=tell)
             return self._restore(numbers, tensors)
+        _tell(damage, "there is no older one, and training begins anew", tell=tell)
         return None
 
-    def _restore(self, numbers: dict[str, Any], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _read(self, folder: Path) -> tuple[Numbers, dict[str, torch.Tensor]]:
+        """Read a checkpoint, before any of it is put to use.
+
+        Raises:
+            OSError, ValueError, RecursionError, SafetensorError: it is not what a state like this one has written.
+        """
+        numbers = Numbers.model_validate(json.loads((folder / MARKER).read_bytes()))
+        if numbers.tensors is not None and digest_file(folder / TENSORS) != numbers.tensors:
+            raise ValueError(f"{TENSORS} has other content than when it was written")
+        tensors = load_file(folder / TENSORS)
+        roles = self._learners()
+        shapes = {name: value.shape for name, value in self._tensors().items() if name.split("/")[1] == "parameter"}
+        if roles.keys() != numbers.optimizers.keys() or roles.keys() != numbers.schedules.keys():
+            raise ValueError(f"{MARKER} is of other learners")
+        if any(name not in tensors or tensors[name].shape != shape for name, shape in shapes.items()):
+            raise ValueError(f"{TENSORS} is of other parameters")
+        return numbers, tensors
+
+    def _restore(self, numbers: Numbers, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         generators = {name: tensors.pop(name) for name in list(tensors) if name.startswith(RANDOM)}
         for role, learner in self._learners().items():
             _restore_parameters(learner.parameters, tensors, role)
-            _restore_optimizer(learner, tensors, role, numbers["optimizers"][role])
-            learner.schedule.load_state_dict(numbers["schedules"][role])
-        if numbers["scaler"]:
-            self.scaler.load_state_dict(numbers["scaler"])
-        self.step, self.skipped = numbers["step"], numbers["skipped"]
-        self.skipped_in_a_row, self.history = numbers["skipped_in_a_row"], numbers["history"]
+            _restore_optimizer(learner, tensors, role, numbers.optimizers[role])
+            learner.schedule.load_state_dict(numbers.schedules[role])
+        if numbers.scaler:
+            self.scaler.load_state_dict(numbers.scaler)
+        self.step, self.skipped = numbers.step, numbers.skipped
+        self.skipped_in_a_row, self.history = numbers.skipped_in_a_row, numbers.history
         return {name.removeprefix(RANDOM): value for name, value in generators.items()}
 
     def _learners(self) -> dict[str, Learner]:
@@ -119,18 +164,19 @@ class TrainingState:
                     tensors[f"{role}/{quantity}/{name}"] = torch.as_tensor(value).detach().clone().contiguous()
         return tensors
 
-    def _numbers(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "skipped": self.skipped,
-            "skipped_in_a_row": self.skipped_in_a_row,
-            "history": self.history,
-            "scaler": self.scaler.state_dict(),
-            "optimizers": {
+    def _numbers(self, tensors: str) -> Numbers:
+        return Numbers(
+            step=self.step,
+            skipped=self.skipped,
+            skipped_in_a_row=self.skipped_in_a_row,
+            history=self.history,
+            scaler=self.scaler.state_dict(),
+            optimizers={
                 role: learner.optimizer.state_dict()["param_groups"] for role, learner in self._learners().items()
             },
-            "schedules": {role: learner.schedule.state_dict() for role, learner in self._learners().items()},
-        }
+            schedules={role: learner.schedule.state_dict() for role, learner in self._learners().items()},
+            tensors=tensors,
+        )
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -138,16 +184,13 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"{FOLDER_PREFIX}*/{MARKER}"))
 
 
-def _read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Numbers and tensors of a checkpoint.
+def _tell(damage: list[str], what_now: str, *, tell: bool) -> None:
+    if damage and tell:
+        logger.warning("%s: %s", "; ".join(damage), what_now)
 
-    Raises:
-        OSError, ValueError, SafetensorError: it is damaged.
-    """
-    numbers = json.loads((folder / MARKER).read_text())
-    if not isinstance(numbers, dict) or not set(NUMBERS) <= set(numbers):
-        raise ValueError(f"{MARKER} lacks some of {', '.join(NUMBERS)}")
-    return numbers, load_file(folder / TENSORS)
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _flush(path: Path) -> None:

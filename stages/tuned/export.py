@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from stages.sampling import TUNED, sampling_model
+from stages.store.file_names import fitting_name
 from stages.store.new_folder import new_folder
 from stages.train.model_card import MODEL_CARD, base_name, model_title
 from stages.tuned.tuned_model import TunedModel
@@ -62,7 +63,7 @@ def _export_kohya(tuned: TunedModel, folder: Path, precision: Precision) -> None
         title, base = model_title(training), base_name(training)
         metadata = describe_lora(model, TUNED, base=base, resolution=training.resolution, title=title)
         notes = {name: value for name, value in metadata.items() if name.startswith(("modelspec.", "comat."))}
-        file = folder / f"comat-{tuned.preset}.safetensors"
+        file = folder / fitting_name(f"comat-{tuned.preset}", ".safetensors")
         tensors = kohya_lora(model, TUNED)
         check_finite_weights(tensors, "the LoRA", tuned.preset, _TRAIN_AGAIN)
         save_with_metadata(tensors, file, notes | kohya_notes(model, TUNED))

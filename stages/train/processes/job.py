@@ -8,8 +8,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
+from comat_core.support.whole_files import write_whole
 from stages.store.artifacts import Artifact
 from stages.store.local_disk import disk_errors_told
+from stages.store.locks import Claim, Lease
 from stages.train.config import TrainConfig
 
 
@@ -19,6 +21,7 @@ class Job(BaseModel):
     Attributes:
         folder: local; holds the checkpoints, and in the end the LoRA and the history.
         run_name: of the logs.
+        claim: the lease under which the folder is written. Once that is lost, training ends without saving anything.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +30,7 @@ class Job(BaseModel):
     inputs: dict[str, Artifact]
     folder: Path
     run_name: str
+    claim: Claim | None = None
 
     @property
     def checkpoint_folder(self) -> Path:
@@ -45,6 +49,7 @@ class Job(BaseModel):
 
         Raises:
             UserError: an input, a model or a setting cannot be used, the disk is full, or training goes nowhere.
+            LeaseLostError: another run has taken the work over.
             TrainingStopped: after SIGTERM, once the state is saved.
         """
         from comat_core.backbones.adapters import save_lora
@@ -56,6 +61,7 @@ class Job(BaseModel):
         from stages.train.models import ADAPTER_NAME, load_models
         from stages.train.tracking.reporting import make_accelerator
 
+        held = Lease(self.claim) if self.claim is not None else None
         accelerator = make_accelerator(self.config)
         training_data = TrainingData.read(self.inputs, seed=self.config.seed)
         with self.inputs["adapt"].local_path("unet/") if "adapt" in self.inputs else nullcontext() as unet:
@@ -69,6 +75,7 @@ class Job(BaseModel):
             accelerator,
             checkpoint_folder=self.checkpoint_folder,
             run_name=self.run_name,
+            held=held,
         )
         if accelerator.is_main_process:
             tqdm.write(describe_peak(accelerator.device), file=sys.stderr)
@@ -77,10 +84,12 @@ class Job(BaseModel):
                 models.online, ADAPTER_NAME, base=base, resolution=self.config.resolution, title=title
             )
             card = write_model_card(self.config, adapted="adapt" in self.inputs)
+            if held is not None:
+                held.check()
             with disk_errors_told("LoRA", self.folder, "free some space; the same command goes on from the last step"):
                 save_lora(models.online, self.lora_folder, ADAPTER_NAME, metadata)
                 (self.lora_folder / MODEL_CARD).write_text(card)
-                self._history_file.write_text(json.dumps(state.history))
+                write_whole(self._history_file, json.dumps(state.history).encode())
 
     @property
     def _history_file(self) -> Path:

@@ -67,5 +67,5 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     return Accelerator(
         cpu=choose_device(config.device).type == "cpu",
         log_with=[TENSORBOARD, *config.tracking.trackers],
-        project_dir=config.tracking.folder,
+        project_dir=str(config.tracking.logs),
     )

@@ -23,14 +23,14 @@ def _fake_dag(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(store: Store, *overrides: str) -> Plan:
     plan = make_plan(load_preset(PRESET, overrides).sections)
     store.mark()
-    with recorded_run(store, "fake", plan):
+    with recorded_run(store, "fake", plan, set(plan.by_name)):
         build_all(plan, store)
     return plan
 
 
 def fail(store: Store, preset: str, plan: Plan) -> None:
     """Leave the record of a run that ended in an error."""
-    with suppress(RuntimeError), recorded_run(store, preset, plan):
+    with suppress(RuntimeError), recorded_run(store, preset, plan, set(plan.by_name)):
         raise RuntimeError
 
 
@@ -119,7 +119,7 @@ def test_nothing_of_a_live_run_goes_however_many_there_are(store: Store) -> None
     with ExitStack() as stack:
         for offset in (6, 7, 8):
             plan = make_plan(load_preset(PRESET, [f"offset.offset={offset}"]).sections)
-            stack.enter_context(recorded_run(store, "fake", plan))
+            stack.enter_context(recorded_run(store, "fake", plan, set(plan.by_name)))
             build_all(plan, store)
         before = entries(store)
         assert collect_garbage(store, keep=1) == []
