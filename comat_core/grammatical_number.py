@@ -34,6 +34,10 @@ SAME_IN_PLURAL = frozenset(
 SIBILANTS = ("s", "x", "z", "ch", "sh")
 VERBS_WITH_MANY = {"is": "are", "was": "were", "has": "have", "does": "do"}
 VERBS_WITH_ONE = {many: one for one, many in VERBS_WITH_MANY.items()}
+QUANTIFIERS = frozenset(
+    {"few", "several", "many", "various", "numerous", "countless", "multiple", "couple", "some", "all", "both"}
+)
+"""Words for more than one that fix no number."""
 POINTERS = {"this": "these", "that": "those", "these": "this", "those": "that"}
 
 
@@ -52,8 +56,8 @@ def plural_of(noun: str) -> str:
 def change_number(doc: Doc, nouns: Sequence[Token]) -> str | None:
     """Write the prompt with each of `nouns` in the other number; None when no noun has another form.
 
-    Articles, number words and verbs go along: "a dog that is red" -> "dogs that are red",
-    "two dogs" -> "a dog".
+    Articles, number words and verbs go along: "a dog that is red" -> "dogs that are red", "two dogs", "three hundred
+    dogs" and "a few dogs" -> "one dog".
     """
     changes: dict[int, str] = {}
     for noun in nouns:
@@ -76,7 +80,8 @@ def _change(noun: Token) -> dict[int, str]:
     words = {noun.i: changed, **_agreeing_verbs(noun, is_plural)}
     articles = [child for child in noun.children if child.dep_ == "det"]
     if is_plural:
-        words |= {amount.i: "one" for amount in amounts}
+        amounts += [child for child in noun.lefts if child.lower_ in QUANTIFIERS and child not in amounts]
+        words |= _as_one(noun, amounts, articles)
         if not articles and not amounts:
             first = min(noun.lefts, key=lambda token: token.i, default=noun)
             words[first.i] = _with_article(words.get(first.i, first.text))
@@ -85,6 +90,15 @@ def _change(noun: Token) -> dict[int, str]:
         words |= {amount.i: "two" for amount in amounts}
     words |= {article.i: POINTERS[article.lower_] for article in articles if article.lower_ in POINTERS}
     return words
+
+
+def _as_one(noun: Token, amounts: Sequence[Token], articles: Sequence[Token]) -> dict[int, str]:
+    """Make the whole of an amount a single "one": "three hundred", "half a dozen", "a great many"."""
+    taken = [word.i for amount in amounts for word in amount.subtree if word.i < noun.i]
+    if not taken:
+        return {amount.i: "one" for amount in amounts}
+    taken += [article.i for article in articles if article.lower_ in ("a", "an")]
+    return dict.fromkeys(range(min(taken), max(taken)), "") | {max(taken): "one"}
 
 
 def _agreeing_verbs(noun: Token, is_plural: bool) -> dict[int, str]:

@@ -8,6 +8,7 @@ beside its rule. Nothing here knows a particular prompt: only parts of speech, l
 from spacy.tokens import Doc, Token
 
 from comat_core.noun_filter import NounFilter
+from comat_core.pronouns import is_noun_taken_for_pronoun
 
 MODIFIERS = frozenset({"amod", "nmod", "compound", "npadvmod", "advmod", "acomp"})
 HYPHENS = frozenset("-\u2010\u2011\u2013")
@@ -17,8 +18,8 @@ DETERMINERS = frozenset({"det", "nummod"})
 
 
 def is_noun(token: Token) -> bool:
-    """Whether the tagger takes the word for a noun."""
-    return token.pos_ in ("NOUN", "PROPN")
+    """Whether the tagger takes the word for a noun, or for a pronoun that it is not."""
+    return token.pos_ in ("NOUN", "PROPN") or is_noun_taken_for_pronoun(token)
 
 
 def is_joint(token: Token) -> bool:

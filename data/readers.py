@@ -39,21 +39,28 @@ def read_whole_files(path: Path) -> Iterator[Prompt]:
 
 
 def read_csv(
-    path: Path, column: str = "prompt", skill_column: str | None = None, prefix_to_drop: str = "", unique: bool = False
+    path: Path,
+    column: str = "prompt",
+    skill_column: str | None = None,
+    prefix_to_drop: str = "",
+    unique: bool = False,
+    item_column: str | None = None,
 ) -> Iterator[Prompt]:
     """One prompt per row, from the named column.
 
     Args:
         prefix_to_drop: removed from the beginning of each prompt.
         unique: rows that repeat an earlier prompt are left out (files with a row per question).
+        item_column: with `unique`, prompts of different items are kept although their texts are the same.
     """
-    seen: set[str] = set()
-    columns = [column, *([skill_column] if skill_column else [])]
+    seen: set[tuple[str | None, str]] = set()
+    columns = [name for name in (column, skill_column, item_column) if name]
     for row in read_csv_rows(path, KIND, columns):
         text = row.cells.get(column, "").strip().removeprefix(prefix_to_drop)
-        if text and not (unique and text in seen):
+        item = (row.cells.get(item_column) if item_column else None, text)
+        if text and not (unique and item in seen):
             if unique:
-                seen.add(text)
+                seen.add(item)
             yield _checked(text, row.where), row.cells.get(skill_column) if skill_column else None
 
 

@@ -24,7 +24,8 @@ def images(options: argparse.Namespace) -> int:
     prompts = _finished(plan, "prompts", store, options.preset)
     output = Path(options.output)
     with new_folder(output, "images") as folder:
-        count = write_folder(folder, drawn, _chosen_texts(prompts, options.split, options.skill))
+        texts = _chosen_texts(prompts, options.split, options.skill)
+        count = write_folder(folder, drawn, texts, with_manifest=options.manifest)
     print(f"{count} images in {output}")
     return 0
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,7 +12,11 @@ import data
 from comat_core.errors import UserError
 from comat_core.files.paths import folder_exists, path_exists, user_path
 from stages.digests import digest_file, digest_json
+from stages.folder_files import files_below
 from stages.hub import fetch_file, fetch_folder
+
+if TYPE_CHECKING:
+    from stages.artifacts import Artifact
 
 DATA_SCHEME = "data://"
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -87,18 +91,14 @@ class ModelReference(BaseModel):
         path = self.local_path()
         if path is None:
             return f"hub:{self.path}@{self.revision or 'main'}" + (f"/{self.file}" if self.file else "")
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _is_part_of_model(file, path))
+        inside = [path] if path.is_file() else sorted(files_below(path))
+        files = [file for file in inside if file == path or file.suffix not in IDENTITY_IGNORES]
         return "files:" + digest_json({str(file.relative_to(path)): _digest_unchanged(file) for file in files})
-
-
-def _is_part_of_model(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.is_file() and not hidden and file.suffix not in IDENTITY_IGNORES
 
 
 def _digest_unchanged(file: Path) -> str:
     status = file.stat()
-    return _digest_of_version(file, status.st_size, status.st_mtime_ns)
+    return _digest_of_version(file.resolve(), status.st_size, status.st_mtime_ns)
 
 
 @cache
@@ -119,12 +119,20 @@ class StageConfig(BaseModel):
         return _payload(self, "")
 
     def fetch_files(self) -> None:
-        """Get the published files that the stage reads beside its inputs and its models from the hub.
+        """Get and check the published files that the stage reads beside its inputs and its models from the hub.
 
-        A run does this before anything else, so that a missing one is reported at once and not after hours of work.
+        A run does this before anything else, so that a missing or malformed one is reported at once and not after
+        hours of work.
 
         Raises:
-            UserError: one cannot be had.
+            UserError: one cannot be had, or is malformed.
+        """
+
+    def check_prompts(self, prompts: "Artifact") -> None:
+        """Check the run's prompts as soon as there are any, before anything else is made from them.
+
+        Raises:
+            UserError: the stage can do nothing with them.
         """
 
     def check_beside(self, sections: "Mapping[str, StageConfig]") -> None:

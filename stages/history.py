@@ -14,13 +14,15 @@ from pydantic import BaseModel, Field, field_validator
 from comat_core.files.regular_files import reading_errors_told
 from data.formats.records import parse_record
 from stages.artifacts import Artifact
-from stages.digests import digest_json
+from stages.digests import digest_bytes, digest_json
 from stages.filesystem import Folder
 from stages.pipeline import Plan, Step
 from stages.store import Store
 
 HISTORY = ".history"
 SUMMARY = "summary.json"
+LONGEST_NAME = 150
+"""Characters of a folder's name, well below the 255 bytes that file systems take."""
 
 
 Score = Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -121,8 +123,11 @@ def _result_of(preset: str, step: Step, evaluation: Artifact, artifacts: Mapping
 
 
 def history_folder(store: Store, preset: str) -> Folder:
-    """Where the records of a preset lie; any name makes one folder."""
-    return store.root / f"{HISTORY}/{quote(preset, safe=' ').replace('.', '%2E')}"
+    """Where the records of a preset lie; any name makes one folder, whose name every file system takes."""
+    name = quote(preset, safe=" ").replace(".", "%2E")
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 17]}~{digest_bytes(preset.encode())[:16]}"
+    return store.root / f"{HISTORY}/{name}"
 
 
 def _is_record(name: str) -> bool:

@@ -12,7 +12,9 @@ from pydantic import Field
 from comat_core.errors import UserError
 from comat_core.files.paths import folder_exists, user_path
 from comat_core.parser_identity import parser_identity
-from stages.artifacts import ArtifactWriter
+from data.formats.images import READING, as_shown, read_image
+from stages.artifacts import Artifact, ArtifactWriter
+from stages.image_checks import check_all
 from stages.image_folders import read_folder
 from stages.image_rows import (
     ImagesToDraw,
@@ -40,9 +42,15 @@ class OtherImagesConfig(ImagesToDraw):
         payload = super().key_payload()
         if self.generator.folder is not None:
             _folder_of(self)  # said before anything runs
+            payload["reading"] = READING
         if self.generator.method == "attend and excite":
             payload["parser"] = parser_identity(self.generator.parser)
         return payload
+
+    def check_prompts(self, prompts: Artifact) -> None:
+        if self.generator.folder is not None:
+            files = read_folder(_folder_of(self), images_to_draw(self, {"prompts": prompts}))
+            check_all(_read_square, files, "Checking images")
 
 
 def build_shard(config: OtherImagesConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
@@ -51,14 +59,17 @@ def build_shard(config: OtherImagesConfig, inputs: Inputs, writer: ArtifactWrite
     if config.generator.folder is not None:
         paths = read_folder(_folder_of(config), images_to_draw(config, inputs))
         chosen = in_parts(paths, config.shard_size)[index]
-        files = [_read(path, config.resolution) for path in progress_bar(chosen, f"Images, shard {index + 1}")]
+        bar = progress_bar(chosen, f"Images, shard {index + 1}")
+        files = [_encode(_read_square(path), config.resolution) for path in bar]
     else:
         files = []
         with opened(config.generator, config.device) as painter:
             for batch in progress_bar(in_parts(wanted, config.batch_size), f"Images, shard {index + 1}"):
                 seeds = [image_seed(config.seed, image["prompt_id"], image["sample"]) for image in batch]
                 drawn = painter.draw([image["text"] for image in batch], seeds)
-                files += [_encode(image, config.resolution) for image in drawn]
+                for image in drawn:
+                    _check_square(image, "the generator's pipeline")
+                    files.append(_encode(as_shown(image), config.resolution))
     write_images(writer, index, wanted, files)
 
 
@@ -70,28 +81,24 @@ def _folder_of(config: OtherImagesConfig) -> Path:
     return folder
 
 
-def _read(path: Path, resolution: int) -> bytes:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return _encode(image, resolution, str(path))
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError("the image cannot be read", str(path), "replace the file") from error
+def _read_square(path: Path) -> "Image":
+    image = read_image(path)
+    _check_square(image, str(path))
+    return image
 
 
-def _encode(image: "Image", resolution: int, where: str = "the generator's pipeline") -> bytes:
-    """A PNG file of the image; one of another size is resized."""
-    from PIL import Image
-
+def _check_square(image: "Image", where: str) -> None:
     if image.width != image.height:
         problem = f"an image is {image.width} x {image.height} px, not square"
         raise UserError(problem, where, "give square images; the benchmarks' scores depend on the shape")
+
+
+def _encode(image: "Image", resolution: int) -> bytes:
+    """A PNG file of an RGB image; one of another size is resized."""
+    from PIL import Image
+
     side = (resolution, resolution)
-    resized = (
-        image.convert("RGB") if image.size == side else image.convert("RGB").resize(side, Image.Resampling.LANCZOS)
-    )
+    resized = image if image.size == side else image.resize(side, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     resized.save(buffer, "PNG")
     return buffer.getvalue()

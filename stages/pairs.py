@@ -15,11 +15,14 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from comat_core.errors import UserError
-from data.real_pairs import CocoFolder, MiniatureWorld, PairSource, RealPair, WebDatasetShards
+from data.coco_folder import CocoFolder
+from data.real_pairs import MiniatureWorld, PairSource, RealPair
+from data.webdataset import WebDatasetShards
 from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
 from stages.digests import digest_json
+from stages.image_checks import check_all
 from stages.progress import progress_bar
 from stages.sampling import in_parts
 from stages.stage import Inputs, ShardedStage
@@ -61,6 +64,11 @@ class PairsConfig(StageConfig):
 
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), "folder": digest_json(_open(self).identity())}
+
+    def fetch_files(self) -> None:
+        if self.source != "miniature world":
+            source = _open(self)
+            check_all(source.read, _chosen(self, source), "Checking pairs")
 
 
 def count_shards(config: PairsConfig, inputs: Inputs) -> int:  # noqa: ARG001  every stage takes its inputs

@@ -1,13 +1,16 @@
 """Attribute binding as T2I-CompBench measures it: BLIP answers yes or no about every noun phrase of the prompt.
 
 An image's score is the product of the probabilities of "yes" over the prompt's noun phrases. Two readings of the prompt
-are offered. "official" asks about every noun chunk that the parser returns, pronouns included ("that?"); "corrected"
-leaves out chunks that are pronouns, which name nothing that an image could show.
+are offered. "official" asks about every noun chunk that the parser returns, pronouns included ("that?"), and a prompt
+without any scores 1 whatever its image shows; "corrected" leaves out chunks that are pronouns, which name nothing that
+an image could show, and gives a prompt without any other phrase no score.
 """
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from comat_core.pronouns import is_pronoun
 from comat_core.question_text import clean_question
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ def noun_phrases(doc: "Doc", reading: Reading = "corrected") -> list[str]:
     chunks = [
         chunk.text
         for chunk in doc.noun_chunks
-        if chunk.text not in EXCLUDED_CHUNKS and not (reading == "corrected" and chunk.root.pos_ == "PRON")
+        if chunk.text not in EXCLUDED_CHUNKS and not (reading == "corrected" and is_pronoun(chunk.root))
     ]
     return chunks[:MAXIMUM_PHRASES]
 
@@ -56,16 +59,19 @@ def question_about(phrase: str) -> str:
     return " ".join(clean_question(f"{phrase}?").split(" ")[:QUESTION_WORDS])
 
 
-def binding_score(probabilities: Iterable[float]) -> float:
+def binding_score(probabilities: Iterable[float], reading: Reading = "official") -> float | None:
     """Score of one image, in [0, 1]: the product of its answers.
 
-    As the official scripts do it, each answer and the product are rounded to 4 decimals; a phrase that the prompt does
-    not have counts as 1, so an image without any phrase scores 1.
+    As the official scripts do it, each answer and the product are rounded to 4 decimals.
+
+    Args:
+        probabilities: of "yes", one per phrase of the prompt. Without any, the official score is 1, because a phrase
+            that the prompt does not have counts as 1 there; the corrected reading has no score: None.
     """
-    score = 1.0
-    for probability in probabilities:
-        score *= round_answer(probability)
-    return round_answer(score)
+    answers = [round_answer(probability) for probability in probabilities]
+    if not answers and reading == "corrected":
+        return None
+    return round_answer(prod(answers))
 
 
 def round_answer(probability: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COLOURS: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
+RELATIONS: Final = ("left of", "right of", "above", "below")
 CONFIDENCE: Final = 0.3
 COUNTING_CONFIDENCE: Final = 0.9
 MAXIMUM_OBJECTS: Final = 16
@@ -71,15 +72,19 @@ def read_checks(metadata: Mapping[str, Any]) -> Checks:
     """Read one line of the authors' metadata.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not of their form.
+        KeyError: a clause lacks a field.
+        ValueError: it is not of their form otherwise; the message names the field.
     """
-    include, exclude = (
-        tuple(_read_clause(clause) for clause in metadata.get(key, ())) for key in ("include", "exclude")
-    )
+    clauses = [metadata.get(key) or [] for key in ("include", "exclude")]
+    if not all(isinstance(of_key, list) for of_key in clauses):
+        raise ValueError("'include' and 'exclude' have to be lists of objects")
+    include, exclude = (tuple(_read_clause(clause) for clause in of_key) for of_key in clauses)
     for index, clause in enumerate(include):
         if clause.position is not None and not 0 <= clause.position[1] < index:
             raise ValueError("a position relates to a clause that does not stand before its own")
-    return Checks(str(metadata["tag"]), include, exclude)
+    if not isinstance(metadata.get("tag"), str):
+        raise ValueError("'tag' has to be text")
+    return Checks(metadata["tag"], include, exclude)
 
 
 def select_detections(
@@ -152,12 +157,28 @@ def judge_image(
     return Verdict(not reasons, tuple(reasons))
 
 
-def _read_clause(clause: Mapping[str, Any]) -> Requirement:
-    position = clause.get("position")
-    if position is not None:
-        relation, target = position
-        position = (str(relation), int(target))
-    return Requirement(str(clause["class"]), int(clause["count"]), clause.get("color"), position)
+def _read_clause(clause: Any) -> Requirement:
+    if not isinstance(clause, Mapping):
+        raise ValueError("a clause is no object")
+    name, count, colour = clause["class"], clause["count"], clause.get("color")
+    if not isinstance(name, str) or not name:
+        raise ValueError("'class' has to be text")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError("'count' has to be a whole number, at least 1")
+    if colour is not None and colour not in COLOURS:
+        raise ValueError(f"'color' has to be one of {', '.join(COLOURS)}")
+    return Requirement(name, count, colour, _read_position(clause.get("position")))
+
+
+def _read_position(position: Any) -> tuple[str, int] | None:
+    if position is None:
+        return None
+    if not isinstance(position, list) or len(position) != 2 or position[0] not in RELATIONS:
+        raise ValueError(f"'position' has to be one of {', '.join(RELATIONS)}, and the number of a clause")
+    relation, target = position
+    if not isinstance(target, int) or isinstance(target, bool):
+        raise ValueError("'position' has to end with the number of a clause")
+    return relation, target
 
 
 def _problem_with(

@@ -2,10 +2,11 @@
 
 Modes. "official" repeats the authors' script: objects of the benchmark's list that stand right behind a number word,
 called by the official detector's words for them, so that boys and women are all persons and count together.
-"corrected" lets describing words stand between the two, and counts every noun under its own name.
+"corrected" lets describing words stand between the two, reads all numbers ("three hundred", "a dozen", "12") but what
+fixes none ("a few", "two or three"), and counts every noun under its own name.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ NUMBERS: Final = {
     "seven": 7,
     "eight": 8,
 }
+"""The numbers that the official script knows."""
 
 _NOUNS: Final = (
     "airplane apple backpack bag balloon banana bear bee bicycle bird boat book bottle bowl boy bread butterfly cake"
@@ -67,18 +69,23 @@ def read_counts(doc: "Doc", mode: Mode = "corrected", nouns: Collection[str] = C
         nouns: the objects to look for, in the singular and lower case.
     """
     from comat_core.grammatical_number import plural_of
+    from comat_core.number_words import counted_words
 
     singular = {plural_of(noun): noun for noun in nouns} | {noun: noun for noun in nouns}
     found = []
-    for token in doc:
-        word = token.text if mode == "official" else token.lower_
-        if word not in NUMBERS or token.i + 1 == len(doc):
-            continue
-        heads = [token.nbor()] if mode == "official" else [token.nbor(), *_heads_behind(doc, token)]
-        noun = next((singular[head.lower_] for head in heads if head.lower_ in singular), None)
+    for number, heads in _counted_officially(doc) if mode == "official" else counted_words(doc):
+        words = [head.text if mode == "official" else head.lower_ for head in heads]
+        noun = next((singular[word] for word in words if word in singular), None)
         if noun is not None:
-            found.append(CountedNoun(noun, NUMBERS[word]))
+            found.append(CountedNoun(noun, number))
     return found
+
+
+def _counted_officially(doc: "Doc") -> "Iterator[tuple[int, list[Token]]]":
+    """Number words and the word right behind each."""
+    for token in doc:
+        if token.text in NUMBERS and token.i + 1 < len(doc):
+            yield NUMBERS[token.text], [token.nbor()]
 
 
 def detector_word(noun: str, mode: Mode) -> str:
@@ -118,11 +125,6 @@ def numeracy_score(detections: Sequence[Detection], wanted: Sequence[CountedNoun
             labels = [word if word in label else label for label in labels]
         score += 0.5 * (word in labels) + 0.5 * (labels.count(word) == item.count)
     return score / len(wanted)
-
-
-def _heads_behind(doc: "Doc", number: "Token") -> list["Token"]:
-    """The head of the noun phrase that a number word stands in, if it follows it."""
-    return [chunk.root for chunk in doc.noun_chunks if chunk.start <= number.i < chunk.root.i < chunk.end]
 
 
 def _is_same(first: Detection, second: Detection) -> bool:

@@ -5,6 +5,7 @@ such a prompt never scores. "corrected" reads them as "on the top of", and likew
 which the official prompts do not use.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -55,9 +56,19 @@ class Detection:
     y_max: float
 
 
-def locality_of(prompt: str, localities: Sequence[str] = LOCALITIES) -> str | None:
-    """The words that tell the place, the first of the list that the prompt contains."""
-    return next((locality for locality in localities if locality in prompt), None)
+def locality_of(prompt: str, localities: Sequence[str] = LOCALITIES, mode: Mode = "official") -> str | None:
+    """The words that tell the place, the first of the list that the prompt contains.
+
+    For the official script "nearly" contains "near"; the corrected mode takes whole words.
+    """
+    return next((locality for locality in localities if find_locality(prompt, locality, mode) is not None), None)
+
+
+def find_locality(prompt: str, locality: str, mode: Mode) -> int | None:
+    """Where the words for a place begin in a prompt, in characters; None if it does not contain them."""
+    words = re.escape(locality) if mode == "official" else rf"\b{re.escape(locality)}\b"
+    found = re.search(words, prompt)
+    return None if found is None else found.start()
 
 
 def detector_label(noun: str) -> str:

@@ -11,4 +11,6 @@ too, are in `comat_core.files`.
     parquet_tables  columns of text out of Parquet
     tar_members     members of tar archives, also compressed ones
     zip_members     one member of a zip archive
+    images          pictures, as a viewer shows them
+    named_files     the files that a list names below its folder
 """

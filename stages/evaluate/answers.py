@@ -11,13 +11,13 @@ from stages.evaluate.generated_images import GeneratedImage
 from stages.evaluate.image_evaluation import in_question_batches
 from stages.evaluate.loaded import loaded
 from stages.evaluate.question_files import QuestionFile
-from stages.evaluate.settings import EvaluationConfig
+from stages.evaluate.question_items import QuestionedConfig
 
 if TYPE_CHECKING:
     from comat_core.visual_question_answering import VisualQuestionAnswerer
 
 
-class QuestionsConfig(EvaluationConfig):
+class QuestionsConfig(QuestionedConfig):
     """Settings of every evaluation that asks questions of a file."""
 
     vqa: ModelReference = Field(
@@ -30,8 +30,8 @@ class QuestionsConfig(EvaluationConfig):
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), "questions": self.questions.content_identity()}
 
-    def fetch_files(self) -> None:
-        self.questions.local_path()
+    def question_file(self) -> QuestionFile:
+        return self.questions
 
 
 def load_answerer(config: QuestionsConfig) -> "VisualQuestionAnswerer":

@@ -1,5 +1,7 @@
 """Attribute binding by the T2I-CompBench BLIP-VQA protocol: is every noun phrase of the prompt in the image?
 
+Prompts without a noun phrase have no score in the corrected mode, and 1 in the official one.
+
 Writes `items/*.parquet` (model, prompt_id, sample, questions, answers, attribute_binding) and `summary.json`.
 """
 
@@ -25,7 +27,7 @@ from stages.evaluate.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.stage import Inputs
 
 if TYPE_CHECKING:
-    from comat_core.metrics.attribute_binding import YesNoAnswerer
+    from comat_core.metrics.attribute_binding import Reading, YesNoAnswerer
 
 METRIC = "attribute_binding"
 
@@ -40,8 +42,9 @@ class AttributesConfig(ParsedPromptsConfig):
     vqa: ModelReference = Field(description="a BLIP visual question answering model, folder or hub id")
     mode: Literal["official", "corrected"] = Field(
         default="corrected",
-        description="official asks about pronouns too, squashes images to 480 px and cuts questions after 35 tokens;"
-        " corrected leaves pronouns out, uses the size the model was saved for and keeps questions whole",
+        description="official asks about pronouns too, scores 1 without a phrase, squashes images to 480 px and cuts"
+        " questions after 35 tokens; corrected leaves pronouns out, gives prompts without a phrase no score, uses the"
+        " size the model was saved for and keeps questions whole",
     )
 
 
@@ -55,7 +58,7 @@ def score_prompted_images(
     questions = {
         key: [question_about(phrase) for phrase in noun_phrases(doc, config.mode)] for key, doc in docs.items()
     }
-    return score_images(images, questions, _load_answerer(config), config.batch_size)
+    return score_images(images, questions, _load_answerer(config), config.batch_size, config.mode)
 
 
 def build_rest(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -76,12 +79,14 @@ def score_images(
     questions: Mapping[str, Sequence[str]],
     answerer: "YesNoAnswerer",
     batch_size: int,
+    reading: "Reading" = "official",
 ) -> list[dict[str, Any]]:
     """Ask every image its prompt's questions; return one row of the items table per image.
 
     Args:
         questions: prompt id -> its questions.
         batch_size: questions per call of the model.
+        reading: decides what an image scores whose prompt has no question.
     """
     from comat_core.metrics.attribute_binding import binding_score, round_answer
 
@@ -96,7 +101,7 @@ def score_images(
             **identity_of(image),
             "questions": list(questions[image.prompt_id]),
             "answers": image_answers,
-            METRIC: binding_score(image_answers),
+            METRIC: binding_score(image_answers, reading),
         }
         for image, image_answers in zip(images, answers, strict=True)
     ]
@@ -116,7 +121,7 @@ def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
 
 STAGE = image_evaluation(
     name="evaluate.attributes",
-    version=4,
+    version=5,
     config_type=AttributesConfig,
     schema=ITEM_SCHEMA,
     score=score_prompted_images,

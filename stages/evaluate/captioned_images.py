@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comat_core.errors import UserError
 from stages.config import NOT_IN_KEY, ModelReference
+from stages.image_checks import check_all
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +50,8 @@ class CaptionedImages(BaseModel):
             UserError: its files are missing, or of another format.
         """
         from data.aro import AroList
-        from data.real_pairs import CocoFolder, MiniatureWorld
+        from data.coco_folder import CocoFolder
+        from data.real_pairs import MiniatureWorld
 
         if self.folder is None:
             return MiniatureWorld(seed, self.count, side, "validation")
@@ -77,6 +79,16 @@ class CaptionedImages(BaseModel):
         """
         source = self.open(seed, side)
         return [source.identity(), self.chosen(source, seed)]
+
+    def check(self, seed: int, side: int) -> None:
+        """Read the chosen images.
+
+        Raises:
+            UserError: one cannot be read.
+        """
+        if self.source != "miniature world":
+            source = self.open(seed, side)
+            check_all(source.read, self.chosen(source, seed), "Checking captioned images")
 
 
 def squeezed_png(image: "Image.Image", side: int) -> bytes:

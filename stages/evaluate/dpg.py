@@ -3,6 +3,7 @@
 Both modes score single images, four of each prompt as images.samples should say; no grid is put together and cut again.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -13,10 +14,9 @@ from comat_core.metrics import dpg
 from comat_core.metrics.dsg import Mode
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.dependent_questions import (
+    DependentQuestion,
     DependentQuestionsConfig,
-    Row,
     dependencies_of,
-    read_questions,
     score_answers,
     summarise,
 )
@@ -36,6 +36,14 @@ class DpgConfig(DependentQuestionsConfig):
         default=QuestionFile(source="dpg_bench/questions"), description="the authors' CSV"
     )
 
+    def lost_rows(self) -> int:
+        return 1 if self.mode == "official" else 0
+
+    def check_dependency(self, cell: str) -> None:
+        super().check_dependency(cell)
+        if self.mode == "official" and not all(re.fullmatch(r"\s*-?[0-9]{1,9}\s*", part) for part in cell.split(",")):
+            raise ValueError(f"the authors' script cannot read the dependency {cell!r}")
+
 
 def score_images(
     config: DpgConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
@@ -43,9 +51,9 @@ def score_images(
     """Ask and score every image; return one row of the items table per image and question."""
     is_official = config.mode == "official"
     questions = {
-        key: rows
-        for key, rows in read_questions(config, prompts, loses_first_row=is_official).items()
-        if not (is_official and _depends_on_lost_row(rows))
+        key: of_prompt
+        for key, of_prompt in config.match(prompts).questions.items()
+        if not (is_official and _depends_on_lost_row(of_prompt))
     }
     return score_answers(config, images, questions, score_image, categories_as_answered=is_official)
 
@@ -56,20 +64,20 @@ def build_rest(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> Non
     summarise(config, inputs, writer, "dpg", "DPG-Bench", categories_of_last_images=is_official)
 
 
-def score_image(rows: Sequence[Row], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:
+def score_image(questions: Sequence[DependentQuestion], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:
     """Score one image: 1 for a "yes" that no ancestor's "no" rules out."""
-    return dpg.score_image(answers, dependencies_of(rows, mode), mode)
+    return dpg.score_image(answers, dependencies_of(questions, mode), mode)
 
 
-def _depends_on_lost_row(rows: Sequence[Row]) -> bool:
+def _depends_on_lost_row(questions: Sequence[DependentQuestion]) -> bool:
     """Whether the authors' script fails on the prompt, and so leaves it out: a parent is not among its questions."""
-    known = {int(row["proposition_id"]) for row in rows}
-    return any(not known.issuperset(parents) for parents in dependencies_of(rows, "official").values())
+    known = {question.number for question in questions}
+    return any(not known.issuperset(parents) for parents in dependencies_of(questions, "official").values())
 
 
 STAGE = image_evaluation(
     name="evaluate.dpg",
-    version=2,
+    version=3,
     config_type=DpgConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,

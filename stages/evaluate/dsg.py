@@ -10,10 +10,9 @@ from comat_core.metrics import dsg
 from comat_core.metrics.dsg import Mode
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.dependent_questions import (
+    DependentQuestion,
     DependentQuestionsConfig,
-    Row,
     dependencies_of,
-    read_questions,
     score_answers,
     summarise,
 )
@@ -38,7 +37,7 @@ def score_images(
     config: DsgConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
     """Ask and score every image; return one row of the items table per image and question."""
-    return score_answers(config, images, read_questions(config, prompts), score_image)
+    return score_answers(config, images, config.match(prompts).questions, score_image)
 
 
 def build_rest(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -46,14 +45,14 @@ def build_rest(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> Non
     summarise(config, inputs, writer, "dsg", "DSG")
 
 
-def score_image(rows: Sequence[Row], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:
+def score_image(questions: Sequence[DependentQuestion], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:
     """Score one image: 1 for a "yes" whose parents are answered "yes"."""
-    return dsg.score_image(answers, dependencies_of(rows, mode))
+    return dsg.score_image(answers, dependencies_of(questions, mode))
 
 
 STAGE = image_evaluation(
     name="evaluate.dsg",
-    version=1,
+    version=2,
     config_type=DsgConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,

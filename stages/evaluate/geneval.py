@@ -23,8 +23,9 @@ from stages.evaluate.class_detectors import ClassDetectorSettings
 from stages.evaluate.generated_images import MODELS, GeneratedImage, Prompt
 from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
 from stages.evaluate.loaded import loaded
-from stages.evaluate.question_files import QuestionFile, by_prompt, published_as
-from stages.evaluate.settings import EvaluationConfig
+from stages.evaluate.question_files import ADVICE, QuestionFile, published_as
+from stages.evaluate.question_items import Item, QuestionedConfig
+from stages.evaluate.settings import chosen_prompts
 from stages.evaluate.summaries import join_parts, models_of, summarise_items, write_summary
 from stages.stage import Inputs
 
@@ -45,7 +46,7 @@ ITEM_SCHEMA = item_schema(
 )
 
 
-class GenEvalConfig(EvaluationConfig):
+class GenEvalConfig(QuestionedConfig):
     """Settings of GenEval."""
 
     split: ClassVar[str] = "geneval"
@@ -65,8 +66,18 @@ class GenEvalConfig(EvaluationConfig):
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), "metadata": self.metadata.content_identity()}
 
-    def fetch_files(self) -> None:
-        self.metadata.local_path()
+    def question_file(self) -> QuestionFile:
+        return self.metadata
+
+    def read_items(self) -> list[Item[Checks]]:
+        items = []
+        for row in self.metadata.read_json(("prompt", "tag", "include")):
+            text = row.text("prompt")
+            try:
+                items.append(Item(row.identity("id"), text, (read_checks(row.values),)))
+            except (KeyError, ValueError) as error:
+                raise UserError(f"malformed metadata of the prompt {text!r}: {error}", row.where, ADVICE) from error
+        return items
 
 
 def build_rest(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -76,35 +87,18 @@ def build_rest(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter) ->
     tags = dict(zip(items["prompt_id"].to_pylist(), items["tag"].to_pylist(), strict=True))
     detector = config.detector
     settings: dict[str, Any] = {"seed": config.seed, "resamples": config.resamples}
+    left_out = config.match(chosen_prompts(config, inputs)).in_protocol
     summary = summarise_items(
         scored,
         [METRIC],
         benchmark=METRIC,
         protocol=f"GenEval, mean of {len(set(tags.values()))} tasks, objects by {detector.checkpoint.path}"
         f" ({detector.kind}) above {detector.threshold}, counted above {detector.counting_threshold}, not by"
-        f" {OFFICIAL_DETECTOR}: not comparable with published scores; colours by {config.clip.path}",
+        f" {OFFICIAL_DETECTOR}: not comparable with published scores; colours by {config.clip.path}{left_out}",
         skills=tags,
         **settings,
     )
     write_summary(writer, with_mean_of_tasks(summary, scored, tags, **settings), inputs)
-
-
-def read_metadata(config: GenEvalConfig, prompts: Mapping[str, Prompt]) -> dict[str, Checks]:
-    """Prompt id -> what to check of it, for the prompts of the run that stand in the authors' file.
-
-    Raises:
-        UserError: none does, or the file is malformed.
-    """
-    rows = config.metadata.read_json(("prompt", "tag", "include"))
-    where = str(config.metadata.local_path())
-    checks = {}
-    for key, found in by_prompt(rows, "prompt", prompts, where).items():
-        try:
-            checks[key] = read_checks(found[0])
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"malformed metadata of the prompt {found[0]['prompt']!r}: {error}"
-            raise UserError(problem, where, "get the original file") from error
-    return checks
 
 
 def judge_images(
@@ -113,7 +107,8 @@ def judge_images(
     """Judge every image that the authors' file tells of; return one row of the items table for each."""
     from comat_core.zero_shot_colours import ColourClassifier
 
-    checks = read_metadata(config, prompts)
+    # Several rows with one text and without ids, for a single prompt: the first.
+    checks = {key: of_prompt[0] for key, of_prompt in config.match(prompts).questions.items()}
     checked = [image for image in images if image.prompt_id in checks]
     if not checked:
         return []
@@ -190,7 +185,7 @@ def _by_class(boxes: "Sequence[spatial.Detection]") -> dict[str, list[Detection]
 
 STAGE = image_evaluation(
     name="evaluate.geneval",
-    version=1,
+    version=2,
     config_type=GenEvalConfig,
     schema=ITEM_SCHEMA,
     score=judge_images,

@@ -36,7 +36,8 @@ class NumeracyConfig(DetectedBoxesConfig):
     mode: Mode = Field(
         default="corrected",
         description="official repeats the authors' script: objects stand right behind their number, and people, ships,"
-        " goldfish and paintings go by other words, so that boys and women count together; corrected mends this",
+        " goldfish and paintings go by other words, so that boys and women count together; corrected mends this, and"
+        " reads more numbers",
     )
     nouns: tuple[str, ...] = Field(
         default=tuple(sorted(COUNTED_NOUNS)), min_length=1, description="the objects that count, in the singular"
@@ -76,7 +77,7 @@ def build_rest(config: NumeracyConfig, inputs: Inputs, writer: ArtifactWriter) -
 
 STAGE = image_evaluation(
     name="evaluate.numeracy",
-    version=1,
+    version=2,
     config_type=NumeracyConfig,
     schema=ITEM_SCHEMA,
     score=score_images,

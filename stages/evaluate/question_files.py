@@ -1,20 +1,88 @@
-"""Benchmarks' own files of questions: from the registry or a path of the user's, matched to prompts by their text."""
+"""Benchmarks' own files of questions: from the registry or a path of the user's, read row by row."""
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from comat_core.errors import UserError
+from comat_core.files.json_files import LARGE, parse_json
+from comat_core.files.text_files import read_text
+from data.formats.csv_tables import read_csv_rows
+from data.formats.json_lines import read_json_lines
 from stages.config import NOT_IN_KEY
 from stages.digests import digest_file
-from stages.evaluate.generated_images import Prompt
 
-ADVICE = "get the original file"
+KIND = "file of questions"
+ADVICE = "correct it, or get the original file"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a file, and where it stands there."""
+
+    values: Mapping[str, Any]
+    where: str
+
+    def text(self, field: str) -> str:
+        """A field that holds text.
+
+        Raises:
+            UserError: it holds something else, or nothing.
+        """
+        value = self.optional_text(field)
+        if not value.strip():
+            raise UserError(f"{field!r} is empty", self.where, ADVICE)
+        return value
+
+    def optional_text(self, field: str) -> str:
+        """A field that holds text, or nothing: an empty one.
+
+        Raises:
+            UserError: it holds something else.
+        """
+        value = self.values.get(field)
+        if not isinstance(value, str | None):
+            raise UserError(f"{field!r} is {_kind_of(value)} instead of text", self.where, ADVICE)
+        return value or ""
+
+    def texts(self, field: str) -> tuple[str, ...]:
+        """A field that holds a list of texts, one at least.
+
+        Raises:
+            UserError: it holds something else.
+        """
+        value = self.values.get(field)
+        if not isinstance(value, list):
+            raise UserError(f"{field!r} is {_kind_of(value)} instead of a list of texts", self.where, ADVICE)
+        if not value:
+            raise UserError(f"{field!r} is an empty list", self.where, ADVICE)
+        strange = [one for one in value if not isinstance(one, str)]
+        if strange:
+            raise UserError(f"{field!r} holds {_kind_of(strange[0])} among its texts", self.where, ADVICE)
+        return tuple(value)
+
+    def identity(self, field: str) -> str | None:
+        """A field that tells items apart, text or a whole number; None if it is left out or empty.
+
+        Raises:
+            UserError: it holds something else.
+        """
+        value = self.values.get(field)
+        if value is None or isinstance(value, str):
+            return (value or "").strip() or None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        raise UserError(f"{field!r} is {_kind_of(value)} instead of text or a whole number", self.where, ADVICE)
+
+
+def _kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return "text" if isinstance(value, str) else kinds.get(type(value), "nothing")
 
 
 class QuestionFile(BaseModel):
@@ -61,40 +129,34 @@ class QuestionFile(BaseModel):
         return fetch(source, prompt_set, self.local_dir)[0]
 
     def _existing(self) -> Path:
-        path = Path(self.file or "").expanduser()
-        if not path.is_file():
+        try:
+            path = Path(self.file or "").expanduser()
+            exists, is_open = path.is_file(), os.access(path, os.R_OK)
+        except (OSError, RuntimeError, ValueError) as error:  # a name too long or with \0, ~ of nobody, a closed folder
+            raise UserError(f"the file of questions cannot be found: {error}", f"{self.file!r:.200}", ADVICE) from error
+        if not exists:
             raise UserError("the file of questions does not exist", str(path), "correct the path")
+        if not is_open:
+            raise UserError("the file of questions cannot be read", str(path), "let the run's user read it")
         return path
 
-    def read_csv(self, columns: Iterable[str]) -> list[dict[str, str]]:
+    def read_csv(self, columns: Iterable[str]) -> list[Row]:
         """Read all rows.
 
         Raises:
-            UserError: it is not UTF-8 text, or a row lacks a column.
+            UserError: it is not UTF-8 text, malformed, or lacks a column.
         """
         path = self.local_path()
-        rows = list(csv.DictReader(io.StringIO(_read_text(path), newline="")))
-        _require(columns, rows, path)
-        return rows
+        return _checked(_csv_rows(path), columns, path)
 
-    def read_json(self, fields: Iterable[str]) -> list[dict[str, Any]]:
+    def read_json(self, fields: Iterable[str]) -> list[Row]:
         """Read a JSON list of objects, or one object per line.
 
         Raises:
             UserError: it is neither, or an object lacks a field.
         """
         path = self.local_path()
-        text = _read_text(path)
-        try:
-            rows = (
-                json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
-            )
-        except ValueError as error:
-            raise UserError(f"malformed JSON: {error}", str(path), ADVICE) from error
-        if not all(isinstance(row, dict) for row in rows):
-            raise UserError("the file of questions is no list of JSON objects", str(path), ADVICE)
-        _require(fields, rows, path)
-        return rows
+        return _checked(_json_rows(path), fields, path)
 
 
 def published_as(source: str) -> BeforeValidator:
@@ -107,39 +169,32 @@ def published_as(source: str) -> BeforeValidator:
     return BeforeValidator(complete)
 
 
-def by_prompt(
-    rows: Iterable[Mapping[str, Any]], column: str, prompts: Mapping[str, Prompt], where: str
-) -> dict[str, list[Mapping[str, Any]]]:
-    """Gather a file's rows by the run's prompts: prompt id -> its rows, in the file's order.
-
-    Raises:
-        UserError: none of the prompts stands in the file.
-    """
-    ids = {_normalised(prompt.text): key for key, prompt in prompts.items()}
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        key = ids.get(_normalised(row[column]))
-        if key is not None:
-            found.setdefault(key, []).append(row)
-    if not found:
-        advice = "let the prompts stage have the benchmark's prompts in the evaluation's split"
-        raise UserError("no prompt of the run stands in the file of questions", where, advice)
-    return found
+def _checked(rows: Iterable[Row], fields: Iterable[str], path: Path) -> list[Row]:
+    """Take the rows of a file, of which each has to have the fields."""
+    taken = list(rows)
+    if not taken:
+        raise UserError("the file of questions holds none", str(path), ADVICE)
+    for field in fields:
+        lacking = next((row for row in taken if row.values.get(field) is None), None)
+        if lacking is not None:
+            raise UserError(f"the file of questions lacks {field!r}", lacking.where, ADVICE)
+    return taken
 
 
-def _normalised(text: str) -> str:
-    return " ".join(text.split())
+def _csv_rows(path: Path) -> Iterator[Row]:
+    read_text(path, KIND, limit=LARGE.size, advice=ADVICE)  # all of it is text, before a row is taken
+    for number, row in enumerate(read_csv_rows(path, KIND, advice=ADVICE), 1):
+        yield Row(row.cells, f"{row.where} (question {number})")
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError("the file of questions is not UTF-8 text", f"{path}, byte {error.start}", ADVICE) from error
-
-
-def _require(columns: Iterable[str], rows: list[dict[str, Any]], path: Path) -> None:
-    # The cells that a short row of a CSV file lacks are None.
-    missing = [column for column in columns if not rows or any(row.get(column) is None for row in rows)]
-    if missing:
-        raise UserError(f"the file of questions lacks {missing[0]!r}", str(path), ADVICE)
+def _json_rows(path: Path) -> Iterator[Row]:
+    text = read_text(path, KIND, limit=LARGE.size, advice=ADVICE)
+    if text.lstrip().startswith("["):
+        values = parse_json(text, KIND, str(path), shape="list", advice=ADVICE, limits=LARGE)
+        places = ((f"item {number}", value) for number, value in enumerate(values, 1))
+    else:
+        places = ((f"line {number}", value) for number, value in read_json_lines(path, KIND, shape="any"))
+    for place, value in places:
+        if not isinstance(value, dict):
+            raise UserError("the file of questions is no list of JSON objects", f"{path}, {place}", ADVICE)
+        yield Row(value, f"{path}, {place}")

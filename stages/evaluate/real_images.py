@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from comat_core.errors import UserError
+from comat_core.files.paths import folder_exists
+from data.formats.images import READING, SUFFIXES, read_image
 from stages.config import NOT_IN_KEY, ModelReference
+from stages.folder_files import files_below
+from stages.image_checks import check_all
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+ADVICE = "replace it, or take it out of the folder"
 
 
 class RealImages(BaseModel):
@@ -35,7 +40,7 @@ def read_real_images(source: RealImages, seed: int, resolution: int) -> "Iterato
         resolution: side in pixels; images of a folder are cropped to their middle square and resized to it.
 
     Raises:
-        UserError: the folder has fewer images than asked for, or the miniature world another size.
+        UserError: the folder has fewer images than asked for, one cannot be read, or the miniature world another size.
     """
     return (
         _miniature_world(source.count, seed, resolution)
@@ -53,10 +58,36 @@ def real_image_files(source: RealImages) -> list[Path]:
     if source.folder is None:
         return []
     folder = Path(source.folder.resolve())
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)[: source.count]
+    if not folder_exists(folder):
+        raise UserError("no such folder of images", f"real.folder {folder}", "correct it, or download the images")
+    files = sorted(path for path in files_below(folder) if path.suffix.lower() in SUFFIXES)[: source.count]
     if len(files) < source.count:
-        raise UserError(f"{len(files)} images instead of {source.count}", f"real.folder {folder}", "lower real.count")
+        advice = f"lower real.count, or add images ({', '.join(sorted(SUFFIXES))})"
+        raise UserError(f"{len(files)} images instead of {source.count}", f"real.folder {folder}", advice)
     return files
+
+
+def check_real_images(source: RealImages) -> None:
+    """Read the images of a folder.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    if files := real_image_files(source):
+        check_all(_read, files, "Checking real images")
+
+
+def identity_of_files(source: RealImages) -> list[Any]:
+    """A JSON value that changes when the images of a folder do; empty for the miniature world.
+
+    Names and sizes stand for the files: COCO's are gigabytes, and are never changed.
+    """
+    files = [(file.name, file.stat().st_size) for file in real_image_files(source)]
+    return [READING, files] if files else []
+
+
+def _read(file: Path) -> "Image.Image":
+    return read_image(file, advice=ADVICE)
 
 
 def _miniature_world(count: int, seed: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
@@ -75,6 +106,4 @@ def _from_files(files: Sequence[Path], resolution: int) -> "Iterator[NDArray[np.
     from PIL import Image, ImageOps
 
     for file in files:
-        with Image.open(file) as image:
-            square = ImageOps.fit(image.convert("RGB"), (resolution, resolution), Image.Resampling.BICUBIC)
-        yield np.asarray(square)
+        yield np.asarray(ImageOps.fit(_read(file), (resolution, resolution), Image.Resampling.BICUBIC))

@@ -63,6 +63,9 @@ class SensitivityConfig(ParsedPromptsConfig):
         real_images = digest_json(self.real.identity(self.seed, self.resolution))
         return {**super().key_payload(), "real_images": real_images}
 
+    def fetch_files(self) -> None:
+        self.real.check(self.seed, self.resolution)
+
 
 @dataclass(frozen=True)
 class Wording:
@@ -233,7 +236,7 @@ def _real_images(config: SensitivityConfig, part: int) -> tuple[list[GeneratedIm
 
 STAGE = ShardedStage(
     name="evaluate.sensitivity",
-    version=1,
+    version=2,
     config_type=SensitivityConfig,
     inputs=("prompts", "base", "tuned"),
     optional_inputs=("other",),

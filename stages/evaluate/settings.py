@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stages.artifacts import Artifact
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
 from stages.evaluate.generated_images import GeneratedImage, Prompt, image_parts, read_part, read_prompts
@@ -66,8 +67,13 @@ class DetectorSettings(BaseModel):
 
 def chosen_prompts(config: EvaluationConfig, inputs: Inputs) -> dict[str, Prompt]:
     """The evaluated prompts by their ids."""
-    prompts = read_prompts(inputs["prompts"], config.split)
-    return {key: prompt for key, prompt in prompts.items() if config.skills is None or prompt.skill in config.skills}
+    return prompts_of(config, inputs["prompts"])
+
+
+def prompts_of(config: EvaluationConfig, prompts: Artifact) -> dict[str, Prompt]:
+    """Those of a run's prompts that are evaluated, by their ids."""
+    of_split = read_prompts(prompts, config.split)
+    return {key: prompt for key, prompt in of_split.items() if config.skills is None or prompt.skill in config.skills}
 
 
 def images_of_part(inputs: Inputs, index: int, prompt_ids: Container[str]) -> list[GeneratedImage]:

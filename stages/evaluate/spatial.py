@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from comat_core.metrics.spatial import Detection, Mode, detector_label, spatial_score
-from comat_core.metrics.spatial_prompts import UNKNOWN_TO_UNIDET, Relation, read_relation
+from comat_core.metrics.spatial_prompts import Relation, is_known_to_unidet, read_relation
 from stages.artifacts import ArtifactWriter
 from stages.evaluate.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.generated_images import GeneratedImage, Prompt
@@ -79,13 +79,13 @@ def _names_to_find(relation: Relation | None, config: SpatialConfig) -> Names:
         return {}
     labels = [detector_label(noun) for noun in relation.nouns]
     names = labels if config.names == "noun" else relation.phrases
-    known = [config.mode == "corrected" or noun not in UNKNOWN_TO_UNIDET for noun in relation.nouns]
+    known = [config.mode == "corrected" or is_known_to_unidet(noun) for noun in relation.nouns]
     return {name: label for name, label, asked in zip(names, labels, known, strict=True) if asked}
 
 
 STAGE = image_evaluation(
     name="evaluate.spatial",
-    version=1,
+    version=2,
     config_type=SpatialConfig,
     schema=ITEM_SCHEMA,
     score=score_images,

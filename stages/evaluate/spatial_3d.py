@@ -61,14 +61,16 @@ def score_images(
         for image, boxes, near in zip(batch, found, nearness, strict=True):
             relation = relations[image.prompt_id]
             score = None if config.mode == "corrected" else 0.0
-            if relation is not None and relation.locality is not None:
+            if relation is not None and (config.mode == "official" or relation.locality is not None):
                 score = spatial_3d_score(boxes, relation.nouns, relation.locality, near, config.mode)
             items.append(related_objects_item(image, relation, boxes, METRIC, score))
     return items
 
 
 def _names_to_find(relation: Relation | None, mode: Mode) -> Names:
-    labels = [] if relation is None else [label_of(noun, mode) for noun in relation.nouns]
+    nouns = () if relation is None else relation.nouns
+    # The official detector has no labels with capitals, and the official reading keeps the prompt's.
+    labels = [label_of(noun, mode) for noun in nouns if noun == noun.lower()]
     return dict(zip(labels, labels, strict=True))
 
 
@@ -82,7 +84,7 @@ def build_rest(config: Spatial3dConfig, inputs: Inputs, writer: ArtifactWriter) 
 
 STAGE = image_evaluation(
     name="evaluate.spatial_3d",
-    version=1,
+    version=2,
     config_type=Spatial3dConfig,
     schema=ITEM_SCHEMA,
     score=score_images,

@@ -5,7 +5,8 @@ Writes `items/*.parquet` (one row per image and question; `answer` is the model'
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
 
 import pyarrow as pa
 from pydantic import Field
@@ -18,7 +19,8 @@ from stages.evaluate.answers import QuestionsConfig, ask_images, load_answerer
 from stages.evaluate.generated_images import GeneratedImage, Prompt
 from stages.evaluate.image_evaluation import identity_of, image_evaluation
 from stages.evaluate.loaded import loaded
-from stages.evaluate.question_files import QuestionFile, by_prompt, published_as
+from stages.evaluate.question_files import QuestionFile, Row, published_as
+from stages.evaluate.question_items import Item, gather_items
 from stages.evaluate.question_scores import QUESTION_COLUMNS, question_rows, summarise_questions
 from stages.evaluate.settings import chosen_prompts, skills_of
 from stages.evaluate.summaries import join_parts, write_summary
@@ -26,6 +28,25 @@ from stages.stage import Inputs
 
 METRIC = "tifa"
 FIELDS = ("caption", "question", "choices", "answer", "element_type")
+
+
+@dataclass(frozen=True)
+class TifaQuestion:
+    """A question with the choices and the right one of them."""
+
+    text: str
+    choices: tuple[str, ...]
+    answer: str
+    element_type: str
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Read a row of the file.
+
+        Raises:
+            UserError: it lacks something, or has something of another type.
+        """
+        return cls(row.text("question"), row.texts("choices"), row.text("answer"), row.text("element_type"))
 
 
 class TifaConfig(QuestionsConfig):
@@ -41,6 +62,10 @@ class TifaConfig(QuestionsConfig):
         description="finds the choice nearest to an answer that is none",
     )
 
+    def read_items(self) -> list[Item[TifaQuestion]]:
+        rows = self.questions.read_json(FIELDS)
+        return gather_items((row.identity("id"), row.text("caption"), TifaQuestion.of(row)) for row in rows)
+
 
 def score_images(
     config: TifaConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
@@ -48,12 +73,11 @@ def score_images(
     """Ask every image its prompt's questions; return one row of the items table per image and question."""
     from comat_core.sentence_similarity import SentenceSimilarity
 
-    rows = config.questions.read_json(FIELDS)
-    questions = by_prompt(rows, "caption", prompts, str(config.questions.local_path()))
+    questions = config.match(prompts).questions
     asked = [image for image in images if image.prompt_id in questions]
     if not asked:
         return []
-    texts = {key: [row["question"] for row in of_prompt] for key, of_prompt in questions.items()}
+    texts = {key: [question.text for question in of_prompt] for key, of_prompt in questions.items()}
     answers = ask_images(asked, texts, load_answerer(config), config)
     encoder, device = config.sentence_encoder, choose_device(config.device)
     nearness = loaded(SentenceSimilarity.load, encoder.resolve(), revision=encoder.revision, device=device)
@@ -61,10 +85,10 @@ def score_images(
     for image, given in zip(asked, answers, strict=True):
         of_prompt = questions[image.prompt_id]
         scores = [
-            float(choose(answer, row["choices"], nearness) == row["answer"])
-            for row, answer in zip(of_prompt, given, strict=True)
+            float(choose(answer, question.choices, nearness) == question.answer)
+            for question, answer in zip(of_prompt, given, strict=True)
         ]
-        types = [row["element_type"] for row in of_prompt]
+        types = [question.element_type for question in of_prompt]
         items += question_rows(identity_of(image), texts[image.prompt_id], types, given, scores, scores)
     return items
 
@@ -72,14 +96,16 @@ def score_images(
 def build_rest(config: TifaConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Join the shards and summarise them."""
     protocol = f"TIFA, answers by {config.vqa.path} in place of mPLUG-large, shares of 1"
-    skills = skills_of(chosen_prompts(config, inputs))
+    prompts = chosen_prompts(config, inputs)
+    protocol += config.match(prompts).in_protocol
+    skills = skills_of(prompts)
     table = join_parts(writer, METRIC)
     write_summary(writer, summarise_questions(table, METRIC, protocol=protocol, skills=skills, config=config), inputs)
 
 
 STAGE = image_evaluation(
     name="evaluate.tifa",
-    version=1,
+    version=2,
     config_type=TifaConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,

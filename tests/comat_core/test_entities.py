@@ -39,6 +39,9 @@ from tests.comat_core.parsed import PARSER, entities_in, kept_in, parser, remove
         ("A RED CIRCLE AND A BLUE SQUARE", {"CIRCLE": {"RED"}, "SQUARE": {"BLUE"}}),
         ("A Red Bench And A Blue Bowl", {"Bench": {"Red"}, "Bowl": {"Blue"}}),
         ("several very old dogs", {"dogs": {"old"}}),
+        # For the tagger both are pronouns.
+        ("a red bookshelf and a blue chair", {"bookshelf": {"red"}, "chair": {"blue"}}),
+        ("it is on the left of them", {}),
         ("", {}),
         ("!!!", {}),
     ],

@@ -66,6 +66,14 @@ def test_csv_drops_a_prefix_and_rows_that_repeat_a_prompt(tmp_path: Path) -> Non
     assert list(read_csv(path, "text", prefix_to_drop="Describe ", unique=True)) == without_skill("a cat", "a dog")
 
 
+def test_csv_keeps_items_apart_that_have_the_same_prompt(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "item,text\n1,a cat\n1,a cat\n2,a dog\n3,a cat\n3,a cat\n")
+    prompts = read_csv(path, "text", unique=True, item_column="item")
+    assert list(prompts) == without_skill("a cat", "a dog", "a cat")
+    with pytest.raises(UserError, match="no column 'id'"):
+        list(read_csv(path, "text", unique=True, item_column="id"))
+
+
 def test_json_lines_take_the_skill_of_each_object(tmp_path: Path) -> None:
     path = written(tmp_path, "a.jsonl", '{"prompt": "a cat", "tag": "one"}\n\n{"prompt": "a dog"}\n')
     assert list(read_json_lines(path, skill_column="tag")) == [("a cat", "one"), ("a dog", None)]

@@ -6,8 +6,9 @@ import pytest
 
 from comat_core.errors import UserError
 from stages import registry
-from stages.pipeline import Plan, discard_steps, fetch_files, is_trained, look_up, make_plan
+from stages.pipeline import Plan, check_prompts, fetch_files, is_trained, look_up, make_plan
 from stages.presets import load_preset
+from stages.refreshes import begin_refresh
 from stages.stage import Inputs
 from stages.store import Condition, Store
 from tests.fakes.dag import NODES, PRESET
@@ -146,7 +147,7 @@ def test_recomputed_input_with_other_contents_makes_dependents_outdated(
 ) -> None:
     plan = plan_of()
     build_all(plan, store)
-    discard_steps(plan, {"offset"}, store)
+    begin_refresh(plan, {"offset"}, store)
     monkeypatch.setenv("COMAT_TEST_NOISE", "1")
     offset = plan.by_name["offset"]
     offset.stage.run(offset.config, {"numbers": store.artifact("numbers", plan.by_name["numbers"].key)}, store)
@@ -170,6 +171,23 @@ def test_files_are_fetched_for_the_steps_that_will_be_built(tmp_path: Path, monk
     last = plan.steps[-1]
     fetch_files(plan, {last.name}, names, store)
     assert fetched == [type(last.config).__name__]
+
+
+def test_prompts_are_checked_by_the_steps_that_will_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[tuple[str, str]] = []
+    plan, store = plan_of(), Store(str(tmp_path))
+    numbers, report = plan.by_name["numbers"], plan.by_name["report"]
+    monkeypatch.setattr(
+        type(report.config), "check_prompts", lambda config, one: checked.append((type(config).__name__, one.key))
+    )
+    made = numbers.stage.run(numbers.config, {}, store)
+    check_prompts(plan, {"numbers"}, made, store)
+    assert checked == []
+    check_prompts(plan, set(plan.by_name), made, store)
+    assert checked == [(type(report.config).__name__, made.key)]
+    build_all(plan, store)
+    check_prompts(plan, set(plan.by_name), made, store)
+    assert len(checked) == 1
 
 
 def test_no_file_is_asked_for_by_a_step_that_nobody_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

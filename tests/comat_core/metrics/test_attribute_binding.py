@@ -30,6 +30,24 @@ def test_pronouns_are_asked_about_in_the_official_reading_only(parse):
     assert noun_phrases(doc, "corrected") == ["a dotted circle", "an orange cross"]
 
 
+def test_a_noun_that_the_tagger_takes_for_a_pronoun_is_asked_about(parse):
+    doc = parse("a red bookshelf and a blue chair")
+    assert doc[2].pos_ == "PRON"
+    assert noun_phrases(doc) == ["a red bookshelf", "a blue chair"]
+
+
+def test_a_pronoun_is_none_where_the_tagger_takes_it_for_a_noun(parse):
+    doc = parse("the light of the dimly lit mine")
+    assert [token.pos_ for token in doc if token.text == "mine"] == ["NOUN"]
+    assert noun_phrases(doc) == ["the light", "the dimly lit mine"]
+
+
+@pytest.mark.parametrize("prompt", ["it", "He does it himself", "someone", "those"])
+def test_prompts_of_pronouns_have_no_phrase_in_the_corrected_reading(parse, prompt):
+    assert noun_phrases(parse(prompt)) == []
+    assert noun_phrases(parse(prompt), "official") != []
+
+
 def test_only_the_first_8_phrases_count(parse):
     nouns = ["cat", "dog", "cow", "horse", "sheep", "bear", "zebra", "giraffe", "bird", "boat"]
     doc = parse("; ".join(f"a red {noun} on a table" for noun in nouns))
@@ -64,8 +82,9 @@ def test_rounding_happens_before_the_product():
     assert round_answer(0.99994) == 0.9999
 
 
-def test_a_prompt_without_phrases_scores_1():
-    assert binding_score([]) == 1.0
+def test_a_prompt_without_phrases_scores_1_in_the_official_reading_and_nothing_in_the_corrected_one():
+    assert binding_score([]) == binding_score([], "official") == 1.0
+    assert binding_score([], "corrected") is None
 
 
 # How many phrases the official prompts have. Needs T2I-CompBench's prompt files below $COMAT_DATASETS/t2i_compbench.

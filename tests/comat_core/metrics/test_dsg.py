@@ -36,6 +36,34 @@ def test_an_unreadable_cell_switches_the_items_dependencies_off_in_the_official_
     assert parse_dependencies(cells, "corrected") == {1: (), 2: (1,), 5: (), 6: (5,)}
 
 
+@pytest.mark.parametrize(
+    ("cell", "parents"),
+    [
+        ("1.0", (1,)),
+        ("[1]", (1,)),
+        ("[1, 2]", (1, 2)),
+        ("1.0, 2.0", (1, 2)),
+        ("1;2", (1, 2)),
+        ("(2)", (2,)),
+        ("'1'", (1,)),
+    ]
+    + [(cell, ()) for cell in ("0", "0.0", "[0]", "", "[]", "None", "nan")],
+)
+def test_numbers_may_be_written_in_many_ways_in_the_corrected_mode(cell, parents):
+    assert parse_dependencies({1: "0", 2: "0", 3: cell}, "corrected")[3] == parents
+
+
+@pytest.mark.parametrize("cell", ["right", "one", "1.5", "1, 2.5", "2-3", "-1", "9" * 5000])
+def test_a_cell_that_names_no_question_is_refused_in_the_corrected_mode(cell):
+    with pytest.raises(ValueError, match="names no question"):
+        parse_dependencies({1: "0", 2: cell}, "corrected")
+
+
+@pytest.mark.parametrize("cell", ["1.0", "[1]", "right", "9" * 5000])
+def test_what_the_authors_cannot_read_switches_dependencies_off_in_the_official_mode(cell):
+    assert parse_dependencies({1: "0", 2: cell, 3: "1"}, "official") == {}
+
+
 def test_a_parent_that_the_item_lacks_is_passed_over_in_the_corrected_mode():
     cells = {1: "0", 2: "7"}
     answers = {1: "yes", 2: "yes"}

@@ -104,6 +104,46 @@ def test_describing_words_and_capitals_are_no_obstacle_to_the_corrected_mode(par
     assert counts(doc) == [("dog", 2), ("candle", 1), ("cup", 1)]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("three hundred birds", [("bird", 300)]),
+        ("two hundred small birds and one cat", [("bird", 200), ("cat", 1)]),
+        ("a hundred and twenty-five birds", [("bird", 125)]),
+        ("three thousand two hundred birds", [("bird", 3200)]),
+        ("ten dogs, two dozen eggs and half a dozen tomatoes", [("dog", 10), ("egg", 24), ("tomato", 6)]),
+        ("1,000 birds and 1 dog", [("bird", 1000), ("dog", 1)]),
+        ("a three-legged dog", [("dog", 1)]),
+        ("a 20 year old man in a 1967 car", [("man", 1), ("car", 1)]),
+    ],
+)
+def test_numbers_are_read_as_a_whole_in_the_corrected_mode(parse, prompt, expected):
+    assert counts(parse(prompt)) == expected
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a few dogs",
+        "a few small dogs",
+        "a great many birds",
+        "two or three dogs",
+        "two to three dogs",
+        "2-3 dogs",
+        "a dozen or so birds",
+        "half a car",
+        "a million dollar car",
+    ],
+)
+def test_what_fixes_no_number_is_not_counted_in_the_corrected_mode(parse, prompt):
+    assert counts(parse(prompt)) == []
+
+
+def test_the_official_mode_knows_its_few_numbers_alone(parse):
+    assert counts(parse("three hundred birds and ten dogs"), "official") == []
+    assert counts(parse("two or three dogs"), "official") == [("dog", 3)]
+
+
 def test_other_nouns_can_be_counted(parse):
     assert counts(parse("two red circles and a star"), nouns={"circle", "star"}) == [("circle", 2), ("star", 1)]
 

@@ -122,6 +122,17 @@ def test_the_official_mode_reads_depth_across_and_knows_no_man(store, inputs):
     }
 
 
+@pytest.mark.usefixtures("_scripted")
+def test_objects_without_a_place_count_in_the_official_mode_alone(store):
+    prompts = [("p", "a dog and a cat", "3d_spatial", "test")]
+    inputs = make_inputs(store, prompts, {"p": RED}, {"p": RED})
+    scores = {}
+    for mode in ("official", "corrected"):
+        artifact = spatial_3d.run(spatial_3d.Spatial3dConfig(**settings("3d_spatial", mode=mode)), inputs, store)
+        scores[mode] = artifact.read_table("items")["spatial_3d"].to_pylist()
+    assert scores == {"official": [pytest.approx(0.25 * 0.9 + 0.25 * 0.8)] * 2, "corrected": [None] * 2}
+
+
 def test_they_run_with_clipseg_and_dpt(store, inputs, tmp_path):
     folder, dpt = save_tiny_clipseg(tmp_path / "clipseg"), save_tiny_dpt(tmp_path / "dpt")
     models = {

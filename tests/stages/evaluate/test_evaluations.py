@@ -6,11 +6,12 @@ import torch
 from comat_core.errors import UserError
 from comat_core.metrics.judge import PairVocabulary
 from stages.config import ModelReference
-from stages.evaluate import attributes, fidelity, judge
+from stages.evaluate import attributes, judge
 from stages.evaluate.generated_images import GeneratedImage, decode_images, image_parts, read_part, read_prompts
 from stages.evaluate.real_images import RealImages, read_real_images
 from stages.evaluate.summaries import summarise_items
 from stages.store import Store
+from tests.stages.evaluate.made_up_images import make_inputs
 from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_tables
 
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (128, 128, 128)
@@ -133,6 +134,8 @@ def test_every_image_is_asked_its_own_prompts_questions_in_batches():
     assert [item["attribute_binding"] for item in items] == [0.25, 0.0, 1.0]
     assert (items[1]["model"], items[1]["prompt_id"], items[1]["sample"]) == ("tuned", "q", 3)
     assert attributes.score_images(images, questions, RednessAnswerer(), batch_size=100) == items
+    corrected = attributes.score_images(images, questions, RednessAnswerer(), 100, "corrected")
+    assert [item["attribute_binding"] for item in corrected] == [0.25, 0.0, None]
 
 
 def attributes_config(**changes):
@@ -166,6 +169,35 @@ def test_attribute_binding_of_a_run(store, inputs):
     assert set(summary["models"]["base"]["attribute_binding"]) == {"mean", "low", "high", "n"}
     assert set(summary["delta"]["attribute_binding"]) == {"mean", "low", "high"}
     assert sorted(artifact.manifest.files) == ["items/00000.parquet", "items/00001.parquet", "summary.json"]
+
+
+@pytest.mark.usefixtures("redness")
+def test_prompts_without_a_phrase_are_no_part_of_the_corrected_mean(store):
+    prompts = [("p", "a red circle", "colour", "test"), ("q", "it", "colour", "test")]
+    inputs = make_inputs(store, prompts, {"p": RED, "q": RED}, {"p": GREY, "q": RED})
+    inputs["prompts"] = make_artifact(store, "prompts", key="seen", tables=prompts_tables(prompts))
+    means = {}
+    for mode in ("official", "corrected"):
+        artifact = attributes.run(attributes_config(mode=mode), inputs, store)
+        models = artifact.read_json("summary.json")["models"]
+        means[mode] = {
+            model: (scores[attributes.METRIC]["mean"], scores[attributes.METRIC]["n"])
+            for model, scores in models.items()
+        }
+    # The official script asks about "it" as well: 0.25. Nobody has to see what "it" is in the corrected mode.
+    assert means == {
+        "official": {"base": (0.625, 2), "tuned": (0.125, 2)},
+        "corrected": {"base": (1, 1), "tuned": (0, 1)},
+    }
+
+
+@pytest.mark.usefixtures("redness")
+def test_a_run_whose_prompts_have_no_phrases_has_no_corrected_score(store):
+    prompts = [("q", "it", "colour", "test")]
+    inputs = make_inputs(store, prompts, {"q": RED}, {"q": RED})
+    inputs["prompts"] = make_artifact(store, "prompts", key="seen", tables=prompts_tables(prompts))
+    summary = attributes.run(attributes_config(), inputs, store).read_json("summary.json")
+    assert (summary["models"], summary["delta"]) == ({"base": {}, "tuned": {}}, {})
 
 
 @pytest.mark.usefixtures("redness")
@@ -212,43 +244,6 @@ def test_judge_scores_of_a_run(store, inputs):
     assert summary["models"]["base"]["object_accuracy"]["mean"] == pytest.approx(0.5 / 4)
     assert summary["models"]["tuned"]["object_accuracy"]["mean"] == pytest.approx(1.5 / 4)
     assert summary["delta"]["attribute_accuracy"]["mean"] == pytest.approx(1.0 / 4)
-
-
-@pytest.fixture
-def _mean_colours(monkeypatch):
-    monkeypatch.setattr(
-        "comat_core.image_features.PooledFeatures.load",
-        lambda *_args, **_kwargs: lambda images: images.float().mean(dim=(2, 3)) / 255,
-    )
-
-
-@pytest.mark.usefixtures("_mean_colours")
-def test_fidelity_of_a_run_against_real_images(store, inputs, tmp_path):
-    folder = tmp_path / "real"
-    folder.mkdir()
-    for index, colour in enumerate([RED, RED, BLUE]):
-        (folder / f"{index}.png").write_bytes(flat_png(colour, side=40))
-    config = fidelity.FidelityConfig(
-        judge=ModelReference(path="org/judge"),
-        real=RealImages(folder=ModelReference(path=str(folder)), count=2),
-        resolution=16,
-        seed=1,
-        resamples=100,
-        device="cpu",
-    )
-    artifact = fidelity.run(config, inputs, store)
-    summary = artifact.read_json("summary.json")
-    # The first two real images are red, without spread. So are all tuned ones: distance 0.
-    assert summary["models"]["tuned"]["frechet_distance"]["mean"] == pytest.approx(0.0, abs=1e-9)
-    # Base colours: red, blue, grey, blue with grey = 128/255; mean distance squared plus the trace of the covariance.
-    colours = np.array([RED, BLUE, GREY, BLUE]) / 255
-    expected = ((colours.mean(axis=0) - [1, 0, 0]) ** 2).sum() + colours.var(axis=0, ddof=1).sum()
-    assert summary["models"]["base"]["frechet_distance"]["mean"] == pytest.approx(expected, rel=1e-5)
-    assert summary["models"]["base"]["frechet_distance"]["n"] == 2
-    assert summary["delta"]["frechet_distance"]["mean"] == pytest.approx(-expected, rel=1e-5)
-    assert summary["delta"]["frechet_distance_ratio"]["mean"] == pytest.approx(0.0, abs=1e-6)
-    assert artifact.read_table("real.parquet").num_rows == 2
-    assert artifact.read_table("items").num_rows == 8
 
 
 def test_too_few_real_images_are_the_users_mistake(tmp_path):

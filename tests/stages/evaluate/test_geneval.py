@@ -141,6 +141,51 @@ def test_the_threshold_for_counting_is_a_setting(store, inputs, metadata):
     }
 
 
+@pytest.mark.usefixtures("_scripted")
+def test_rows_with_one_prompt_go_to_the_images_of_that_prompt_one_by_one(store, tmp_path):
+    path = tmp_path / "metadata.jsonl"
+    rows = [
+        {"tag": "one", "include": [DOG], "prompt": "a photo of a dog"},
+        {"tag": "two", "include": [{"class": "dog", "count": 2}], "prompt": "a photo of a dog"},
+    ]
+    path.write_text("\n\n".join(json.dumps(row) for row in rows))
+    prompts = [(key, "a photo of a dog", "dogs", "geneval") for key in ("first", "second")] + PROMPTS[-1:]
+    colours = {"first": RED, "second": RED, "strange": RED}
+    inputs = make_inputs(store, prompts, colours, {**colours, "second": GREY})
+    artifact = geneval.run(config_of(QuestionFile(file=str(path))), inputs, store)
+    found = {(row["model"], row["prompt_id"]): row for row in artifact.read_table("items").to_pylist()}
+    assert {key: (row["tag"], row["correct"]) for key, row in found.items()} == {
+        ("base", "first"): ("one", True),
+        ("base", "second"): ("two", True),
+        ("tuned", "first"): ("one", True),
+        ("tuned", "second"): ("two", False),
+    }
+    protocol = artifact.read_json("summary.json")["protocol"]
+    assert protocol.endswith("; 1 of 3 prompts have no questions and so no score")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tag": 5}, "'tag' has to be text"),
+        ({"include": "dog"}, "'include' and 'exclude' have to be lists"),
+        ({"include": [1]}, "a clause is no object"),
+        ({"include": [{**DOG, "count": 1.5}]}, "'count' has to be a whole number"),
+        ({"include": [{**DOG, "count": 0}]}, "'count' has to be a whole number, at least 1"),
+        ({"include": [{**DOG, "class": ["dog"]}]}, "'class' has to be text"),
+        ({"include": [{**DOG, "color": "rde"}]}, "'color' has to be one of red, orange"),
+        ({"include": [CAT, {**DOG, "position": "left of"}]}, "'position' has to be one of left of, right of"),
+        ({"include": [CAT, {**DOG, "position": ["left of", "0"]}]}, "'position' has to end with the number"),
+        ({"prompt": 7}, "'prompt' is a number instead of text"),
+    ],
+)
+def test_wrong_types_in_metadata_are_told_with_their_line(tmp_path, changes, message):
+    path = tmp_path / "bad.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in (METADATA[0], {**METADATA[0], **changes})))
+    with pytest.raises(UserError, match=f"{message}.*line 2"):
+        config_of(QuestionFile(file=str(path))).fetch_files()
+
+
 def test_it_runs_with_mask2former_and_clip(store, inputs, metadata, tmp_path):
     folder = save_tiny_mask2former(tmp_path / "mask2former", ["dog", "cat", "tree"])
     clip = save_tiny_clip(tmp_path / "clip")

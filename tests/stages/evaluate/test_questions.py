@@ -2,7 +2,9 @@
 
 import csv
 import json
+import logging
 import random
+from statistics import fmean
 
 import pytest
 
@@ -15,17 +17,10 @@ from stages.evaluate.generated_images import MODELS
 from stages.evaluate.question_files import QuestionFile
 from stages.evaluate.question_scores import QUESTION_COLUMNS
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
+from tests.stages.evaluate.question_rows import COLUMNS, ROWS, settings
 from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_table
 
 PROMPTS = {"p": "a red  circle", "q": "a blue square"}
-COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
-ROWS = [
-    ("1", "a red circle", "1", "0", "entity - whole (circle)", "is there a circle?"),
-    ("1", "a red circle", "2", "1", "attribute - color (circle, red)", "is the circle red?"),
-    ("1", "a red circle", "3", "2", "other - count (circle)", "is there one?"),
-    ("2", "a blue square", "1", "0", "entity - whole (square)", "is it blue?"),
-    ("2", "a blue square", "2", "1", "attribute - color (square, blue)", "is there one?"),
-]
 
 
 class ScriptedAnswerer:
@@ -59,18 +54,6 @@ def questions(tmp_path):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *ROWS])
     return QuestionFile(file=str(path))
-
-
-def settings(questions, **changes):
-    return {
-        "vqa": ModelReference(path="org/vqa"),
-        "questions": questions,
-        "seed": 1,
-        "resamples": 100,
-        "device": "cpu",
-        "batch_size": 3,
-        **changes,
-    }
 
 
 def means(artifact, name):
@@ -162,38 +145,106 @@ def test_mistakes_in_question_files_are_told(store, tmp_path, questions):
         dsg.run(dsg.DsgConfig(**settings(questions)), renamed, store)
 
 
-HEADER = ",".join(COLUMNS)
+REPEATED = [("p", "a red circle"), ("r", "a red circle"), ("q", "a blue square")]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (f"{HEADER}\n1,a,one,0,x,y?\n".encode(), "the proposition_id 'one' is no number .*question 1"),
-        (f"{HEADER}\n1,a,1,0\n".encode(), "lacks 'tuple'"),
-        (f"{HEADER}\n1,\xfc,1,0,x,y?\n".encode("latin-1"), "is not UTF-8 text .*byte "),
-    ],
-)
-def test_malformed_rows_of_a_csv_file_are_told(store, tmp_path, content, message):
-    path = tmp_path / "bad.csv"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "dsg"), store)
+def repeated_inputs(store, benchmark):
+    """Two prompts with one text, whose images differ: grey of the first, blue of the second."""
+    prompts = [(key, text, "dense", benchmark) for key, text in REPEATED]
+    return make_inputs(store, prompts, {"p": GREY, "r": BLUE, "q": BLUE}, {"p": BLUE, "r": GREY, "q": BLUE})
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"[1, 2]", "no list of JSON objects"),
-        (b'{"caption": "a"', "malformed JSON"),
-        (b'[{"caption": "\xfc"}]', "is not UTF-8 text .*byte 14"),
-        (b'[{"caption": "a red circle"}]', "lacks 'question'"),
-    ],
-)
-def test_malformed_json_files_are_told(store, tmp_path, content, message):
-    path = tmp_path / "bad.json"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        tifa.run(tifa.TifaConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "tifa"), store)
+def official_tifa(rows, answers):
+    """The authors' mean: over captions by their ids, of the mean over each one's questions."""
+    scores = {}
+    for row in rows:
+        scores.setdefault(row["id"], []).append(float(answers[row["id"], row["question"]] == row["answer"]))
+    return fmean(map(fmean, scores.values()))
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_tifa_scores_captions_with_one_text_by_their_own_questions(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("comat_core.sentence_similarity.SentenceSimilarity.load", lambda *_args, **_kwargs: None)
+    asked = [
+        ("coco_1", "a red circle", "is there a circle?"),
+        ("coco_1", "a red circle", "is there one?"),
+        ("coco_2", "a  red circle", "is there a circle?"),
+        ("coco_3", "a blue square", "is it blue?"),
+        ("coco_2", "a  red circle", "is the circle red?"),
+    ]
+    rows = [
+        {
+            "id": one,
+            "caption": text,
+            "question": question,
+            "choices": ["yes", "no"],
+            "answer": "yes",
+            "element_type": "x",
+        }
+        for one, text, question in asked
+    ]
+    path = tmp_path / "tifa.json"
+    path.write_text(json.dumps(rows))
+    artifact = tifa.run(
+        tifa.TifaConfig(**settings(QuestionFile(file=str(path)))), repeated_inputs(store, "tifa"), store
+    )
+    # Grey: no circle, but one of it. Blue: a circle that is not red. The square is blue.
+    base = {
+        ("coco_1", "is there a circle?"): "no",
+        ("coco_1", "is there one?"): "yes",
+        ("coco_2", "is there a circle?"): "yes",
+        ("coco_2", "is the circle red?"): "no",
+        ("coco_3", "is it blue?"): "yes",
+    }
+    tuned = {**base, ("coco_1", "is there a circle?"): "yes", ("coco_2", "is there a circle?"): "no"}
+    assert means(artifact, "tifa") == {"base": official_tifa(rows, base), "tuned": official_tifa(rows, tuned)}
+    assert artifact.read_json("summary.json")["models"]["base"]["tifa"]["n"] == 3
+
+
+@pytest.mark.usefixtures("_scripted")
+@pytest.mark.parametrize("ids", [("7", "8"), ("", "")])
+def test_dsg_scores_items_with_one_text_by_their_own_answers(store, tmp_path, ids):
+    path = tmp_path / "dsg.csv"
+    first, second = ids
+    rows = [
+        (first, "a red circle", "1", "0", "entity - whole (circle)", "is there a circle?"),
+        (first, "a red circle", "2", "1", "other - count (circle)", "is there one?"),
+        (second, "a red circle", "1", "0", "entity - whole (circle)", "is there one?"),
+        ("9", "a blue square", "1", "0", "entity - whole (square)", "is it blue?"),
+    ]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    artifact = dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), repeated_inputs(store, "dsg"), store)
+    # The first item on a grey image: no circle, and so no count: 0; on a blue one: 1. The second always: 1.
+    assert means(artifact, "dsg") == {"base": (0 + 1 + 1) / 3, "tuned": 1.0}
+    assert artifact.read_json("summary.json")["models"]["base"]["dsg"]["n"] == 3
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_a_question_that_stands_twice_counts_once_in_the_official_mode(store, tmp_path):
+    path = tmp_path / "dsg.csv"
+    with path.open("w", newline="") as file:
+        twice = ("1", "a red circle", "1", "0", "entity - whole (circle)", "is the circle red?")
+        csv.writer(file).writerows([COLUMNS, ROWS[0], twice, *ROWS[3:]])
+    config = dsg.DsgConfig(**settings(QuestionFile(file=str(path)), mode="official"))
+    items = dsg.run(config, inputs_of(store, "dsg"), store).read_table("items").to_pylist()
+    assert {row["question"] for row in items if row["prompt_id"] == "p"} == {"is the circle red?"}
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_prompts_without_questions_are_told_in_the_protocol(store, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("comat"), "propagate", True)
+    path = tmp_path / "dsg.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *ROWS[3:]])
+    config, inputs = dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "dsg")
+    summary = dsg.run(config, inputs, store).read_json("summary.json")
+    assert summary["protocol"].endswith("; 1 of 2 prompts have no questions and so no score")
+    assert summary["models"]["base"]["dsg"]["n"] == 1
+    with caplog.at_level("WARNING", "comat"):
+        config.check_prompts(inputs["prompts"])
+    assert "evaluate.dsg: 1 of 2 prompts have no questions" in caplog.text
+    assert "such as 'a red  circle'" in caplog.text
 
 
 def test_dsg_runs_with_the_miniature_answering_model(store, tmp_path):
