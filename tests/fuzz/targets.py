@@ -59,7 +59,7 @@ def picture(kind: str, size: tuple[int, int] = (12, 9), mode: str = "RGB") -> by
 
 
 def _read_preset(path: Path) -> object:
-    from stages.presets import as_yaml, load_preset, preset_lineage
+    from stages.plan.presets import as_yaml, load_preset, preset_lineage
 
     preset_lineage(str(path))
     return as_yaml(load_preset(str(path)))
@@ -67,7 +67,7 @@ def _read_preset(path: Path) -> object:
 
 def _read_override(path: Path) -> object:
     """The file's first lines as --set."""
-    from stages.presets import load_preset
+    from stages.plan.presets import load_preset
 
     return load_preset("miniature", path.read_bytes().decode("utf-8", "replace").splitlines()[:3])
 
@@ -253,8 +253,8 @@ def _questions(module: str, config: str, **changes: Any) -> Callable[[Path], obj
     def read(path: Path) -> object:
         from importlib import import_module
 
-        from stages.config import ModelReference
-        from stages.evaluate.question_files import QuestionFile
+        from stages.evaluate.questions.question_files import QuestionFile
+        from stages.plan.config import ModelReference
 
         file = QuestionFile(file=str(path))
         given = {"seed": 1, "resamples": 100, "device": "cpu", "batch_size": 3, **changes}
