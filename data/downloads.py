@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import fsspec
 
+from comat_core.credentials import without_credentials
 from comat_core.errors import UserError
 from data.checksums import difference, verify
 from data.registry import PromptSet, Source, listed_checksums
@@ -65,7 +66,8 @@ def _fetch_file(
         found = target.is_file()
     if not found:
         what = f"the file of prompt set {source.name}/{prompt_set.name} is missing"
-        raise UserError(what, f"{folder}/{path}", f"get it from {url}, with or without its leading folders")
+        advice = f"get it from {url}, with or without its leading folders"
+        raise UserError(what, without_credentials(f"{folder}/{path}"), advice)
     verify(target, expected.checksum, remedy=f"get the original from {url}")
     return target
 
@@ -131,7 +133,8 @@ def _copy_remote(url: str, target: Path, expected: Expected) -> bool:
         return False
     except (ImportError, ValueError, OSError) as error:
         remedy = "give a local folder, or a URL whose file system is installed"
-        raise UserError(f"cannot read the folder of prompt files: {error}", url, remedy) from error
+        what = without_credentials(f"cannot read the folder of prompt files: {error}")
+        raise UserError(what, without_credentials(url), remedy) from error
     finally:
         Path(name).unlink(missing_ok=True)
     return True

@@ -2,8 +2,8 @@
 
 import httpx
 
+from comat_core.credentials import without_credentials
 from comat_core.errors import UserError
-from flows.failures import without_credentials
 
 ANSWER_SECONDS = 15.0
 
