@@ -10,7 +10,12 @@ from urllib.parse import quote
 
 import fsspec
 
+<<<<<<< HEAD
 from comat_core.support.errors import UserError
+=======
+from comat_core.support.credentials import without_credentials
+from comat_core.support.errors import UserError
+>>>>>>> work/service
 from data.checksums import difference, verify
 from data.registry import PromptSet, Source, listed_checksums
 from data.resumed_download import Expected, download
@@ -65,7 +70,8 @@ def _fetch_file(
         found = target.is_file()
     if not found:
         what = f"the file of prompt set {source.name}/{prompt_set.name} is missing"
-        raise UserError(what, f"{folder}/{path}", f"get it from {url}, with or without its leading folders")
+        advice = f"get it from {url}, with or without its leading folders"
+        raise UserError(what, without_credentials(f"{folder}/{path}"), advice)
     verify(target, expected.checksum, remedy=f"get the original from {url}")
     return target
 
@@ -131,7 +137,8 @@ def _copy_remote(url: str, target: Path, expected: Expected) -> bool:
         return False
     except (ImportError, ValueError, OSError) as error:
         remedy = "give a local folder, or a URL whose file system is installed"
-        raise UserError(f"cannot read the folder of prompt files: {error}", url, remedy) from error
+        what = without_credentials(f"cannot read the folder of prompt files: {error}")
+        raise UserError(what, without_credentials(url), remedy) from error
     finally:
         Path(name).unlink(missing_ok=True)
     return True

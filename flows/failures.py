@@ -6,7 +6,6 @@ COMAT_DEBUG=1 the trace is shown at once.
 
 import os
 import platform
-import re
 import sys
 import tempfile
 import threading
@@ -17,10 +16,11 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from comat_core.support.credentials import without_credentials
+
 DEBUG = "COMAT_DEBUG"
 LONGEST_MESSAGE = 300  # characters of an exception that fit into the line
 PACKAGES = ("comat-pipeline", "torch", "diffusers", "transformers", "prefect")
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+@")
 
 
 def is_debugging() -> bool:
@@ -117,8 +117,3 @@ def _summary(error: BaseException) -> str:
     """The exception's name and message, in one short line."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
-
-
-def without_credentials(text: str) -> str:
-    """The text with user names and passwords taken out of its URLs."""
-    return CREDENTIALS.sub("…@", text)

@@ -165,6 +165,13 @@ class TestSize:
             fetch(source, prompt_set, tmp_path.as_uri(), tmp_path / "cache")
         assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
+    def test_a_password_in_the_folders_address_stays_secret(self, tmp_path: Path) -> None:
+        prompt_set = PromptSet(name="train", path="train.txt", checksum=CHECKSUM, size=len(CONTENT))
+        source = Source(name="example", title="", homepage="", citation="", licence=None, sets=(prompt_set,))
+        with pytest.raises(UserError, match=r"cannot read the folder.*nowhere://…@host/prompts") as told:
+            fetch(source, prompt_set, "nowhere://me:secret@host/prompts", tmp_path / "cache")
+        assert "secret" not in str(told.value)
+
     def test_the_registry_says_how_large_a_file_is(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         known: list[Expected] = []
         monkeypatch.setattr(downloads, "download", lambda url, target, expected, remedy: known.append(expected))  # noqa: ARG005
