@@ -10,12 +10,8 @@ from urllib.parse import quote
 
 import fsspec
 
-<<<<<<< HEAD
-from comat_core.support.errors import UserError
-=======
 from comat_core.support.credentials import without_credentials
 from comat_core.support.errors import UserError
->>>>>>> work/service
 from data.checksums import difference, verify
 from data.registry import PromptSet, Source, listed_checksums
 from data.resumed_download import Expected, download

@@ -2,13 +2,8 @@
 
 import httpx
 
-<<<<<<< HEAD
-from comat_core.support.errors import UserError
-from flows.failures import without_credentials
-=======
 from comat_core.support.credentials import without_credentials
 from comat_core.support.errors import UserError
->>>>>>> work/service
 
 ANSWER_SECONDS = 15.0
 
