@@ -81,6 +81,8 @@ class TimedReader:
         except queue.Empty:
             raise TimeoutError(f"nothing came for {self._patience.silence:g} s") from None
         self._waited += time.monotonic() - start
+        if isinstance(item, TimeoutError):  # the source's own patience may be the first to end
+            raise TimeoutError(f"nothing came for {self._patience.silence:g} s") from item
         if isinstance(item, Exception):
             raise item
         return item

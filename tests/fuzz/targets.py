@@ -182,10 +182,9 @@ def _read_all(source: Any) -> object:
 
 
 def _read_coco(path: Path) -> object:
-    from data import real_pairs
+    from data.coco_folder import CocoFolder
 
-    getattr(real_pairs, "_read_coco_entries").cache_clear()  # noqa: B009  (private: it is cached by the path alone)
-    return _read_all(real_pairs.CocoFolder(path.parent, path.name, "images"))
+    return _read_all(CocoFolder(path.parent, path.name, "images"))
 
 
 def _read_coco_image(path: Path) -> object:
@@ -199,10 +198,9 @@ def _read_aro(path: Path) -> object:
 
 
 def _read_shards(path: Path) -> object:
-    from data import real_pairs
+    from data.webdataset import WebDatasetShards
 
-    getattr(real_pairs, "_index_tar").cache_clear()  # noqa: B009
-    return _read_all(real_pairs.WebDatasetShards(path.parent))
+    return _read_all(WebDatasetShards(path.parent))
 
 
 def _shards(mode: str, kind: int = tarfile.USTAR_FORMAT) -> bytes:

@@ -116,7 +116,7 @@ def test_word_lists_of_the_user_replace_the_shipped_ones(tmp_path: Path, base: P
         ("remove: [a, b]", "mapping"),
         ("silly: [a]", "unknown section 'silly'"),
         ("remove: {x: [yes]}", "list of words"),
-        ("[", "no YAML"),
+        ("[", "malformed YAML"),
     ],
 )
 def test_malformed_word_lists_are_told(tmp_path: Path, base: Path, content: str, message: str) -> None:

@@ -138,9 +138,9 @@ def test_aro_lists_are_read_whole_or_refused(aro, tmp_path):
     assert source.read(1).image.size == (40, 20)
     assert source.read(1).wrong_caption is None
     (tmp_path / "broken.json").write_text('[{"true_caption": "a dog"}]')
-    with pytest.raises(UserError, match="not a list of images with captions in ARO's layout"):
+    with pytest.raises(UserError, match="the list is not in ARO's layout"):
         AroList(tmp_path, "broken.json", "images")
-    with pytest.raises(UserError, match="there is no list of captions"):
+    with pytest.raises(UserError, match="there is no such list of captions"):
         AroList(tmp_path, "absent.json", "images")
     empty = [{"image_path": "0.png", "bbox_x": 1, "bbox_y": 1, "bbox_w": 0, "bbox_h": 5, "true_caption": "a dog"}]
     (tmp_path / "empty.json").write_text(json.dumps(empty))

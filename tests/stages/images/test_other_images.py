@@ -155,7 +155,7 @@ def test_what_a_folder_lacks_is_named(store: Store, prompts: Artifact, tmp_path:
         draw({"folder": str(folder)}, prompts, store)
     write_folder(folder, {"a striped blue square_000003.png": (0, 0, 0)})
     (folder / "a green star_000000.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"the image cannot be read \(.*a green star_000000.png\)"):
+    with pytest.raises(UserError, match=r"the image cannot be decoded: .*a green star_000000.png\)"):
         draw({"folder": str(folder)}, prompts, store)
     Image.new("RGB", (32, 48)).save(folder / "a green star_000000.png")
     with pytest.raises(UserError, match="an image is 32 x 48 px, not square"):
