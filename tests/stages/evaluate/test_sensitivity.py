@@ -144,7 +144,7 @@ def test_aro_lists_are_read_whole_or_refused(aro, tmp_path):
         AroList(tmp_path, "absent.json", "images")
     empty = [{"image_path": "0.png", "bbox_x": 1, "bbox_y": 1, "bbox_w": 0, "bbox_h": 5, "true_caption": "a dog"}]
     (tmp_path / "empty.json").write_text(json.dumps(empty))
-    with pytest.raises(UserError, match="ARO's layout"):
+    with pytest.raises(UserError, match="an empty box, 0 x 5 px"):
         AroList(tmp_path, "empty.json", "images")
 
 
