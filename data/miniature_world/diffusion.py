@@ -41,9 +41,9 @@ class Phase:
     learning_rate: float
     decay_steps: int
     average_decay: float
-    batch_size: int = 64
     largest_weight: float = 1.0
     """Of the noisiest timesteps in the loss on the noise; 1 is the plain loss."""
+    batch_size: int = 64
     carelessness: Carelessness = CARELESS
     """Of the captions."""
     prediction_type: PredictionType = "epsilon"
