@@ -53,6 +53,7 @@ def build_shard(work: Work, index: int, count: int) -> None:
     """Build one of an artifact's `count` shards, and show in the UI how many are there."""
     stage, config = work.load()
     assert isinstance(stage, ShardedStage)
+    stage.check_unchanged(config, work.inputs, work.key)
     store = Store(work.store)
     stage.run_shard(config, work.inputs, store, index)
     done = min(store.count_parts(stage.name, work.key), count)
@@ -73,6 +74,7 @@ def build_artifact(work: Work) -> Artifact | State[Artifact]:
     cached = store.usable(stage.name, work.key, work.inputs, stage.version)
     if cached is not None:
         return Completed(name="Cached", message="the store has this artifact", data=cached)
+    stage.check_unchanged(config, work.inputs, work.key)
     if isinstance(stage, ShardedStage):
         return stage.finish(config, work.inputs, store)
     progress = stage.progress

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from comat_core.support.errors import UserError
 from stages.plan.config import StageConfig
 from stages.plan.digests import digest_json
 from stages.store.artifacts import Artifact, ArtifactWriter
@@ -58,6 +59,16 @@ class AnyStage(Generic[ConfigT]):
         """The key for artifacts at hand."""
         return self.key(config, {role: artifact.key for role, artifact in inputs.items()})
 
+    def check_unchanged(self, config: ConfigT, inputs: Inputs, key: str) -> None:
+        """Make sure that the files which the settings name are still those that a key was made from.
+
+        Raises:
+            UserError: one was changed since; what was read of it must not be kept under that key.
+        """
+        if self.key_for(config, inputs) != key:
+            what = f"a file that the settings of {self.name} name has changed since the run began"
+            raise UserError(what, f"stage {self.name}", "run again, and leave its files alone meanwhile")
+
     def _finished(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact | None:
         return store.usable(self.name, self.key_for(config, inputs), inputs, self.version)
 
@@ -86,20 +97,22 @@ class Stage(AnyStage[ConfigT]):
 
     def run(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
         """Return the finished artifact, building it unless the store has it."""
+        key = self.key_for(config, inputs)
         with self._lease(config, inputs, store, "whole") as held:
             finished = self._finished(config, inputs, store)
             if finished is not None:
                 return finished
             held.check()  # comparing checksums takes its time
             if not self.resumable:
-                store.discard(self.name, self.key_for(config, inputs))
+                store.discard(self.name, key)
             try:
                 writer = self._writer(config, inputs, store, held)
                 self.build(config, inputs, writer)
+                self.check_unchanged(config, inputs, key)
                 return writer.finish()
             except BaseException:
                 if not self.resumable and held.is_held():
-                    store.discard(self.name, self.key_for(config, inputs))
+                    store.discard(self.name, key)
                 raise
 
 
@@ -127,26 +140,30 @@ class ShardedStage(AnyStage[ConfigT]):
 
     def run_shard(self, config: ConfigT, inputs: Inputs, store: Store, index: int) -> None:
         """Build one shard unless it is there."""
+        key = self.key_for(config, inputs)
         with self._lease(config, inputs, store, f"shard-{index:05d}") as held:
             if self._finished(config, inputs, store) is not None:
                 return
-            self._complete_shard(config, inputs, self._writer(config, inputs, store, held), index)
+            self._complete_shard(config, inputs, self._writer(config, inputs, store, held), index, key)
 
     def finish(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
         """Complete the artifact from its shards. A shard that went missing in the meantime is built here."""
+        key = self.key_for(config, inputs)
         with self._lease(config, inputs, store, "whole") as held:
             finished = self._finished(config, inputs, store)
             if finished is not None:
                 return finished
             writer = self._writer(config, inputs, store, held)
             for index in range(self.count_shards(config, inputs)):
-                self._complete_shard(config, inputs, writer, index)
+                self._complete_shard(config, inputs, writer, index, key)
             if self.build_rest is not None:
                 self.build_rest(config, inputs, writer)
+            self.check_unchanged(config, inputs, key)
             return writer.finish()
 
-    def _complete_shard(self, config: ConfigT, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
+    def _complete_shard(self, config: ConfigT, inputs: Inputs, writer: ArtifactWriter, index: int, key: str) -> None:
         name = f"shard-{index:05d}"
         if not writer.has_part(name):
             with writer.part(name):
                 self.build_shard(config, inputs, writer, index)
+                self.check_unchanged(config, inputs, key)
