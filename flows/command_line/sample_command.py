@@ -40,4 +40,5 @@ def _write(picture: "Tensor", output: Path) -> None:
     from stages.images.png import encode_png
 
     with disk_errors_told("image", output, OUTPUT_ADVICE):
+        output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(output, encode_png(picture))

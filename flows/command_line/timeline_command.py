@@ -23,6 +23,7 @@ def timeline(options: argparse.Namespace) -> int:
     output = Path(options.output or fitting_name(name, "-timeline.html"))
     check_output_file("page", output)
     with disk_errors_told("page", output, OUTPUT_ADVICE):
+        output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(output, timeline_page(store, name).encode())
     print(output)
     return 0

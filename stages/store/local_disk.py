@@ -1,5 +1,6 @@
 """Failures of this machine's own disk, outside the store, told in one line."""
 
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,15 +32,19 @@ def disk_errors_told(what: str, where: Path, advice: str = "check its permission
 
 
 def check_folder(what: str, folder: Path, advice: str = "check its permissions and free space") -> None:
-    """Make a folder and, for a moment, a file in it: a run fails before its work and not after.
+    """Make a folder and a file in it for a moment, so that a run fails before its work and not after.
 
     Raises:
         UserError: it cannot be made, or cannot be written.
     """
     with disk_errors_told(what, folder, advice):
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    if is_new:
+        with suppress(OSError):  # somebody may have begun to use it
+            folder.rmdir()
 
 
 def check_output_file(what: str, output: Path) -> None:
@@ -48,9 +53,7 @@ def check_output_file(what: str, output: Path) -> None:
     Raises:
         UserError: it cannot; or a folder of that name is in the way.
     """
-    with disk_errors_told(what, output, OUTPUT_ADVICE):
-        with suppress(FileNotFoundError):
-            output.stat()  # which a name that is too long makes fail
-        if output.is_dir():
+    with disk_errors_told(what, output, OUTPUT_ADVICE), suppress(FileNotFoundError):
+        if stat.S_ISDIR(output.stat().st_mode):  # which fails for a name that is too long
             raise UserError("the output is a folder", str(output), OUTPUT_ADVICE)
     check_folder(what, output.parent, OUTPUT_ADVICE)

@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from comat_core.files.regular_files import read_file
+from comat_core.support.errors import UserError
 from stages.plan.digests import digest_file
 from stages.store.local_disk import disk_errors_told
 from stages.train.models import Learner, Trainee
@@ -27,6 +29,7 @@ logger = logging.getLogger("comat")
 
 MARKER = "state.json"
 """Written last: a checkpoint without it does not count."""
+LARGEST_MARKER = 2**32  # bytes; it holds a row of metrics for every step
 TENSORS = "state.safetensors"
 FOLDER_PREFIX = "step-"
 RANDOM = "random/"
@@ -112,7 +115,7 @@ class TrainingState:
         for path in reversed(checkpoints(folder)):
             try:
                 numbers, tensors = self._read(path)
-            except (OSError, ValueError, RecursionError, SafetensorError) as error:
+            except (UserError, ValueError, RecursionError, OSError, SafetensorError) as error:
                 damage.append(f"checkpoint {path.name} is damaged ({_first_line(error)})")
                 continue
             _tell(damage, f"training goes on from {path.name}", tell=tell)
@@ -124,9 +127,9 @@ class TrainingState:
         """Read a checkpoint, before any of it is put to use.
 
         Raises:
-            OSError, ValueError, RecursionError, SafetensorError: it is not what a state like this one has written.
+            UserError, ValueError, RecursionError, OSError, SafetensorError: it is not what such a state has written.
         """
-        numbers = Numbers.model_validate(json.loads((folder / MARKER).read_bytes()))
+        numbers = Numbers.model_validate(json.loads(read_file(folder / MARKER, "marker", limit=LARGEST_MARKER)))
         if numbers.tensors is not None and digest_file(folder / TENSORS) != numbers.tensors:
             raise ValueError(f"{TENSORS} has other content than when it was written")
         tensors = load_file(folder / TENSORS)
@@ -190,7 +193,8 @@ def _tell(damage: list[str], what_now: str, *, tell: bool) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = error.what if isinstance(error, UserError) else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]
 
 
 def _flush(path: Path) -> None:

@@ -121,6 +121,26 @@ def test_refresh_recomputes_the_stage_and_its_dependents_and_nothing_else(
     assert second["report"]["key"] == first["report"]["key"]
 
 
+def test_a_refresh_that_failed_goes_on_where_it_was(
+    capsys, fake_dag: str, store: str, tally_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (fake_dag, "--store", store, "--set", "execution.workers=1", "--set", "execution.retries=0")
+    refresh = (*command, "--refresh", "squares.plain")
+    run(capsys, *command)
+    forget_tally(tally_file)
+    (tmp_path / "fail").touch()
+    monkeypatch.setenv("COMAT_TEST_FAILURE", str(tmp_path / "fail"))
+    with pytest.raises(RuntimeError, match="the worker is gone"):
+        run(capsys, *refresh)
+    assert tallied() == ["squares-0", "squares-1"]
+    forget_tally(tally_file)
+    run(capsys, *refresh)
+    assert tallied() == ["report", "squares-1", "squares-2"], "what the refresh had built stays"
+    forget_tally(tally_file)
+    run(capsys, *refresh)
+    assert tallied() == ["report", "squares-0", "squares-1", "squares-2"], "the one before has come to its end"
+
+
 def test_only_ends_at_the_stage_and_builds_what_it_lacks(capsys, fake_dag: str, store: str) -> None:
     outcomes = run(capsys, fake_dag, "--store", store, "--only", "offset")
     assert list(outcomes) == ["numbers", "offset"]

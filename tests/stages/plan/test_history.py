@@ -65,6 +65,14 @@ def test_results_come_back_in_the_order_of_the_trainings(any_store: Store) -> No
     assert read_history(any_store, "unknown") == []
 
 
+@pytest.mark.parametrize("preset", ["я" * 43, "画" * 255, "." * 300, "a/b" * 100, "\0" * 90])
+def test_a_name_of_any_length_has_a_history(store: Store, preset: str) -> None:
+    evaluate(store, "a", "2026-01-01T00:00:00Z", 0.5, preset=preset)
+    evaluate(store, "b", "2026-01-02T00:00:00Z", 0.5, preset=f"{preset}!")
+    assert [result.lora for result in read_history(store, preset)] == ["a"]
+    assert write_timeline(store, preset).endswith("/timeline.html")
+
+
 def test_recording_a_result_again_changes_nothing(store: Store) -> None:
     evaluate(store, "a", "2026-01-01T00:00:00Z", 0.5)
     before = read_history(store, PRESET)

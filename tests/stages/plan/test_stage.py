@@ -7,7 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from comat_core.support.errors import UserError
+from stages.store import locks
 from stages.store.artifacts import MANIFEST, Artifact
+from stages.store.lease_holders import Holder
+from stages.store.locks import LeaseLostError
 from stages.store.store import Condition, Store
 from tests.fakes import numbers, offset, squares
 from tests.fakes.numbers import NumbersConfig
@@ -98,6 +101,26 @@ def test_failed_stage_leaves_nothing_behind(store: Store) -> None:
     with pytest.raises(UserError, match="13 numbers are too many"):
         make_numbers(store, count=13)
     assert not [name for name in store.root.sizes() if not name.startswith(".")]
+
+
+def test_a_run_that_lost_its_work_removes_nothing_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a stage that otherwise leaves nothing behind: the folder is another run's by then."""
+    monkeypatch.setattr(locks, "CONFIRMED_SECONDS", 0.0)
+    config = NumbersConfig(seed=1, count=6)
+    key = numbers.STAGE.key_for(config, {})
+    theirs = store.folder("numbers", key)
+
+    def be_overtaken(*_: object) -> None:
+        leases = store.root / ".leases"
+        for name in leases.sizes():
+            leases.write(name, Holder.of_this_process().model_copy(update={"boot": "another"}).as_json())
+        theirs.write("begun.txt", b"by the other run")
+        raise FileNotFoundError("what the other run removed")
+
+    monkeypatch.setattr(numbers, "tally", be_overtaken)
+    with pytest.raises(LeaseLostError):
+        numbers.STAGE.run(config, {}, store)
+    assert theirs.read("begun.txt") == b"by the other run"
 
 
 def test_two_runs_at_once_build_each_shard_once(any_store: Store) -> None:

@@ -165,6 +165,33 @@ def test_processes_start_from_any_thread(make_config: MakeConfig, inputs: dict[s
     assert [row["step"] for row in job.read_history()] == [1]
 
 
+def test_what_lies_in_the_working_folder_takes_no_packages_place(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of the user's named data, or a module of the user's, is no package of ours."""
+    started: list[list[str]] = []
+
+    def note(_name: str, program: str, *, args: dict[int, tuple[str, ...]], **_: Any) -> None:
+        started.append([program, *args[0]])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.distributed.elastic.multiprocessing.start_processes", note)
+    job = Job(config=make_config(processes=2), inputs=inputs, folder=tmp_path, run_name="run")
+    with pytest.raises(KeyboardInterrupt):
+        run_in_processes(job)
+    (command,) = started
+    for package in ("data", "stages", "torch"):
+        (tmp_path / "here" / package).mkdir(parents=True)
+        (tmp_path / "here" / package / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    options = command[1 : command.index("-m")]
+    program = "import data, stages.train.processes.worker as worker; print(data.__file__, worker.__file__)"
+    found = subprocess.run(
+        [command[0], *options, "-c", program], cwd=tmp_path / "here", capture_output=True, text=True, check=True
+    )
+    assert str(tmp_path) not in found.stdout
+    assert command[command.index("-m") + 1] == "stages.train.processes.worker"
+
+
 def test_one_process_needs_no_launcher(
     make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
