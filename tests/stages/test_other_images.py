@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from comat_core.errors import UserError
 from stages import images, other_images
 from stages.artifacts import Artifact
-from stages.image_folders import file_name
 from stages.other_generators import nouns_of
 from stages.pipeline import make_plan
 from stages.presets import load_preset
@@ -224,14 +223,3 @@ def test_every_generator_and_split_is_a_step_that_evaluations_take(tmp_path: Pat
     }
     assert plan.by_name["report"].inputs["other.sd.fidelity"] == "images.sd.fidelity"
     assert plan.by_name["report"].key != plain.by_name["report"].key
-
-
-def test_names_of_files_that_the_layout_cannot_hold() -> None:
-    assert file_name("a red cat", 12) == "a red cat_000012.png"
-    with pytest.raises(UserError, match="'/' in a prompt cannot be part of a file's name"):
-        file_name("a cat and/or a dog", 0)
-    with pytest.raises(UserError, match="'_' in a prompt"):
-        file_name("a cat_000001", 0)
-    assert file_name("x" * 244, 0)
-    with pytest.raises(UserError, match="a prompt of 245 bytes is too long for a file's name"):
-        file_name("x" * 245, 0)
