@@ -4,18 +4,18 @@ Both kinds are modules from bytes to features, which is what torchmetrics expect
 """
 
 import hashlib
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig
 
 from comat_core.errors import UserError
 from comat_core.image_preprocessing import ImagePreprocessing
 from comat_core.model_building import building_models
-from comat_core.pretrained import load_frozen_model, load_image_processor
+from comat_core.pretrained import load_frozen_model, load_image_processor, read_model_config
 from comat_core.segmenters.checkpoints import read_checkpoint
 
 INCEPTION_SHA256: Final = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -43,23 +43,68 @@ class PooledFeatures(nn.Module):
         Raises:
             UserError: the folder holds no complete image model, or no image processor.
         """
-        advice = "use an image model such as DINOv2, saved with its image processor"
-        try:
-            architecture = (AutoConfig.from_pretrained(folder, revision=revision).architectures or [""])[0]
-        except (OSError, ValueError) as error:
-            raise UserError("no image model", folder, advice) from error
-        model_class = getattr(transformers, architecture, None)
-        if model_class is None:
-            raise UserError(f"unknown architecture {architecture!r}", folder, advice)
-        model: Any = load_frozen_model(model_class, folder, revision=revision, device=device)
-        backbone = getattr(model.base_model, "vision_model", model.base_model)
-        return cls(backbone, ImagePreprocessing.from_processor(load_image_processor(folder, revision), folder))
+        return cls(*_load_backbone(folder, revision, device))
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Turn images (B, 3, H, W) of bytes into features (B, D), float32."""
         pixels = self.preprocess(images.to(self.backbone.device) / 255)
         return self.backbone(pixel_values=pixels).pooler_output.flatten(1).float()
+
+
+class PatchTokens(nn.Module):
+    """The last layer's patch tokens of a vision transformer: DINOv2, DINO's ViT, the image half of CLIP, …
+
+    They see what stands where, edges and texture included; a pooled output keeps what it was trained to tell.
+    """
+
+    def __init__(self, backbone: Any, preprocess: ImagePreprocessing) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.preprocess = preprocess.without_crop()
+
+    @classmethod
+    def load(cls, folder: str, *, revision: str | None = None, device: torch.device | str = "cpu") -> "PatchTokens":
+        """Load a transformers vision transformer of any class, with its image processor.
+
+        Raises:
+            UserError: the folder holds no complete vision transformer, or no image processor.
+        """
+        backbone, preprocess = _load_backbone(folder, revision, device, pooled=False)
+        if not isinstance(getattr(backbone.config, "patch_size", None), int):
+            advice = "use a vision transformer such as DINOv2"
+            raise UserError(f"a {type(backbone).__name__} has no patch tokens", folder, advice)
+        return cls(backbone, preprocess)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images (B, 3, H, W) of bytes into tokens (B, P, D), float32, row by row from the upper left."""
+        pixels = self.preprocess(images.to(self.backbone.device) / 255)
+        patch = self.backbone.config.patch_size
+        patches = (pixels.shape[-2] // patch) * (pixels.shape[-1] // patch)
+        tokens = self.backbone(pixel_values=pixels).last_hidden_state
+        # Class and register tokens stand before the patches.
+        return tokens[:, -patches:].float()
+
+
+def _load_backbone(
+    folder: str, revision: str | None, device: torch.device | str, *, pooled: bool = True
+) -> tuple[Any, ImagePreprocessing]:
+    """An image model without its head, whatever its class, and what its processor does.
+
+    Args:
+        pooled: its pooled output is wanted. DINO's checkpoints come without the layer that would make it.
+    """
+    advice = "use an image model such as DINOv2, saved with its image processor"
+    architecture = (read_model_config(folder, revision, "no image model").architectures or [""])[0]
+    model_class = getattr(transformers, architecture, None)
+    if model_class is None:
+        raise UserError(f"unknown architecture {architecture!r}", folder, advice)
+    can_do_without = "add_pooling_layer" in signature(model_class.__init__).parameters
+    options: dict[str, Any] = {"add_pooling_layer": False} if can_do_without and not pooled else {}
+    model: Any = load_frozen_model(model_class, folder, revision=revision, device=device, **options)
+    backbone = getattr(model.base_model, "vision_model", model.base_model)
+    return backbone, ImagePreprocessing.from_processor(load_image_processor(folder, revision), folder)
 
 
 @building_models()

@@ -1,7 +1,7 @@
 """What a checkpoint's image processor does to an image, as tensor operations that let the gradient through."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from torch import Tensor
@@ -64,6 +64,10 @@ class ImagePreprocessing:
             mean=tuple(image_processor.image_mean) if normalises else (0.0, 0.0, 0.0),
             std=tuple(image_processor.image_std) if normalises else (1.0, 1.0, 1.0),
         )
+
+    def without_crop(self) -> "ImagePreprocessing":
+        """The same with the whole image squeezed into the crop's size: a centre crop leaves the borders unseen."""
+        return replace(self, size=self.crop or self.size, crop=None)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Turn (B, 3, H, W) images in [0, 1], of any size and float type, into a float32 model input."""

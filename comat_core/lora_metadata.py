@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
@@ -13,6 +14,13 @@ from comat_core.text_to_image import TextToImageModel
 V2_TEXT_WIDTH = 1024
 ARCHITECTURES = {768: "stable-diffusion-v1", V2_TEXT_WIDTH: "stable-diffusion-v2", 2048: "stable-diffusion-xl-v1-base"}
 """The published ones by the width of their text embeddings."""
+
+BASE_VERSIONS = {
+    "stable-diffusion-v1": "sd_v1",
+    "stable-diffusion-v2": "sd_v2",
+    "stable-diffusion-xl-v1-base": "sdxl_base_v1-0",
+}
+"""Beginnings of the architectures' names -> what kohya's tools call the base model."""
 
 
 def describe_lora(model: TextToImageModel, name: str, *, base: str, resolution: int, title: str) -> dict[str, str]:
@@ -45,7 +53,23 @@ def kohya_notes(model: TextToImageModel, name: str) -> dict[str, str]:
         "ss_network_dim": str(config.r),
         "ss_network_alpha": str(float(config.lora_alpha)),
         "ss_v2": str(model.unet.config.cross_attention_dim == V2_TEXT_WIDTH),
+        **base_version(_architecture(model)),
     }
+
+
+def base_version(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The notes by which web interfaces tell whether a LoRA is for the checkpoint at hand, and hide it if not.
+
+    Without them they take every file with notes for one of Stable Diffusion 1.
+
+    Args:
+        metadata: of `describe_lora`. Nothing is said of a base that is none of the published ones.
+    """
+    architecture = metadata.get("modelspec.architecture", "")
+    versions = [version for name, version in BASE_VERSIONS.items() if architecture.startswith(name)]
+    if not versions:
+        return {}
+    return {"ss_base_model_version": versions[0], "ss_v2": str(versions[0] == BASE_VERSIONS["stable-diffusion-v2"])}
 
 
 def _adapter_config(model: TextToImageModel, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 ALIGNMENT = 8
@@ -20,6 +20,11 @@ def save_with_metadata(tensors: Mapping[str, Tensor], path: Path, metadata: Mapp
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % ALIGNMENT)
     path.write_bytes(len(encoded).to_bytes(8, "little") + encoded + plain[header_end:])
+
+
+def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Put further notes into a file's header, beside or in the place of those that it has."""
+    save_with_metadata(load_file(path), path, {**read_metadata(path), **metadata})
 
 
 def read_metadata(path: Path) -> dict[str, str]:

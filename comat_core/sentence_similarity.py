@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from comat_core.errors import UserError
-from comat_core.model_building import building_models
+from comat_core.pretrained import load_tokenizer, load_with_report, read_model_config
+
+_UNUSED = "pooler."
+"""Begins the names of weights that many encoders are saved without, and whose result is not used here."""
 
 
 class SentenceSimilarity:
@@ -18,23 +21,22 @@ class SentenceSimilarity:
         self.tokenizer = tokenizer
 
     @classmethod
-    @building_models()
     def load(
         cls, folder: str, *, revision: str | None = None, device: torch.device | str = "cpu"
     ) -> "SentenceSimilarity":
         """Load a frozen encoder from a folder or hub id.
 
         Raises:
-            UserError: there is none.
+            UserError: there is none, or it lacks weights.
         """
-        try:
-            model = AutoModel.from_pretrained(folder, revision=revision)
-            tokenizer = AutoTokenizer.from_pretrained(folder, revision=revision)
-        except (OSError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or ["unreadable"])[0]
+        read_model_config(folder, revision, "cannot load the sentence encoder")
+        model, report = load_with_report(AutoModel, folder, revision)
+        missing = sorted(name for name in report["missing_keys"] if not name.startswith(_UNUSED))
+        if missing:
+            problem = f"the sentence encoder lacks {len(missing)} weights, among them {missing[0]}"
             advice = "give a folder or a hub id such as sentence-transformers/all-mpnet-base-v2"
-            raise UserError(f"cannot load the sentence encoder: {reason}", folder, advice) from error
-        return cls(model.requires_grad_(False).eval().to(device), tokenizer)
+            raise UserError(problem, folder, advice)
+        return cls(model.requires_grad_(False).eval().to(device), load_tokenizer(folder, revision))
 
     @torch.no_grad()
     def __call__(self, sentence: str, others: Sequence[str]) -> list[float]:

@@ -4,20 +4,22 @@ What differs between Stable Diffusion 1.x, 2.x and SDXL is a row of the table at
 the project never asks which one it holds.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
-from safetensors import SafetensorError
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from comat_core.errors import UserError
-from comat_core.loading_bars import without_loading_bars
+from comat_core.finite import check_finite
+from comat_core.loading_errors import loading_errors_told
 from comat_core.numerics import full_precision
+from comat_core.pipeline_index import check_backbone, check_schedule, left_out_of
+from comat_core.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_network, load_pipeline
 from comat_core.prompt_conditioning import (
     PromptConditioning,
     PromptEncoder,
@@ -34,8 +36,6 @@ class Backbone:
     """What one kind of stock pipeline does its own way."""
 
     encode_prompts: PromptEncoder
-    left_out: Mapping[str, Any] = field(default_factory=dict)
-    """Components that training and sampling never call, so that they are not loaded."""
     original_block_names: bool = False
     """Whether other tools' LoRA files name the UNet's blocks as the original release did, not as diffusers does."""
 
@@ -46,9 +46,14 @@ class TextToImageModel:
     Nothing in it asks for a gradient: trainable weights are adapters, added to `unet` by `comat_core.adapters`.
     """
 
-    def __init__(self, pipeline: Any) -> None:
-        """Wrap a loaded pipeline of a supported kind; `load` is the usual way here."""
+    def __init__(self, pipeline: Any, source: str = "the base model") -> None:
+        """Wrap a loaded pipeline of a supported kind; `load` is the usual way here.
+
+        Args:
+            source: folder or hub id, for the reader of an error.
+        """
         self.pipeline = pipeline
+        self.source = source
         self.backbone = BACKBONES[type(pipeline).__name__]
         self.unet = pipeline.unet.requires_grad_(False).eval()
         self.vae = pipeline.vae.requires_grad_(False).eval()
@@ -84,23 +89,28 @@ class TextToImageModel:
             device: where the weights live.
 
         Raises:
-            UserError: the checkpoint cannot be read, or its pipeline is of a kind that is not supported.
+            UserError: the checkpoint cannot be read or is of a kind that is not supported; a network of it is of
+                another class, or lacks weights.
         """
         source = str(source)
-        backbone = _backbone_of(source, revision)
-        components = dict(backbone.left_out)
-        settings: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+        index = index_of(source, revision)
+        given: dict[str, Any] = {}
         if vae is not None:
-            components["vae"] = _load(AutoencoderKL, str(vae), revision=vae_revision, **settings)
+            given["vae"] = load_network(AutoencoderKL, str(vae), "the autoencoder", dtype, vae_revision)
         if unet is not None:
-            components["unet"] = _load(UNet2DConditionModel, str(unet), **settings)
-        pipeline = _load(DiffusionPipeline, source, revision=revision, **settings, **components)
+            given["unet"] = load_network(UNet2DConditionModel, str(unet), "the UNet", dtype)
+        check_backbone(index, source, given)
+        given |= left_out_of(index)
+        with loading_errors_told("cannot load the model", source, ADVICE):
+            folder = fetch_pipeline(source, revision, given)
+        check_schedule(folder)
+        pipeline = load_pipeline(folder, given, dtype)
         _check_architecture(source, pipeline)
         if dtype == torch.float16 and pipeline.vae.config.force_upcast:
             pipeline.vae.to(torch.float32)
         pipeline.to(device)
         assert pipeline.unet.dtype == dtype, "the loader has ignored the requested precision"
-        return cls(pipeline)
+        return cls(pipeline, source)
 
     @property
     def device(self) -> torch.device:
@@ -197,11 +207,15 @@ class TextToImageModel:
 
         Returns:
             (B, C, h, w) in the UNet's scale and the images' precision.
+
+        Raises:
+            UserError: some are no finite numbers.
         """
         with full_precision(self.device):
             posterior = self.vae.encode((images * 2 - 1).to(self.device, self.vae.dtype)).latent_dist
         noise = normal_noise(posterior.mean.shape[1:], generators, dtype=images.dtype, device=self.device)
         latents = posterior.mean.to(images.dtype) + posterior.std.to(images.dtype) * noise
+        check_finite(latents, "the autoencoder's latents of an image", self.source)
         scale, shift = self._latent_scale_and_shift(latents)
         return (latents - shift) * scale
 
@@ -221,33 +235,6 @@ class TextToImageModel:
         return scale, like.new_tensor(config.shift_factor or 0.0).view(1, 1, 1, 1)
 
 
-def fetch_checkpoint(source: str, revision: str | None = None, *, local_files_only: bool = False) -> Path:
-    """Return the local folder of a hub checkpoint with exactly the files that `TextToImageModel.load` reads.
-
-    Args:
-        local_files_only: download nothing; OSError if something is missing.
-    """
-    left_out = _backbone_of(source, revision, local_files_only=local_files_only).left_out
-    loader: Any = DiffusionPipeline
-    return Path(
-        loader.download(source, revision=revision, use_safetensors=True, local_files_only=local_files_only, **left_out)
-    )
-
-
-def _backbone_of(source: str, revision: str | None, **options: Any) -> Backbone:
-    """Read the pipeline's kind from its index, before any weight is loaded."""
-    try:
-        config: Any = DiffusionPipeline.load_config(source, revision=revision, **options)
-    except OSError as error:
-        raise _unreadable(source, error) from error
-    name = config.get("_class_name")
-    if name not in BACKBONES:
-        raise UserError(
-            f"the checkpoint is a {name}, which is not supported", source, f"use one of: {', '.join(sorted(BACKBONES))}"
-        )
-    return BACKBONES[name]
-
-
 def _check_architecture(source: str, pipeline: Any) -> None:
     if pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
         raise UserError("the UNet takes more than latents", source, "use a plain text-to-image checkpoint")
@@ -255,27 +242,7 @@ def _check_architecture(source: str, pipeline: Any) -> None:
         raise UserError("the UNet has its guidance distilled in", source, "use the checkpoint it was distilled from")
 
 
-def _load(model_class: Any, source: str, **settings: Any) -> Any:
-    try:
-        with without_loading_bars():
-            return model_class.from_pretrained(source, **settings)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise _unreadable(source, error) from error
-
-
-def _unreadable(source: str, error: Exception) -> UserError:
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return UserError(
-        f"cannot load the model: {first_line}",
-        source,
-        "give a diffusers pipeline folder with safetensors weights, or a reachable hub id",
-    )
-
-
 BACKBONES: dict[str, Backbone] = {
-    "StableDiffusionPipeline": Backbone(
-        encode_stable_diffusion,
-        left_out={"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
-    ),
+    "StableDiffusionPipeline": Backbone(encode_stable_diffusion),
     "StableDiffusionXLPipeline": Backbone(encode_stable_diffusion_xl, original_block_names=True),
 }

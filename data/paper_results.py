@@ -4,8 +4,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from data.formats.records import read_yaml_record
 
 FILE = Path(__file__).parent / "paper_results.yaml"
 
@@ -67,4 +68,4 @@ class PublishedResults(BaseModel):
 @lru_cache
 def load_paper_results() -> PublishedResults:
     """Read the file, once."""
-    return PublishedResults.model_validate(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+    return read_yaml_record(PublishedResults, FILE, "published results")

@@ -3,30 +3,30 @@
 A reader takes a local file and its options and yields (text, skill); the skill is None where the file does not tell.
 """
 
-import codecs
-import csv
-import io
-import json
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from comat_core.errors import UserError
+from comat_core.files import json_files, text_files
+from comat_core.files.json_files import LARGE
+from comat_core.files.regular_files import MEBIBYTE
+from data.formats import json_lines
+from data.formats.csv_tables import read_csv_rows
+from data.formats.parquet_tables import read_text_columns
+from data.formats.zip_members import read_zip_member
 
 Prompt = tuple[str, str | None]
 Reader = Callable[..., Iterator[Prompt]]
 
+KIND = "prompt file"
 LONGEST_PROMPT = 10_000
 """Characters. More than that on one line is no prompt but a file of another kind."""
 
 
 def read_lines(path: Path, first: int | None = None) -> Iterator[Prompt]:
     """One prompt per line, blank lines left out; `first`: only the first so many lines."""
-    for number, line in enumerate(_decoded_lines(path), start=1):
+    for number, line in text_files.read_lines(path, KIND):
         if first is not None and number > first:
             return
         if text := line.strip():
@@ -35,7 +35,7 @@ def read_lines(path: Path, first: int | None = None) -> Iterator[Prompt]:
 
 def read_whole_files(path: Path) -> Iterator[Prompt]:
     """One prompt per file."""
-    yield _checked(" ".join("".join(_decoded_lines(path)).split()), str(path)), None
+    yield _checked(" ".join(text_files.read_text(path, KIND, limit=MEBIBYTE).split()), str(path)), None
 
 
 def read_csv(
@@ -53,44 +53,26 @@ def read_csv(
         unique: rows that repeat an earlier prompt are left out (files with a row per question).
         item_column: with `unique`, prompts of different items are kept although their texts are the same.
     """
-    rows = csv.DictReader(_decoded_lines(path), strict=True)
     seen: set[tuple[str | None, str]] = set()
-    row_ends = 0
-    try:
-        for name in (column, item_column) if item_column else (column,):
-            _require_column(name, list(rows.fieldnames or ()), path)
-        for row in rows:
-            text = (row[column] or "").strip().removeprefix(prefix_to_drop)
-            item = (row[item_column] if item_column else None, text)
-            if text and not (unique and item in seen):
-                if unique:
-                    seen.add(item)
-                yield _checked(text, f"{path}, line {rows.line_num}"), row[skill_column] if skill_column else None
-            row_ends = rows.line_num
-    except csv.Error as error:
-        where = f"{path}, the row that begins in line {row_ends + 1}"
-        raise UserError(f"malformed CSV: {error}", where, "correct the row; is a quote left open?") from error
+    columns = [name for name in (column, skill_column, item_column) if name]
+    for row in read_csv_rows(path, KIND, columns):
+        text = row.cells.get(column, "").strip().removeprefix(prefix_to_drop)
+        item = (row.cells.get(item_column) if item_column else None, text)
+        if text and not (unique and item in seen):
+            if unique:
+                seen.add(item)
+            yield _checked(text, row.where), row.cells.get(skill_column) if skill_column else None
 
 
 def read_json_lines(path: Path, column: str = "prompt", skill_column: str | None = None) -> Iterator[Prompt]:
     """One JSON object per line, the prompt in the named field."""
-    for number, line in enumerate(_decoded_lines(path), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"malformed JSON: {error.msg}", where, "write one object per line") from error
-        yield _from_object(row, column, skill_column, where)
+    for number, row in json_lines.read_json_lines(path, KIND, shape="any"):
+        yield _from_object(row, column, skill_column, f"{path}, line {number}")
 
 
 def read_json(path: Path, column: str, skill_column: str | None = None) -> Iterator[Prompt]:
     """A JSON list of objects, the prompt in the named field."""
-    try:
-        rows = json.loads("".join(_decoded_lines(path)))
-    except json.JSONDecodeError as error:
-        raise UserError(f"malformed JSON: {error.msg}", f"{path}, line {error.lineno}", "correct the file") from error
+    rows = json_files.read_json(path, KIND, limits=LARGE)
     if not isinstance(rows, list):
         raise UserError("the file holds no list of objects", str(path), "write [{...}, {...}]")
     for number, row in enumerate(rows, start=1):
@@ -99,42 +81,27 @@ def read_json(path: Path, column: str, skill_column: str | None = None) -> Itera
 
 def read_coco_captions(path: Path, member: str) -> Iterator[Prompt]:
     """The captions of COCO's annotation archive; `member` is the JSON file inside."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-            annotations = json.load(file)["annotations"]
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise UserError(f"no captions archive with {member}", str(path), "download it again") from error
-    for annotation in annotations:
-        if text := annotation["caption"].strip():
-            yield text, None
+    content = read_zip_member(path, member, "captions archive", limit=LARGE.size)
+    where, advice = f"{path}, {member}", "download it again"
+    captions = json_files.parse_json(content, "captions file", where, shape="object", advice=advice, limits=LARGE)
+    annotations = captions.get("annotations")
+    if not isinstance(annotations, list):
+        raise UserError("the captions file has no list of annotations", where, advice)
+    for number, annotation in enumerate(annotations, start=1):
+        caption = annotation.get("caption") if isinstance(annotation, dict) else None
+        if not isinstance(caption, str):
+            raise UserError("an annotation without a caption", f"{where}, annotation {number}", advice)
+        if text := caption.strip():
+            yield _checked(text, f"{where}, annotation {number}"), None
 
 
 def read_parquet(path: Path, column: str = "prompt", skill_column: str | None = None) -> Iterator[Prompt]:
-    """One prompt per row of a Parquet file, a row group's part at a time."""
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise UserError("the file is no Parquet file", str(path), "check its format") from error
-    columns = [column, *([skill_column] if skill_column else [])]
-    for name in columns:
-        _require_column(name, file.schema_arrow.names, path)
-    row = 0
-    for batch in _parquet_batches(file, columns, path):
-        texts = batch.column(0).to_pylist()
-        skills = batch.column(1).to_pylist() if skill_column else [None] * len(texts)
-        for text, skill in zip(texts, skills, strict=True):
-            row += 1
-            if not isinstance(text, str | None):
-                raise UserError(f"column {column!r} holds no text", f"{path}, row {row}", "name another column")
-            if text and text.strip():
-                yield _checked(text, f"{path}, row {row}"), skill
-
-
-def _parquet_batches(file: pq.ParquetFile, columns: list[str], path: Path) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from file.iter_batches(batch_size=4096, columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError("the Parquet file is damaged", str(path), "write or download it again") from error
+    """One prompt per row of a Parquet file, a few rows at a time."""
+    columns = [column, *([skill_column] if skill_column not in (None, column) else [])]
+    for number, cells in read_text_columns(path, KIND, columns):
+        text, skill = cells[0], cells[-1] if skill_column else None
+        if text and text.strip():
+            yield _checked(text, f"{path}, row {number}"), skill
 
 
 READERS: dict[str, Reader] = {
@@ -156,26 +123,6 @@ USER_FORMATS = {
 """Suffix of a user's prompt file -> its reader."""
 
 
-def _decoded_lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file, a byte order mark skipped. Only "\\n" and "\\r\\n" end a line.
-
-    Raises:
-        UserError: the file cannot be read, or has bytes that are not UTF-8.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    try:
-        with io.BufferedReader(io.FileIO(path)) as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    yield decoder.decode(line).replace("\r\n", "\n")
-                except UnicodeDecodeError as error:
-                    raise UserError(
-                        "the text is not UTF-8", f"{path}, line {number}", "save the file as UTF-8"
-                    ) from error
-    except OSError as error:
-        raise UserError(f"the prompt file cannot be read: {error.strerror}", str(path), "check the path") from error
-
-
 def _checked(text: str, where: str) -> str:
     if len(text) > LONGEST_PROMPT:
         limit = f"prompts have at most {LONGEST_PROMPT:,} characters: check that it holds one prompt per line or row"
@@ -183,14 +130,11 @@ def _checked(text: str, where: str) -> str:
     return text
 
 
-def _require_column(column: str, columns: list[str], path: Path) -> None:
-    if column not in columns:
-        named = ", ".join(columns[:20]) or "none"
-        raise UserError(f"no column {column!r}", str(path), f"set `column` to one of: {named}")
-
-
 def _from_object(row: Any, column: str, skill_column: str | None, where: str) -> Prompt:
     if not isinstance(row, dict) or not isinstance(row.get(column), str):
-        known = ", ".join(row) if isinstance(row, dict) else "none, it is no object"
+        known = ", ".join(name[:40] for name in list(row)[:20]) if isinstance(row, dict) else "none, it is no object"
         raise UserError(f"no text field {column!r}", where, f"set `column` to one of its fields ({known})")
-    return _checked(row[column], where), row.get(skill_column) if skill_column else None
+    skill = row.get(skill_column) if skill_column else None
+    if not isinstance(skill, str | None):
+        raise UserError(f"the field {skill_column!r} holds no text", where, "write the skill's name, or null")
+    return _checked(row[column], where), skill

@@ -6,10 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from comat_core.errors import UserError
+from data.formats.records import read_yaml_record
 
 SOURCE_FOLDER = Path(__file__).parent / "sources"
 
@@ -67,8 +67,12 @@ def load_sources() -> dict[str, Source]:
 
 
 def load_source(path: Path) -> Source:
-    """Read one source's YAML file."""
-    return Source.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) | {"name": path.stem})
+    """Read one source's YAML file.
+
+    Raises:
+        UserError: it is malformed.
+    """
+    return read_yaml_record(Source, path, "source of prompts", name=path.stem)
 
 
 def select_sets(pattern: str) -> list[tuple[Source, PromptSet]]:

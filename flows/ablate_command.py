@@ -29,7 +29,7 @@ def ablate(options: argparse.Namespace) -> int:
     name = load_preset(options.preset, options.settings).name
     ablation = load_ablation().select(options.table, options.row)
     variants = list_variants(ablation, options.preset, options.settings, options.seeds)
-    Store(options.store).check_writable()
+    Store(options.store).mark()
     show_progress()
     quiet_prefect()
     with prefect_api():

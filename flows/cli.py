@@ -1,7 +1,13 @@
-"""The command line: `comat COMMAND`. A user's mistake ends it with one line on standard error and exit code 2."""
+"""The command line: `comat COMMAND`.
+
+A user's mistake ends it with one line on standard error and exit code 2; an exception that nobody expected with one
+line too, which names the file with its trace, and exit code 1.
+"""
 
 import argparse
+import os
 import re
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,12 +26,15 @@ from flows import (
     timeline_command,
     view_command,
 )
+from flows.failures import failure_line, is_debugging, show_trace, thread_failures_told
 from stages.export import EXPORTS
 from stages.registry import SPLITS, TEST
 from stages.store import default_store
 
+EXIT_OF_FAILURE = 1
 EXIT_OF_MISTAKE = 2
 EXIT_OF_INTERRUPT = 130
+EXIT_OF_CLOSED_PIPE = 141
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -38,14 +47,43 @@ class OneLineParser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     try:
-        options = make_parser().parse_args(arguments)
-        return options.command(options)
+        with thread_failures_told():
+            options = make_parser().parse_args(arguments)
+            code = options.command(options)
+            sys.stdout.flush()  # what the disk or the reader refuses is told here, not when the interpreter ends
+            return code
     except UserError as error:
+        if is_debugging():
+            show_trace(error)
         print(f"comat: {error}", file=sys.stderr)
         return EXIT_OF_MISTAKE
     except KeyboardInterrupt:
         print("comat: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return EXIT_OF_INTERRUPT
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_left():
+            return EXIT_OF_CLOSED_PIPE
+        _drop_lost_output()
+        print(f"comat: {failure_line(error)}", file=sys.stderr)
+        return EXIT_OF_FAILURE
+
+
+def _reader_has_left() -> bool:
+    """Whether nobody reads standard output any more, as after `comat show PRESET | head -1`."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        _drop_lost_output()
+        return True
+    return False
+
+
+def _drop_lost_output() -> None:
+    """Forget what standard output does not take: the interpreter would fail over it once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -7,12 +7,14 @@ from prefect import flow
 from pydantic import Field
 
 from flows.execution import Outcome, carry_out
+from flows.parameters import end_run_with_unknown_parameters
 from flows.publishing import publish
 from stages.history import record_results
-from stages.pipeline import discard_steps, fetch_files, is_trained, make_plan
+from stages.pipeline import fetch_files, is_trained, make_plan
 from stages.presets import load_preset, preset_names
+from stages.refreshes import begin_refresh, end_refresh
 from stages.report.timeline import write_timeline
-from stages.runs import record_end, record_run
+from stages.runs import recorded_run
 from stages.store import Store, default_store
 
 logger = logging.getLogger("comat")
@@ -60,17 +62,19 @@ def comat(
         return {}
     wanted = plan.wanted(only or [])
     renewed = plan.renewed(refresh or [], wanted)
-    place.check_writable()
+    place.mark()
     fetch_files(plan, wanted, renewed, place)
     title = recorded_as or chosen.name
-    record = record_run(place, title, plan)
-    discard_steps(plan, renewed, place)
-    outcomes = carry_out(plan, wanted, place, chosen.shared.execution)
-    recorded = record_results(place, title, plan, {name: outcome.artifact for name, outcome in outcomes.items()})
-    record_end(place, record)
+    with recorded_run(place, title, plan):
+        refresh_note = begin_refresh(plan, renewed, place)
+        outcomes = carry_out(plan, wanted, place, chosen.shared.execution)
+        end_refresh(place, refresh_note)
+        recorded = record_results(place, title, plan, {name: outcome.artifact for name, outcome in outcomes.items()})
     publish(chosen.name, outcomes, write_timeline(place, title) if recorded else None)
     return outcomes
 
+
+end_run_with_unknown_parameters(comat)
 
 if __name__ == "__main__":
     comat(preset="miniature")

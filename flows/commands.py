@@ -16,9 +16,12 @@ from flows.server import prefect_api
 from stages.pipeline import Plan, Step, look_up, make_plan
 from stages.presets import Preset, as_yaml, load_preset, preset_names
 from stages.progress import progress_bar
+from stages.registry import stage_names
 from stages.runs import collect_garbage, find_garbage
 from stages.store import Condition, Store
 
+SHOWN_PROBLEMS = 3  # of one artifact
+LONGEST_PROBLEM = 200  # characters
 QUIET_PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -32,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     plan, store = _plan(options), _store(options)
     chosen = [*plan.select(options.only, "--only"), *plan.select(options.refresh, "--refresh")]
     plan.renewed(options.refresh, plan.wanted(options.only))
-    store.check_writable()
+    store.mark()
     show_progress()
     quiet_prefect()
     with prefect_api():
@@ -69,13 +72,14 @@ def _run_flow(options: argparse.Namespace) -> dict[str, Any]:
 def status(options: argparse.Namespace) -> int:
     """Print one line per step: its name, condition, key and path."""
     plan, store = _plan(options), _store(options)
+    store.exists()
     findings = look_up(plan, store)
     width = max(len(step.name) for step in plan.steps)
     for step in plan.steps:
         finding = findings[step.name]
         place = "" if finding.condition is Condition.BLOCKED else _place(store, step)
         print(f"{step.name:<{width}} {finding.condition:<9} {place}".rstrip())
-        for problem in finding.problems:
+        for problem in _first_problems(finding.problems):
             print(f"{'':<{width}} {problem}")
     return 0
 
@@ -104,16 +108,24 @@ def verify(options: argparse.Namespace) -> int:
     """Compare every file with its checksum; exit code 1 if one differs."""
     store = _existing_store(options)
     count: Counter[Condition] = Counter()
-    for stage, key in progress_bar(list(store.entries()), "Verifying"):
+    for stage, key in progress_bar(list(store.entries(stage_names())), "Verifying"):
         finding = store.look_up(stage, key, check_digests=True)
         count[finding.condition] += 1
         if finding.condition is Condition.DAMAGED:
-            print(f"damaged: {stage}/{key}: {'; '.join(finding.problems)}")
+            print(f"damaged: {stage}/{key}: {'; '.join(_first_problems(finding.problems))}")
         elif finding.condition is Condition.MISSING:
             print(f"unfinished: {stage}/{key}")
     intact, damaged, unfinished = count[Condition.CACHED], count[Condition.DAMAGED], count[Condition.MISSING]
     print(f"{intact} artifacts intact, {damaged} damaged, {unfinished} unfinished")
     return 1 if damaged else 0
+
+
+def _first_problems(problems: list[str]) -> list[str]:
+    """The first few, each short and printable whatever stands in a file's name, and how many more there are."""
+    lines = ["".join(mark if mark.isprintable() else "?" for mark in problem) for problem in problems[:SHOWN_PROBLEMS]]
+    shown = [line if len(line) <= LONGEST_PROBLEM else f"{line[:LONGEST_PROBLEM]}…" for line in lines]
+    more = len(problems) - len(shown)
+    return [*shown, f"and {more:,} more"] if more else shown
 
 
 def gc(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from comat_core.errors import UserError
 from flows.runners import make_task_runner
-from flows.tasks import Work, build_artifact, build_shard, result_storage
+from flows.tasks import Work, build_artifact, build_shard
 from stages.artifacts import Artifact
 from stages.pipeline import PROMPTS, Plan, Step, check_prompts
 from stages.presets import Execution
@@ -46,7 +46,6 @@ class PlanRun:
         self._runner = runner
         self._plan = plan
         self._retries = {"retries": execution.retries, "retry_delay_seconds": execution.retry_delay}
-        self._storage = result_storage(store)
         self._shards: dict[str, list[PrefectFuture[Any]]] = {}
         self._whole: dict[str, PrefectFuture[Any]] = {}
         self._cached: dict[str, bool] = {}
@@ -56,7 +55,7 @@ class PlanRun:
         """Submit a step once its inputs are there; its shards, if any, as tasks of their own."""
         inputs = {role: self.artifact(source) for role, source in step.inputs.items()}
         work = Work.of(step, inputs, self._store)
-        finding = self._store.look_up(step.stage.name, step.key, inputs)
+        finding = self._store.look_up(step.stage.name, step.key, inputs, version=step.stage.version)
         self._cached[step.name] = finding.artifact is not None
         if finding.condition in (Condition.DAMAGED, Condition.OUTDATED):
             logger.warning("%s is %s (%s): building it again", step.name, finding.condition, finding.problems[0])
@@ -70,9 +69,7 @@ class PlanRun:
             logger.info("%s: building", step.name)
         whole_task = build_artifact.with_options(
             name=step.name,
-            refresh_cache=finding.artifact is None,
             tags=_tags(step) if finding.artifact is None else [],  # what is cached waits for no GPU
-            result_storage=self._storage,
             **self._retries,
         )
         self._whole[step.name] = self._runner.submit(
@@ -84,9 +81,10 @@ class PlanRun:
         if name not in self._artifacts:
             for shard in self._shards.get(name, []):
                 shard.result()
-            made = self._whole[name].result()
-            # The store may have moved since the record was written, and the record says where it was then.
-            self._artifacts[name] = self._store.artifact(made.stage, made.key)
+            self._whole[name].result()
+            # Which artifact it is follows from the plan alone, whatever came back from wherever the task ran.
+            step = self._plan.by_name[name]
+            self._artifacts[name] = self._store.artifact(step.stage.name, step.key)
             if self._cached[name]:
                 logger.info("%s: cached", name)
             else:

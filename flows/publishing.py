@@ -6,6 +6,7 @@ import io
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.execution import Outcome
+from flows.markdown import escape, link_target, without_markup
 from stages.artifacts import Artifact
 from stages.png import decode_png
 
@@ -22,11 +23,12 @@ def publish(preset: str, outcomes: dict[str, Outcome], timeline: str | None = No
         timeline: URL of the page with the scores of this preset's trainings, if there is one.
     """
     artifacts = {name: outcome.artifact for name, outcome in outcomes.items()}
-    steps = [{"step": name, **outcome.model_dump()} for name, outcome in outcomes.items()]
-    create_table_artifact(steps, key="comat-steps", description=f"Steps of the preset {preset}")
+    steps = [{"step": name, **outcome.model_dump(), "path": escape(outcome.path)} for name, outcome in outcomes.items()]
+    create_table_artifact(steps, key="comat-steps", description=f"Steps of the preset {escape(preset)}")
     for name in SUMMARISED:
         if name in artifacts:
-            summary = artifacts[name].read_bytes("summary.md").decode()
+            lines = artifacts[name].read_bytes("summary.md").decode().splitlines()  # nouns and sources are the users'
+            summary = "\n".join(map(without_markup, lines))
             create_markdown_artifact(summary, key=f"comat-{name}", description=f"What the {name} stage found")
     scores = score_rows([artifact for name, artifact in artifacts.items() if name.startswith("evaluate.")])
     if scores:
@@ -35,21 +37,29 @@ def publish(preset: str, outcomes: dict[str, Outcome], timeline: str | None = No
         grid = image_grid(artifacts["prompts"], artifacts["images.base"], artifacts["images.tuned"])
         create_markdown_artifact(grid, key="comat-images", description="Base and tuned model, from the same noise")
     if "report" in artifacts:
-        create_link_artifact(f"{artifacts['report'].url}/report.html", link_text="Report", key="comat-report")
+        create_link_artifact(
+            link_target(f"{artifacts['report'].url}/report.html"), link_text="Report", key="comat-report"
+        )
     if timeline is not None:
-        create_link_artifact(timeline, link_text="Time line", key="comat-timeline")
+        create_link_artifact(link_target(timeline), link_text="Time line", key="comat-timeline")
 
 
 def score_rows(evaluations: list[Artifact]) -> list[dict[str, str]]:
-    """One row per benchmark, metric and model, from the evaluations' summaries."""
+    """One row per benchmark, metric and model, from the evaluations' summaries.
+
+    Below the models' distances to real images: those of real images among themselves, and the ratio of tuned to base.
+    """
     rows = []
     for artifact in evaluations:
         summary = artifact.read_json("summary.json")
-        for model, metrics in summary["models"].items():
+        changes = summary["delta"]
+        ratios = {name: change for name, change in changes.items() if name.partition("/")[0].endswith("_ratio")}
+        groups = [*summary["models"].items(), ("real", summary.get("real_to_real", {})), ("tuned over base", ratios)]
+        for model, metrics in groups:
             for metric, score in metrics.items():
                 interval = f"{score['low']:.4f} to {score['high']:.4f}"
-                row = {"benchmark": summary["benchmark"], "metric": metric, "model": model}
-                rows.append(row | {"mean": f"{score['mean']:.4f}", "interval": interval, "n": str(score["n"])})
+                row = {"benchmark": summary["benchmark"], "metric": metric, "model": escape(model)}
+                rows.append(row | {"mean": f"{score['mean']:.4f}", "interval": interval, "n": str(score.get("n", ""))})
     return rows
 
 
@@ -60,7 +70,7 @@ def image_grid(prompts: Artifact, base: Artifact, tuned: Artifact) -> str:
     lines = ["| prompt | base | tuned |", "| --- | --- | --- |"]
     for prompt_id in [prompt_id for prompt_id in pictures[0] if prompt_id in pictures[1]][:GRID_PROMPTS]:
         cells = [f"![]({_thumbnail(images[prompt_id])})" for images in pictures]
-        lines.append(f"| {texts[prompt_id].replace('|', '/')} | {cells[0]} | {cells[1]} |")
+        lines.append(f"| {escape(texts[prompt_id])} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
 

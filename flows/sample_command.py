@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from comat_core.errors import UserError
 from data.readers import LONGEST_PROMPT
 from stages.comparison import draw_rows
-from stages.local_disk import disk_errors_told
+from stages.local_disk import disk_errors_told, write_whole
 from stages.presets import load_preset
 from stages.store import Store
 from stages.tuned_model import find_tuned_model
@@ -36,8 +36,6 @@ def sample(options: argparse.Namespace) -> int:
 def _write(picture: "Tensor", output: Path) -> None:
     from stages.png import encode_png
 
-    unfinished = output.with_suffix(".partial")
     with disk_errors_told("image", output, "choose another --output"):
         output.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(encode_png(picture))
-        unfinished.replace(output)
+        write_whole(output, encode_png(picture))

@@ -1,38 +1,31 @@
-"""The two Prefect tasks that build artifacts, and the cache policy that gives them their content keys.
+"""The two Prefect tasks that build artifacts.
 
-Prefect keeps a small JSON record per artifact under <store>/.results; the artifact's files are the store's own. A
-record whose artifact is gone, damaged or outdated is refreshed: the flow looks before it submits the task.
+The store is the cache. A task looks there first; one whose artifact is whole ends in the state Cached. Prefect keeps
+no results: nothing that lies in a store says how it is to be read, or which artifact stands for which step.
 """
 
-from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.cache_policies import CachePolicy
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.context import TaskRunContext
-from prefect.filesystems import RemoteFileSystem
-from prefect.tasks import Task
+from prefect.states import Completed
 from pydantic import BaseModel
 
-from comat_core.errors import UserError
 from flows.progress import progress_shown, show_progress
+from flows.retrying import is_worth_retrying
 from stages.artifacts import Artifact
 from stages.config import StageConfig
-from stages.digests import digest_bytes
 from stages.pipeline import Step
-from stages.registry import load_stage
+from stages.registry import stage_of_node
 from stages.stage import ShardedStage, Stage
 from stages.store import Store
-
-RESULTS = ".results"
 
 
 class Work(BaseModel):
     """Everything a task needs to build an artifact, on any machine."""
 
     node: str
-    module: str
     config: dict[str, Any]
     inputs: dict[str, Artifact]
     store: str
@@ -41,34 +34,21 @@ class Work(BaseModel):
     @classmethod
     def of(cls, step: Step, inputs: dict[str, Artifact], store: Store) -> "Work":
         config = step.config.model_dump(mode="json")
-        return cls(node=step.name, module=step.node.module, config=config, inputs=inputs, store=store.url, key=step.key)
+        return cls(node=step.name, config=config, inputs=inputs, store=store.url, key=step.key)
 
     def load(self) -> tuple[Stage | ShardedStage, StageConfig]:
-        """Import the stage and restore its config."""
-        stage = load_stage(self.module)
+        """Find the node's stage in the DAG and restore its config."""
+        stage = stage_of_node(self.node)
         return stage, stage.config_type.model_validate(self.config)
 
 
-class ContentKey(CachePolicy):
-    """The cache key of a task is the key of the artifact that it builds."""
-
-    def compute_key(
-        self,
-        task_ctx: TaskRunContext,  # noqa: ARG002  (the engine's signature)
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any],  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> str:
-        work: Work = inputs["work"]
-        return f"{work.node}-{work.key}"
-
-
-def _is_worth_retrying(task: Task, run: Any, state: State) -> bool:  # noqa: ARG001  (the engine's signature)
-    """A user's mistake stays one, however often it is tried."""
-    return not isinstance(state.result(raise_on_failure=False), UserError)
-
-
-@task(name="shard", task_run_name="{work.node}-{index}", retry_condition_fn=_is_worth_retrying)
+@task(
+    name="shard",
+    task_run_name="{work.node}-{index}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retry_condition_fn=is_worth_retrying,
+)
 def build_shard(work: Work, index: int, count: int) -> None:
     """Build one of an artifact's `count` shards, and show in the UI how many are there."""
     stage, config = work.load()
@@ -82,15 +62,17 @@ def build_shard(work: Work, index: int, count: int) -> None:
 @task(
     name="stage",
     task_run_name="{work.node}",
-    cache_policy=ContentKey(),
-    persist_result=True,
-    result_serializer="json",
-    retry_condition_fn=_is_worth_retrying,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retry_condition_fn=is_worth_retrying,
 )
-def build_artifact(work: Work) -> Artifact:
+def build_artifact(work: Work) -> Artifact | State[Artifact]:
     """Build an artifact, or complete it from its shards, and return the reference to it."""
     stage, config = work.load()
     store = Store(work.store)
+    cached = store.usable(stage.name, work.key, work.inputs, stage.version)
+    if cached is not None:
+        return Completed(name="Cached", message="the store has this artifact", data=cached)
     if isinstance(stage, ShardedStage):
         return stage.finish(config, work.inputs, store)
     progress = stage.progress
@@ -99,21 +81,3 @@ def build_artifact(work: Work) -> Artifact:
     folder = store.folder(stage.name, work.key)
     with progress_shown(work.node, lambda: progress(config, folder.working_folder())):
         return stage.run(config, work.inputs, store)
-
-
-def result_storage(store: Store) -> Path | RemoteFileSystem:
-    """Where Prefect keeps its records: beside the artifacts, on the same file system.
-
-    Raises:
-        UserError: it cannot, in the memory of a process for example.
-    """
-    folder = store.root / RESULTS
-    if folder.local is not None:
-        return folder.local
-    try:
-        block = RemoteFileSystem(basepath=folder.url)
-    except ValueError as error:
-        advice = "choose a folder or an object store with --store"
-        raise UserError("Prefect cannot keep its records in this store", store.url, advice) from error
-    block.save(f"comat-results-{digest_bytes(folder.url.encode())[:12]}", overwrite=True)
-    return block

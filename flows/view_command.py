@@ -3,7 +3,7 @@
 import argparse
 
 from comat_core.errors import UserError
-from flows.view_server import Site, ViewServer
+from flows.view.site import Site
 from stages.comparison import comparer_of
 from stages.entities import EntitiesConfig
 from stages.presets import load_preset
@@ -28,6 +28,8 @@ def view(options: argparse.Namespace) -> int:
 
 
 def _serve(port: int, site: Site) -> None:
+    from flows.view.server import ViewServer  # half a second that the other commands need not wait
+
     try:
         server = ViewServer(port, site)
     except OSError as error:

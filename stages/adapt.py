@@ -9,6 +9,7 @@ diffusion loss. Everything after this stage uses the UNet that it writes:
     metrics.parquet               step, loss
 """
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from stages.artifacts import ArtifactWriter
 from stages.config import ModelReference
 from stages.local_disk import disk_errors_told
 from stages.progress import progress_bar
-from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
+from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
 from stages.stage import Inputs, Stage
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _resized_latents(config: AdaptConfig, model: "TextToImageModel", prompts: Se
     for batch in in_parts(prompts, config.batch_size):
         seeds = [derive_seed(config.seed, "adaptation image", prompt_id) for prompt_id, _ in batch]
         with torch.no_grad():
-            images = model.decode(sample_latents(model, native, [text for _, text in batch], seeds)).clamp(0, 1)
+            drawn = sample_latents(model, native, [text for _, text in batch], seeds)
+            images = decode_images(model, drawn).clamp(0, 1)
             smaller = resize(images, [config.resolution, config.resolution], antialias=True)
         generators = [make_generator(config.seed, "adaptation posterior", prompt_id) for prompt_id, _ in batch]
         latents.append(model.encode_images(smaller.float(), generators).cpu())
@@ -107,6 +109,7 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
     import torch
 
     from comat_core.diffusion_loss import diffusion_loss
+    from comat_core.finite import check_finite_weights
     from comat_core.precisions import PRECISIONS
     from comat_core.randomness import make_generator, normal_noise
     from comat_core.schedulers import make_scheduler
@@ -138,6 +141,10 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 losses.append(loss.item())
+                if not math.isfinite(losses[-1]):
+                    problem = f"the loss of step {step + 1} is no finite number"
+                    raise UserError(problem, "adapt", "lower adapt.learning_rate, or choose bf16 or fp32")
+        check_finite_weights(model.unet.state_dict(), "the UNet", "adapt", "lower adapt.learning_rate")
         with tempfile.TemporaryDirectory(prefix="comat-") as folder:
             with disk_errors_told("UNet", Path(folder)):
                 model.unet.save_pretrained(folder)

@@ -9,15 +9,15 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 
 from comat_core.errors import UserError
 from stages.digests import digest_bytes, digest_json
@@ -30,6 +30,19 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 CHECKSUMS = ".checksums/"
 PARTS = ".parts/"
+LARGEST_MANIFEST = 256 * 2**20
+"""Bytes; what is longer was not written here."""
+
+
+def _inside(name: str) -> str:
+    """Refuse a file's name that leads out of its artifact: what lies in a store never chooses where else to write."""
+    path = PurePosixPath(name)
+    if not name or "\\" in name or "\0" in name or path.is_absolute() or {"..", "."} & set(name.split("/")):
+        raise ValueError(f"{name!r} is no name of a file inside an artifact")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_inside)]
 
 
 class DamagedArtifactError(UserError):
@@ -70,7 +83,7 @@ class Manifest(BaseModel):
     version: int
     config: dict[str, Any]
     inputs: dict[str, InputRecord]
-    files: dict[str, FileRecord]
+    files: dict[FileName, FileRecord]
     libraries: dict[str, str]
     seconds: float
     finished_at: str  # ISO 8601, UTC
@@ -99,12 +112,16 @@ class Artifact(BaseModel):
         """The manifest, read once.
 
         Raises:
-            DamagedArtifactError: it is gone or unreadable.
+            DamagedArtifactError: it is gone, unreadable, or another artifact's.
         """
         try:
-            return Manifest.model_validate_json(self.folder.read(MANIFEST))
-        except (FileNotFoundError, ValueError) as error:
+            manifest = Manifest.model_validate_json(self.folder.read(MANIFEST, limit=LARGEST_MANIFEST))
+        except (FileNotFoundError, ValueError, RecursionError) as error:
             raise DamagedArtifactError(self.stage, self.url, "the artifact has no readable manifest") from error
+        if (manifest.stage, manifest.key) != (self.stage, self.key):
+            whose = f"{manifest.stage}/{manifest.key}"
+            raise DamagedArtifactError(self.stage, self.url, f"the manifest is that of {whose}")
+        return manifest
 
     def files(self, prefix: str = "") -> list[str]:
         """Names of the files that begin with `prefix`, sorted."""
@@ -120,7 +137,7 @@ class Artifact(BaseModel):
         if record is None:
             raise KeyError(f"artifact {self.stage}/{self.key} has no file {name}")
         try:
-            content = self.folder.read(name)
+            content = self.folder.read(name, limit=record.size)
         except FileNotFoundError as error:
             raise DamagedArtifactError(self.stage, f"{self.url}/{name}", "a file of the artifact is gone") from error
         if not record.describes(content):
@@ -175,9 +192,15 @@ class Artifact(BaseModel):
                 found.append(f"{name} is gone")
             elif sizes[name] != record.size:
                 found.append(f"{name} has {sizes[name]} bytes instead of {record.size}")
-            elif check_digests and digest_bytes(self.folder.read(name)) != record.sha256:
+            elif check_digests and not self._is_as_written(name, record):
                 found.append(f"{name} has other content than when it was written")
         return found
+
+    def _is_as_written(self, name: str, record: FileRecord) -> bool:
+        try:
+            return record.describes(self.folder.read(name, limit=record.size))
+        except FileNotFoundError:  # removed a moment ago, or no plain file
+            return False
 
 
 class ArtifactWriter:
@@ -186,17 +209,21 @@ class ArtifactWriter:
     Args:
         folder: the artifact's folder in the store.
         manifest: the manifest without files, times and library versions, which `finish` fills in.
+        check: called before every write; raises if the right to write has been lost.
     """
 
-    def __init__(self, folder: Folder, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Folder, manifest: Mapping[str, Any], check: Callable[[], None] | None = None) -> None:
         self._folder = folder
         self._manifest = dict(manifest)
+        self._check = check
         self._last_write = time.monotonic()
         self._written: list[str] = []
         self._seconds_of_removed = 0.0
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file atomically; its checksum follows, and only then the file counts."""
+        if self._check is not None:
+            self._check()
         now = time.monotonic()
         record = FileRecord(size=len(content), sha256=digest_bytes(content), seconds=round(now - self._last_write, 3))
         self._last_write = now
@@ -243,11 +270,8 @@ class ArtifactWriter:
 
     def has_part(self, name: str) -> bool:
         """Whether every file of a part is there and whole."""
-        try:
-            files = json.loads(self._folder.read(f"{PARTS}{name}.json"))
-        except (FileNotFoundError, ValueError):
-            return False
-        return all(self.has(file) for file in files)
+        files = names_of_part(self._folder, name)
+        return files is not None and all(self.has(file) for file in files)
 
     def read_bytes(self, name: str) -> bytes:
         """Read back a file written earlier, by this process or one before it."""
@@ -278,6 +302,8 @@ class ArtifactWriter:
         """
         from stages.versions import library_versions
 
+        if self._check is not None:
+            self._check()
         files, sizes = {name: self._record(name) for name in self.names()}, self._folder.sizes()
         for name, record in files.items():
             if record is None or sizes.get(name) != record.size:
@@ -298,6 +324,17 @@ class ArtifactWriter:
 
     def _record(self, name: str) -> FileRecord | None:
         try:
-            return FileRecord.model_validate_json(self._folder.read(f"{CHECKSUMS}{name}.json"))
+            return FileRecord.model_validate_json(self._folder.read(f"{CHECKSUMS}{name}.json", limit=2**20))
         except (FileNotFoundError, ValueError):
             return None
+
+
+_FILE_NAMES = TypeAdapter(list[FileName])
+
+
+def names_of_part(folder: Folder, part: str) -> list[str] | None:
+    """The files that a part of an artifact consists of; None if the part is not there, or says something else."""
+    try:
+        return _FILE_NAMES.validate_json(folder.read(f"{PARTS}{part}.json", limit=LARGEST_MANIFEST))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stages.entities import EntitiesConfig, find_tokens, load_tokenizer
 from stages.images import ImagesConfig
 from stages.report.attention import Recording, Word, draw_word, record, words_of
-from stages.sampling import TUNED, sample_latents, sampling_model
+from stages.sampling import TUNED, decode_images, sample_latents, sampling_model
 from stages.tuned_model import TunedModel
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ MODELS: dict[str, str | None] = {"base": None, "tuned": TUNED}
 """Model -> the adapter that makes it of the base model."""
 
 WordFinder = Callable[[str], list[Word]]
+
+
+class ComparisonAbandoned(Exception):  # noqa: N818  (no error: nobody waits for it any more)
+    """Whoever asked for a comparison has left."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def draw_rows(tuned: TunedModel, prompts: Sequence[str], seed: int, *, compare: 
     with torch.no_grad(), sampling_model(config, tuned.artifacts, config.vae) as model:
         for adapter in MODELS.values() if compare else [TUNED]:
             with active_adapter(model.unet, adapter):
-                columns.append(model.decode(sample_latents(model, config, list(prompts), seeds)))
+                columns.append(decode_images(model, sample_latents(model, config, list(prompts), seeds)))
     rows = [torch.cat(row, dim=-1) for row in zip(*columns, strict=True)]
     return torch.cat(rows, dim=-2)
 
@@ -65,18 +69,29 @@ class Comparer:
         self._sampling = sampling
         self._find_words = find_words
 
-    def compare(self, prompt: str, seed: int) -> Comparison:
+    def compare(self, prompt: str, seed: int, is_abandoned: Callable[[], bool] = lambda: False) -> Comparison:
         """Draw the prompt with both models, with the attention of its objects' words.
 
         The images are those of `comat sample --prompt PROMPT --seed SEED --compare`.
+
+        Args:
+            is_abandoned: asked after every step of the sampling.
+
+        Raises:
+            ComparisonAbandoned: `is_abandoned` said so.
         """
         from comat_core.adapters import active_adapter
 
+        def stop_if_abandoned(*_: object) -> None:
+            if is_abandoned():
+                raise ComparisonAbandoned
+
         start = time.monotonic()
+        stop_if_abandoned()
         recordings: dict[str, Recording] = {}
         for name, adapter in MODELS.items():
             with active_adapter(self._model.unet, adapter):
-                recordings[name] = record(self._model, self._sampling, prompt, sample_seed(seed, 0))
+                recordings[name] = record(self._model, self._sampling, prompt, sample_seed(seed, 0), stop_if_abandoned)
         words = [draw_word(word, recordings) for word in self._find_words(prompt)]
         images = {name: recording.png for name, recording in recordings.items()}
         return Comparison(prompt, seed, time.monotonic() - start, images, words)

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import data
 from comat_core.errors import UserError
+from comat_core.files.paths import folder_exists, path_exists, user_path
 from stages.digests import digest_file, digest_json
+from stages.folder_files import files_below
 from stages.hub import fetch_file, fetch_folder
 
 if TYPE_CHECKING:
@@ -75,10 +77,10 @@ class ModelReference(BaseModel):
         if self.path.startswith(DATA_SCHEME):
             path = Path(data.__file__).parent / self.path.removeprefix(DATA_SCHEME)
         else:
-            path = Path(self.path).expanduser()
-        if path.is_dir() and self.file is not None:
+            path = user_path(self.path)
+        if self.file is not None and folder_exists(path):
             path /= self.file
-        if path.exists():
+        if path_exists(path):
             return path
         if HUB_ID.fullmatch(self.path):
             return None
@@ -89,18 +91,14 @@ class ModelReference(BaseModel):
         path = self.local_path()
         if path is None:
             return f"hub:{self.path}@{self.revision or 'main'}" + (f"/{self.file}" if self.file else "")
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _is_part_of_model(file, path))
+        inside = [path] if path.is_file() else sorted(files_below(path))
+        files = [file for file in inside if file == path or file.suffix not in IDENTITY_IGNORES]
         return "files:" + digest_json({str(file.relative_to(path)): _digest_unchanged(file) for file in files})
-
-
-def _is_part_of_model(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.is_file() and not hidden and file.suffix not in IDENTITY_IGNORES
 
 
 def _digest_unchanged(file: Path) -> str:
     status = file.stat()
-    return _digest_of_version(file, status.st_size, status.st_mtime_ns)
+    return _digest_of_version(file.resolve(), status.st_size, status.st_mtime_ns)
 
 
 @cache

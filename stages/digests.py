@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from comat_core.files.regular_files import opened_file
+
 
 def digest_bytes(content: bytes) -> str:
     """The sha256 of some bytes, in hexadecimal."""
@@ -18,6 +20,10 @@ def digest_json(value: Any) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """The sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The sha256 of a file's content.
+
+    Raises:
+        UserError: it cannot be read, or is no regular file.
+    """
+    with opened_file(path, "file") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -156,13 +156,10 @@ def _with_tokens(
 
 def load_tokenizer(base: ModelReference) -> "PreTrainedTokenizerBase":
     """Load the tokenizer of a diffusion model."""
-    from transformers import AutoTokenizer
+    from comat_core import pretrained
 
     path = base.resolve()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer", revision=base.revision)
-    except (OSError, ValueError) as error:
-        raise UserError("the model has no tokenizer", path, "use the folder of a diffusers pipeline") from error
+    tokenizer = pretrained.load_tokenizer(path, base.revision, subfolder="tokenizer")
     if tokenizer.model_max_length > LONGEST_ENCODER:
         raise UserError("the tokenizer does not state its maximal length", path, "set model_max_length in its config")
     return tokenizer

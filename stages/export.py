@@ -12,6 +12,9 @@ from stages.tuned_model import TunedModel
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+_TRAIN_AGAIN: Final = "train again with a lower learning rate, or in bf16 or fp32"
+_SMALLER_WEIGHTS: Final = "check the base model's weights; if they are whole, choose --precision bf16 or fp32"
+
 
 def export_model(tuned: TunedModel, kind: str, output: Path, precision: Precision) -> Path:
     """Write one of `EXPORTS` as a new folder, which appears only when it is complete.
@@ -29,15 +32,26 @@ def export_model(tuned: TunedModel, kind: str, output: Path, precision: Precisio
 
 
 def _export_diffusers(tuned: TunedModel, folder: Path, precision: Precision) -> None:
-    """The LoRA as it was trained, with its model card."""
+    """The LoRA as it was trained, with its model card, and with the notes that web interfaces choose LoRAs by."""
     del precision
+    from safetensors.torch import load_file
+
+    from comat_core.adapters import LORA_FILE
+    from comat_core.finite import check_finite_weights
+    from comat_core.lora_metadata import base_version
+    from comat_core.safetensors_files import add_metadata, read_metadata
+
     with tuned.artifacts["train"].local_path("lora/") as lora:
         shutil.copytree(lora, folder, dirs_exist_ok=True)
+    file = folder / LORA_FILE
+    check_finite_weights(load_file(file), "the LoRA", tuned.preset, _TRAIN_AGAIN)
+    add_metadata(file, base_version(read_metadata(file)))
 
 
 def _export_kohya(tuned: TunedModel, folder: Path, precision: Precision) -> None:
     """The LoRA under kohya's names, in one file, with its model card."""
     del precision
+    from comat_core.finite import check_finite_weights
     from comat_core.kohya import kohya_lora
     from comat_core.lora_metadata import describe_lora, kohya_notes
     from comat_core.safetensors_files import save_with_metadata
@@ -49,13 +63,22 @@ def _export_kohya(tuned: TunedModel, folder: Path, precision: Precision) -> None
         metadata = describe_lora(model, TUNED, base=base, resolution=training.resolution, title=title)
         notes = {name: value for name, value in metadata.items() if name.startswith(("modelspec.", "comat."))}
         file = folder / f"comat-{tuned.preset}.safetensors"
-        save_with_metadata(kohya_lora(model, TUNED), file, notes | kohya_notes(model, TUNED))
+        tensors = kohya_lora(model, TUNED)
+        check_finite_weights(tensors, "the LoRA", tuned.preset, _TRAIN_AGAIN)
+        save_with_metadata(tensors, file, notes | kohya_notes(model, TUNED))
     _copy_card(tuned, folder)
 
 
 def _export_merged(tuned: TunedModel, folder: Path, precision: Precision) -> None:
-    """The base pipeline with the LoRA added to its weights, loadable without any adapter."""
+    """The base pipeline with the LoRA added to its weights, loadable without any adapter.
+
+    Raises:
+        UserError: some weights are no finite numbers, or too large for the precision.
+    """
+    from torch import nn
+
     from comat_core.adapters import merge_lora
+    from comat_core.finite import check_finite_weights
     from comat_core.precisions import PRECISIONS
 
     # Added in float32 and rounded once.
@@ -63,6 +86,9 @@ def _export_merged(tuned: TunedModel, folder: Path, precision: Precision) -> Non
     with sampling_model(config, tuned.artifacts, config.vae) as model:
         merge_lora(model, TUNED)
         model.pipeline.to(dtype=PRECISIONS[precision])
+        for name, part in model.pipeline.components.items():
+            if isinstance(part, nn.Module):
+                check_finite_weights(part.state_dict(), f"its {name}", model.source, _SMALLER_WEIGHTS)
         model.pipeline.save_pretrained(folder)
     _copy_card(tuned, folder)
 

@@ -5,21 +5,44 @@ notes it down instead, after each run: one file per evaluation at <store>/.histo
 runs at the same time need not wait for each other.
 """
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, field_validator
 
+from comat_core.files.regular_files import reading_errors_told
+from data.formats.records import parse_record
 from stages.artifacts import Artifact
-from stages.digests import digest_json
+from stages.digests import digest_bytes, digest_json
 from stages.filesystem import Folder
 from stages.pipeline import Plan, Step
 from stages.store import Store
 
 HISTORY = ".history"
 SUMMARY = "summary.json"
+LONGEST_NAME = 150
+"""Characters of a folder's name, well below the 255 bytes that file systems take."""
+
+
+Score = Annotated[float, Field(ge=-1e12, le=1e12)]
+
+
+class _Estimate(BaseModel):
+    mean: Score
+    low: Score
+    high: Score
+
+
+class _CountedEstimate(_Estimate):
+    n: int
+
+
+class _Summary(BaseModel):
+    """The part of a summary that a time line is drawn of."""
+
+    models: dict[str, dict[str, _CountedEstimate]]
+    delta: dict[str, _Estimate]
 
 
 class Result(BaseModel):
@@ -29,9 +52,19 @@ class Result(BaseModel):
     evaluation: str  # name of the step
     key: str  # of the evaluation's artifact
     lora: str  # key of the training's artifact
-    trained_at: str  # ISO 8601, UTC
+    trained_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d")]  # ISO 8601, UTC
     setting: str  # equal for results that were measured alike: same settings, prompts and images of the base model
     summary: dict[str, Any]
+
+    @field_validator("summary")
+    @classmethod
+    def _has_scores(cls, summary: dict[str, Any]) -> dict[str, Any]:
+        checked = _Summary.model_validate(summary)
+        scored = {name for scores in checked.models.values() for name in scores}
+        for name in scored & checked.delta.keys():
+            if not all(name in checked.models.get(model, {}) for model in ("base", "tuned")):
+                raise ValueError(f"the change of {name!r} has no score that it changes from")
+        return summary
 
 
 def record_results(store: Store, preset: str, plan: Plan, artifacts: Mapping[str, Artifact]) -> int:
@@ -52,10 +85,22 @@ def record_results(store: Store, preset: str, plan: Plan, artifacts: Mapping[str
 
 
 def read_history(store: Store, preset: str) -> list[Result]:
-    """Every result of a preset, the earliest training first."""
+    """Every result of a preset, the earliest training first.
+
+    Raises:
+        UserError: a record is damaged.
+    """
     folder = history_folder(store, preset)
-    results = [Result.model_validate(json.loads(folder.read(name))) for name in folder.sizes() if _is_record(name)]
+    results = [_read_result(folder, name) for name in folder.sizes() if _is_record(name)]
     return sorted(results, key=lambda result: (result.trained_at, result.lora, result.evaluation, result.key))
+
+
+def _read_result(folder: Folder, name: str) -> Result:
+    advice = "remove it; a run of the preset notes its results down again while their artifacts are there"
+    where = f"{folder.url}/{name}"
+    with reading_errors_told("record of an evaluation", where, advice):
+        content = folder.read(name)
+    return parse_record(Result, content, "record of an evaluation", where, advice=advice)
 
 
 def _result_of(preset: str, step: Step, evaluation: Artifact, artifacts: Mapping[str, Artifact]) -> Result | None:
@@ -78,8 +123,11 @@ def _result_of(preset: str, step: Step, evaluation: Artifact, artifacts: Mapping
 
 
 def history_folder(store: Store, preset: str) -> Folder:
-    """Where the records of a preset lie; any name makes one folder."""
-    return store.root / f"{HISTORY}/{quote(preset, safe=' ').replace('.', '%2E')}"
+    """Where the records of a preset lie; any name makes one folder, whose name every file system takes."""
+    name = quote(preset, safe=" ").replace(".", "%2E")
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 17]}~{digest_bytes(preset.encode())[:16]}"
+    return store.root / f"{HISTORY}/{name}"
 
 
 def _is_record(name: str) -> bool:

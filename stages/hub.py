@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from comat_core.errors import UserError
+from stages.folder_files import files_below
 
 PIPELINE_INDEX = "model_index.json"
 MODEL_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors"]
 OTHER_FORMATS = ["*.fp16*", "*non_ema*", "*onnx*", "*openvino*", "*flax*"]
+HALF_PRECISION = ["*.fp16*.safetensors", "*.safetensors.index.fp16.json"]
+"""Taken where there is nothing else."""
 PICKLED_WEIGHTS = "pytorch_model.bin"
 """What a few older models have instead of safetensors; transformers reads it without unpickling code."""
 
@@ -43,9 +46,17 @@ def fetch_folder(repository: str, revision: str | None) -> Path:
     """
     with _hub_errors_told(repository, revision):
         folder = _fetch(repository, revision)
-        if not any(folder.rglob("*.safetensors")):
+        if _has_safetensors(folder):
+            return folder
+        try:
             return fetch_file(repository, PICKLED_WEIGHTS, revision).parent
-        return folder
+        except UserError:
+            from huggingface_hub import snapshot_download
+
+            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=HALF_PRECISION))
+            if _has_safetensors(folder):
+                return folder
+            raise
 
 
 def push_folder(folder: Path, repository: str, *, private: bool) -> str:
@@ -68,19 +79,33 @@ def push_folder(folder: Path, repository: str, *, private: bool) -> str:
 def look_up(repository: str, file: str | None, revision: str | None) -> tuple[Presence, int]:
     """Say what the cache holds of a model, and how many bytes that takes. Nothing is downloaded."""
     from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
     if file is not None:
         path = try_to_load_from_cache(repository, file, revision=revision)
         return (Presence.CACHED, Path(path).stat().st_size) if isinstance(path, str) else (Presence.MISSING, 0)
+    folder, presence = _find(repository, revision)
+    return presence, 0 if folder is None else sum(path.stat().st_size for path in files_below(folder))
+
+
+def cached_folder(repository: str, revision: str | None) -> Path | None:
+    """The local folder of a hub model that has all files there; None if some are missing. Nothing is downloaded."""
+    folder, presence = _find(repository, revision)
+    return folder if presence is Presence.CACHED else None
+
+
+def _find(repository: str, revision: str | None) -> tuple[Path | None, Presence]:
+    from huggingface_hub.errors import IncompleteSnapshotError
+
     try:
-        folder, presence = _fetch(repository, revision, local_files_only=True), Presence.CACHED
+        return _fetch(repository, revision, local_files_only=True), Presence.CACHED
     except IncompleteSnapshotError as error:
-        folder, presence = Path(error.snapshot_path), Presence.PARTLY
-    except (LocalEntryNotFoundError, OSError):
-        return Presence.MISSING, 0
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return presence, size
+        return Path(error.snapshot_path), Presence.PARTLY
+    except OSError:
+        return None, Presence.MISSING
+
+
+def _has_safetensors(folder: Path) -> bool:
+    return any(file.suffix == ".safetensors" for file in files_below(folder))
 
 
 def _fetch(repository: str, revision: str | None, **options: Any) -> Path:
@@ -96,9 +121,10 @@ def _fetch(repository: str, revision: str | None, **options: Any) -> Path:
                 repository, revision=revision, allow_patterns=MODEL_FILES, ignore_patterns=OTHER_FORMATS, **options
             )
         )
-    from comat_core.text_to_image import fetch_checkpoint
+    from comat_core.pipeline_index import left_out_of
+    from comat_core.pipeline_loading import fetch_pipeline, index_of
 
-    return fetch_checkpoint(repository, revision, **options)
+    return fetch_pipeline(repository, revision, left_out_of(index_of(repository, revision, **options)), **options)
 
 
 @contextmanager

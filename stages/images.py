@@ -14,7 +14,7 @@ from stages.other_generators import OtherGenerator, check_name
 from stages.other_images import OtherImagesConfig
 from stages.png import encode_png
 from stages.progress import progress_bar
-from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
+from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
 from stages.stage import Inputs, ShardedStage
 
 
@@ -54,7 +54,7 @@ def build_shard(config: ImagesConfig, inputs: Inputs, writer: ArtifactWriter, in
         for batch in progress_bar(in_parts(wanted, config.batch_size), f"Images, shard {index + 1}"):
             seeds = [image_seed(config.seed, image["prompt_id"], image["sample"]) for image in batch]
             latents = sample_latents(model, config, [image["text"] for image in batch], seeds)
-            files += [encode_png(image) for image in model.decode(latents)]
+            files += [encode_png(image) for image in decode_images(model, latents)]
     write_images(writer, index, wanted, files)
 
 

@@ -1,23 +1,25 @@
 """Which models presets need, where they lie, and under which licence they came."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel
-
 import data
+from comat_core.errors import UserError
 from data.downloads import PublishedFile
+from data.formats.yaml_files import read_yaml_mapping
 from stages.config import ModelReference
-from stages.hub import Presence, fetch_file, fetch_folder, look_up
+from stages.folder_files import files_below
+from stages.hub import Presence, cached_folder, fetch_file, fetch_folder, look_up
+from stages.model_references import references
 from stages.presets import Preset
+from stages.usable_models import check_folder, given_beside
 
 FACTS_FILE = Path(data.__file__).parent / "models.yaml"
-IMAGE_FOLDER_FIELDS = {"folder"}
-"""Fields whose reference is a folder of images, not a model."""
+Roles = dict[str, Container[str]]
+"""Dotted setting that names a model -> parts of it that this stage takes from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class NeededModel:
     name: str
     revision: str | None
     presence: str
-    """"local" for a folder, "installed" for a package, else what the cache of downloads holds."""
+    """"local" for a folder, "installed" for a package, else what the cache of downloads holds; and what is amiss."""
     size: int | None
     """Bytes: of the local files, or as published if there are none; None if unknown."""
     licence: str
@@ -39,14 +41,14 @@ class NeededModel:
 
 def needed_models(presets: Sequence[Preset]) -> list[NeededModel]:
     """List the models that the presets' stages load, in the order of their sections, each once."""
-    found: dict[object, tuple[ModelReference | PublishedFile, dict[str, None]]] = {}
+    found: dict[object, tuple[ModelReference | PublishedFile, Roles]] = {}
     for preset in presets:
         for section, config in preset.sections.items():
-            for role, reference in _references(config, section):
+            for role, reference in references(config, section):
                 _, roles = found.setdefault(_identity(reference), (reference, {}))
-                roles[role] = None
-    facts = yaml.safe_load(FACTS_FILE.read_text(encoding="utf-8"))
-    models = [_describe(reference, tuple(roles), facts) for reference, roles in found.values()]
+                roles[role] = given_beside(config)
+    facts = read_yaml_mapping(FACTS_FILE, "list of models")
+    models = [_describe(reference, roles, facts) for reference, roles in found.values()]
     parsers = dict.fromkeys(getattr(preset.sections.get("entities"), "parser", None) for preset in presets)
     return models + [_describe_parser(parser, facts) for parser in parsers if parser is not None]
 
@@ -72,39 +74,36 @@ def _identity(reference: ModelReference | PublishedFile) -> object:
     return reference if isinstance(reference, PublishedFile) else (reference.path, reference.revision, reference.file)
 
 
-def _references(value: Any, name: str) -> Iterator[tuple[str, ModelReference | PublishedFile]]:
-    """Every model reference and published file in a config, with its dotted name."""
-    if isinstance(value, ModelReference):
-        if name.rsplit(".", 1)[-1] not in IMAGE_FOLDER_FIELDS:
-            yield name, value
-    elif isinstance(value, BaseModel):
-        published = getattr(value, "published_file", lambda: None)()
-        if published is not None:
-            yield name, published
-        for field in type(value).model_fields:
-            yield from _references(getattr(value, field), f"{name}.{field}")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _references(item, f"{name}.{key}")
-
-
-def _describe(reference: ModelReference | PublishedFile, roles: tuple[str, ...], facts: dict[str, Any]) -> NeededModel:
+def _describe(reference: ModelReference | PublishedFile, roles: Roles, facts: dict[str, Any]) -> NeededModel:
     known = facts.get(reference.name if isinstance(reference, PublishedFile) else reference.path, {})
     licence, published = known.get("licence", "unknown"), known.get("bytes")
+    names = tuple(roles)
     if isinstance(reference, PublishedFile):
         cached = reference.cached()
         size = published if cached is None else cached.stat().st_size
         presence = Presence.MISSING if cached is None else Presence.CACHED
-        return NeededModel(roles, reference.name, None, str(presence), size, licence, reference)
+        return NeededModel(names, reference.name, None, str(presence), size, licence, reference)
     local = reference.local_path()
     if local is not None:
-        files = [local] if local.is_file() else local.rglob("*")
-        size = sum(file.stat().st_size for file in files if file.is_file())
-        return NeededModel(roles, str(reference.path), None, "local", size, licence, reference)
+        size = sum(file.stat().st_size for file in ([local] if local.is_file() else files_below(local)))
+        presence = "local" + ("" if local.is_file() else _drawback(local, roles))
+        return NeededModel(names, str(reference.path), None, presence, size, licence, reference)
     presence, size = look_up(reference.path, reference.file, reference.revision)
     name = reference.path if reference.file is None else f"{reference.path}/{reference.file}"
     shown = size if presence is Presence.CACHED else published
-    return NeededModel(roles, name, reference.revision, str(presence), shown, licence, reference)
+    is_whole = reference.file is None and presence is Presence.CACHED
+    folder = cached_folder(reference.path, reference.revision) if is_whole else None
+    drawback = "" if folder is None else _drawback(folder, roles)
+    return NeededModel(names, name, reference.revision, f"{presence}{drawback}", shown, licence, reference)
+
+
+def _drawback(folder: Path, roles: Roles) -> str:
+    """What is to be said of a model whose files are at hand, but cannot be used as they are."""
+    try:
+        variants = [check_folder(folder, role, given) for role, given in roles.items()]
+    except UserError as error:
+        return f", but unusable: {error.what}"
+    return " (fp16)" if any(variants) else ""
 
 
 def _describe_parser(name: str, facts: dict[str, Any]) -> NeededModel:

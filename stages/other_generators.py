@@ -84,7 +84,7 @@ class Painter:
         """Draw one image of each prompt, each from the noise of its own seed.
 
         Raises:
-            UserError: the pipeline refuses the settings, or wants more than prompts.
+            UserError: the pipeline refuses the settings, wants more than prompts, or draws no finite numbers.
         """
         try:
             return self._draw(prompts, seeds)
@@ -110,6 +110,7 @@ class Painter:
 
             plain: Any = StableDiffusionPipeline(**self._pipeline.components, requires_safety_checker=False)
             plain.set_progress_bar_config(disable=True)
+            _refuse_non_finite(plain, self._where)
             return plain(prompt=prompt, generator=generator, **self._options).images[0]
         unet, scale = self._pipeline.unet, self._pipeline.vae_scale_factor
         latent_side = (self._settings.drawn_resolution or unet.config.sample_size * scale) // scale
@@ -136,9 +137,8 @@ def opened(generator: OtherGenerator, device: str) -> Iterator[Painter]:
     pipeline = _load(generator, where)
     pipeline.to(choose_device(device), PRECISIONS[generator.precision])
     pipeline.set_progress_bar_config(disable=True)
-    if getattr(pipeline, "safety_checker", None) is not None:
-        pipeline.safety_checker = None  # it blackens images, which would be scored as they are
     _check_takes_prompts(generator, pipeline, where)
+    _refuse_non_finite(pipeline, where)
     with torch.no_grad():
         yield Painter(generator, pipeline, where)
 
@@ -161,20 +161,41 @@ def nouns_of(prompts: Sequence[str], parser: str, tokenizer: Any) -> list[list[i
 
 def _load(generator: OtherGenerator, where: str) -> Any:
     import diffusers
+    import torch
 
-    from comat_core.loading_bars import without_loading_bars
+    from comat_core.loading_errors import loading_errors_told
+    from comat_core.pipeline_index import left_out_of
+    from comat_core.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_pipeline
 
     assert generator.pipeline is not None
     excites = generator.method == "attend and excite"
-    kind: Any = diffusers.StableDiffusionAttendAndExcitePipeline if excites else diffusers.DiffusionPipeline
-    try:
-        with without_loading_bars():
-            return kind.from_pretrained(where, revision=generator.pipeline.revision, use_safetensors=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"the pipeline cannot be loaded: {reason}", where, "give a diffusers text-to-image pipeline in safetensors"
-        ) from error
+    kind: Any = diffusers.StableDiffusionAttendAndExcitePipeline if excites else None
+    revision = generator.pipeline.revision
+    left_out = left_out_of(index_of(where, revision))
+    with loading_errors_told("the pipeline cannot be loaded", where, ADVICE):
+        folder = fetch_pipeline(where, revision, left_out)
+    return load_pipeline(folder, left_out, torch.float32, kind)
+
+
+def _refuse_non_finite(pipeline: Any, where: str) -> None:
+    """Let a pipeline end with an error where it would draw numbers that are none as black pixels.
+
+    Whatever the architecture, its images come through one of these two converters.
+    """
+    import torch
+
+    from comat_core.finite import check_finite
+
+    converters: tuple[Any, ...] = (pipeline, getattr(pipeline, "image_processor", None))
+    for converter in converters:
+        convert = getattr(converter, "numpy_to_pil", None)
+        if convert is not None:
+
+            def checked(images: Any, convert: Any = convert) -> Any:
+                check_finite(torch.as_tensor(images), "the images that the pipeline draws", where)
+                return convert(images)
+
+            converter.numpy_to_pil = checked
 
 
 def _check_takes_prompts(generator: OtherGenerator, pipeline: Any, where: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from comat_core.errors import UserError
+from comat_core.files.paths import folder_exists, user_path
 from comat_core.parser_identity import parser_identity
 from data.formats.images import READING, as_shown, read_image
 from stages.artifacts import Artifact, ArtifactWriter
@@ -74,8 +75,8 @@ def build_shard(config: OtherImagesConfig, inputs: Inputs, writer: ArtifactWrite
 
 def _folder_of(config: OtherImagesConfig) -> Path:
     assert config.generator.folder is not None
-    folder = Path(config.generator.folder.path).expanduser()
-    if not folder.is_dir():
+    folder = user_path(config.generator.folder.path)
+    if not folder_exists(folder):
         raise UserError("no such folder of images", str(folder), "correct the generator's folder")
     return folder
 

@@ -14,6 +14,7 @@ from stages.config import StageConfig
 from stages.registry import EACH_OTHER, Node, load_stage
 from stages.stage import ShardedStage, Stage
 from stages.store import Condition, Finding, Store
+from stages.usable_models import check_models
 
 PROMPTS = "prompts"
 """The step that everything else is made from."""
@@ -176,26 +177,27 @@ def look_up(plan: Plan, store: Store) -> dict[str, Finding]:
             findings[step.name] = Finding(condition=Condition.BLOCKED, problems=[f"it is made from {blocking[0]}"])
             continue
         try:
-            findings[step.name] = store.look_up(step.stage.name, step.key, inputs)
+            findings[step.name] = store.look_up(step.stage.name, step.key, inputs, version=step.stage.version)
         except UserError as error:
             findings[step.name] = Finding(condition=Condition.BLOCKED, problems=[str(error)])
     return findings
 
 
 def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> None:
-    """Get the files that the steps still to be built read beside their inputs.
+    """Get the files that the steps still to be built read beside their inputs, and check the models that they load.
 
     Args:
         wanted: names of the steps that the run has to have.
         renewed: those of them that it builds whatever the store has.
 
     Raises:
-        UserError: one cannot be had.
+        UserError: one cannot be had, or cannot be used.
     """
+    to_be_built = _to_be_built(plan, wanted, renewed, store)
     for step in plan.steps:
-        reads_files = type(step.config).fetch_files is not StageConfig.fetch_files
-        if step.name in wanted and reads_files and (step.name in renewed or _may_be_built(step, store)):
+        if step.name in to_be_built:
             step.config.fetch_files()
+            check_models(step.config, step.node.section)
 
 
 def check_prompts(plan: Plan, wanted: set[str], prompts: Artifact, store: Store) -> None:
@@ -207,17 +209,26 @@ def check_prompts(plan: Plan, wanted: set[str], prompts: Artifact, store: Store)
     Raises:
         UserError: a step can do nothing with them.
     """
+    to_be_built = _to_be_built(plan, wanted, set(), store)
     for step in plan.steps:
-        checks = type(step.config).check_prompts is not StageConfig.check_prompts
-        if step.name in wanted and checks and _may_be_built(step, store):
+        if step.name in to_be_built:
             step.config.check_prompts(prompts)
 
 
-def _may_be_built(step: Step, store: Store) -> bool:
-    """Whether the store lacks the step's artifact or one of its inputs, or holds an artifact of other inputs."""
-    inputs = {role: store.look_up(source.stage.name, source.key).artifact for role, source in step.sources.items()}
-    found = {role: artifact for role, artifact in inputs.items() if artifact is not None}
-    return len(found) < len(inputs) or store.look_up(step.stage.name, step.key, found).artifact is None
+def _to_be_built(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> set[str]:
+    """The wanted steps that the store lacks, or that are made from one that it lacks or that is made again.
+
+    Raises:
+        UserError: a file that one of them needs is missing.
+    """
+    found: dict[str, Artifact] = {}
+    for step in plan.steps:
+        if step.name in wanted:
+            inputs = {role: found[source] for role, source in step.inputs.items() if source in found}
+            artifact = store.look_up(step.stage.name, step.key, inputs).artifact
+            if artifact is not None and step.name not in renewed and len(inputs) == len(step.inputs):
+                found[step.name] = artifact
+    return wanted - set(found)
 
 
 def is_trained(plan: Plan, store: Store) -> bool:
@@ -227,10 +238,3 @@ def is_trained(plan: Plan, store: Store) -> bool:
         return step is not None and store.look_up(step.stage.name, step.key).artifact is not None
     except UserError:
         return False
-
-
-def discard_steps(plan: Plan, names: set[str], store: Store) -> None:
-    """Remove the artifacts of some steps, the last ones first, so that none outlives what it was made from."""
-    for step in reversed(plan.steps):
-        if step.name in names:
-            store.discard(step.stage.name, step.key)

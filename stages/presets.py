@@ -17,11 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import data
 from comat_core.errors import UserError
+from comat_core.files.paths import file_exists
+from data.formats.yaml_files import DEEPEST, parse_yaml, read_yaml_mapping
 from stages import registry
 from stages.config import ModelReference, StageConfig
 from stages.registry import Node, load_stage
 
 PRESET_FOLDER = Path(data.__file__).parent / "presets"
+LONGEST_CHAIN = 32
+"""Presets of which each extends the next."""
 
 
 class Execution(BaseModel):
@@ -123,11 +127,11 @@ def _preset_path(name: str) -> Path:
         return PRESET_FOLDER / f"{name}.yaml"
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
+        if not file_exists(path):
             raise UserError("there is no such preset file", name, "correct the path")
         return path
     advice = f"choose one of: {', '.join(preset_names())}; or give the path of a .yaml file"
-    raise UserError(f"unknown preset {name!r}", "preset", advice)
+    raise UserError(f"unknown preset {_shortened(name)}", "preset", advice)
 
 
 def _read_preset(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -140,6 +144,8 @@ def _read_preset(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, An
     base_path = _preset_path(str(base))
     if base_path.resolve() in chain:
         raise UserError(f"the preset extends itself, by way of {base!r}", str(path), "remove one of the extends")
+    if len(chain) > LONGEST_CHAIN:
+        raise UserError(f"presets that extend each other {len(chain)} deep", str(path), "put some of them together")
     return _merged(_read_preset(base_path, chain), values)
 
 
@@ -153,20 +159,7 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    advice = "correct the file"
-    try:
-        values = _unshared(yaml.load(path.read_bytes().decode("utf-8"), _StrictLoader))
-    except UnicodeDecodeError as error:
-        raise UserError("the preset is not UTF-8 text", f"{path}, byte {error.start}", advice) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error)
-        raise UserError(f"malformed YAML: {problem}", where, advice) from error
-    except OSError as error:
-        raise UserError(f"the preset cannot be read: {error.strerror}", str(path), "check the file") from error
-    if not isinstance(values, dict):
-        raise UserError("the preset is no mapping of settings", str(path), advice)
+    values = read_yaml_mapping(path, "preset")
     if isinstance(values.get("models"), dict):  # both spellings, "base: path" and "base: {path: ...}", take overrides
         values["models"] = {
             name: {"path": model} if isinstance(model, str) else model for name, model in values["models"].items()
@@ -174,33 +167,20 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses what YAML forbids and the loader lets pass: a name that is given twice in one mapping."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode) and name.value != "<<"]
-        for name in names:
-            if names.count(name) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{name!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _unshared(value: Any) -> Any:
-    """A copy in which nothing stands in two places: what a YAML alias repeats may be overridden in one of them."""
-    if isinstance(value, dict):
-        return {name: _unshared(item) for name, item in value.items()}
-    return [_unshared(item) for item in value] if isinstance(value, list) else value
-
-
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     names = key.strip().split(".")
     if not separator or not all(names):
-        raise UserError(f"cannot read {override!r}", "--set", "write it as dotted.key=value, such as train.steps=100")
+        raise UserError(
+            f"cannot read {_shortened(override)}", "--set", "write it as dotted.key=value, such as train.steps=100"
+        )
+    if len(names) > DEEPEST:
+        raise UserError(f"a key of {len(names):,} parts", "--set", "run `comat show` for the names")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"cannot read the value of {override!r}", "--set", "quote it as YAML does") from error
+        value = parse_yaml(text, "value", "--set")
+    except UserError as error:
+        problem = f"cannot read the value of {_shortened(override)}: {error.what}"
+        raise UserError(problem, "--set", "quote it as YAML does") from error
     place = values
     for name in names[:-1]:
         place = place.setdefault(name, {})

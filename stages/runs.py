@@ -1,19 +1,24 @@
 """Records of runs in the store, and what may go: artifacts that no kept run refers to."""
 
-import json
 import secrets
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from comat_core.errors import UserError
 from stages.filesystem import Folder
+from stages.leftovers import own_files
+from stages.locks import is_live, lease
 from stages.pipeline import Plan, Step
-from stages.store import Store
+from stages.registry import stage_names
+from stages.store import LEASES, Store
 
 RUNS = ".runs"
+LARGEST_RECORD = 2**24  # bytes
 
 
 class RunRecord(BaseModel):
@@ -34,20 +39,24 @@ class Garbage:
     size: int  # bytes
 
 
-def record_run(store: Store, preset: str, plan: Plan) -> str:
-    """Note down what a run refers to, be it wanted this time or not, and return the record's name."""
+@contextmanager
+def recorded_run(store: Store, preset: str, plan: Plan) -> Iterator[None]:
+    """Note down what a run refers to, be it wanted this time or not, and that it has ended well if it does.
+
+    While the block runs a lease says so, and nothing that the run refers to is removed.
+    """
     artifacts = [(step.stage.name, key) for step in plan.steps if (key := _key_if_known(step)) is not None]
     record = RunRecord(preset=preset, started_at=time.time(), artifacts=artifacts)
     name = f"{int(record.started_at * 1000):015d}-{secrets.token_hex(4)}.json"
-    (store.root / RUNS).write(name, record.model_dump_json().encode())
-    return name
-
-
-def record_end(store: Store, name: str) -> None:
-    """Note down that a run has ended well."""
     folder = store.root / RUNS
-    record = _read(folder, name)
-    folder.write(name, record.model_copy(update={"is_finished": True}).model_dump_json().encode())
+    with lease(store.root / LEASES, _lease_of(name)):
+        folder.write(name, record.model_dump_json().encode())
+        yield
+        folder.write(name, record.model_copy(update={"is_finished": True}).model_dump_json().encode())
+
+
+def _lease_of(record: str) -> str:
+    return f"run-{record}"
 
 
 def _key_if_known(step: Step) -> str | None:
@@ -59,7 +68,11 @@ def _key_if_known(step: Step) -> str | None:
 
 
 def kept_runs(store: Store, keep: int) -> dict[str, RunRecord]:
-    """File name -> record of the last `keep` finished runs of each preset, and of as many that failed or still run."""
+    """File name -> record of the last `keep` finished runs of each preset, as many that failed, and all that still run.
+
+    Raises:
+        UserError: a record cannot be read, so that nobody can tell what it keeps.
+    """
     folder = store.root / RUNS
     kept: dict[str, RunRecord] = {}
     seen: Counter[tuple[str, bool]] = Counter()
@@ -67,33 +80,52 @@ def kept_runs(store: Store, keep: int) -> dict[str, RunRecord]:
         record = _read(folder, name)
         kind = (record.preset, record.is_finished)
         seen[kind] += 1
-        if seen[kind] <= keep:
+        if seen[kind] <= keep or (not record.is_finished and is_live(store.root / LEASES, _lease_of(name))):
             kept[name] = record
     return kept
 
 
 def _read(folder: Folder, name: str) -> RunRecord:
-    return RunRecord.model_validate(json.loads(folder.read(name)))
+    try:
+        return RunRecord.model_validate_json(folder.read(name, limit=LARGEST_RECORD))
+    except (FileNotFoundError, ValueError, RecursionError) as error:
+        advice = "remove it if no run that it might speak of matters any more"
+        raise UserError("the record of a run cannot be read", f"{folder.url}/{name}", advice) from error
 
 
 def find_garbage(store: Store, keep: int) -> list[Garbage]:
-    """Artifacts, finished or not, that none of the last `keep` runs of any preset refers to."""
-    wanted = {tuple(pair) for record in kept_runs(store, keep).values() for pair in record.artifacts}
-    garbage = []
-    for stage, key in store.entries():
-        if (stage, key) not in wanted:
-            garbage.append(Garbage(stage, key, sum(store.folder(stage, key).sizes().values())))
-    return garbage
+    """Artifacts, finished or not, that none of the last `keep` runs of any preset refers to.
+
+    Raises:
+        UserError: the folder is no store, or holds no records of runs to tell what is still needed.
+    """
+    kept = _checked_kept_runs(store, keep)
+    wanted = {tuple(pair) for record in kept.values() for pair in record.artifacts}
+    found = ((stage, key) for stage, key in store.entries(stage_names()) if (stage, key) not in wanted)
+    return [Garbage(stage, key, sum(own_files(store.folder(stage, key)).values())) for stage, key in found]
 
 
 def collect_garbage(store: Store, keep: int) -> list[Garbage]:
-    """Remove the garbage, and the records of the runs that are not kept."""
+    """Remove the garbage that nobody works on, and the records of the runs that are not kept.
+
+    Returns:
+        what was removed.
+    """
     garbage = find_garbage(store, keep)
-    kept = kept_runs(store, keep)
-    for item in garbage:
-        store.discard(item.stage, item.key)
-    folder = store.root / RUNS
+    removed = [item for item in garbage if store.discard_idle(item.stage, item.key, wait=False)]
+    kept, folder = kept_runs(store, keep), store.root / RUNS
     for name in folder.sizes():
         if name not in kept:
             folder.remove(name)
-    return garbage
+    return removed
+
+
+def _checked_kept_runs(store: Store, keep: int) -> dict[str, RunRecord]:
+    if not store.is_marked():
+        advice = "correct --store; a run marks the folder that it uses as its store"
+        raise UserError("no run has made this folder its store", store.url, advice)
+    kept = kept_runs(store, keep)
+    if not kept:
+        advice = "run the presets whose artifacts shall stay, which takes seconds where they are all there"
+        raise UserError("the store holds no records of runs, so that nobody can tell what goes", store.url, advice)
+    return kept

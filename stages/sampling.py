@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from comat_core.attention_maps import CaptureRequest
-    from comat_core.denoising import DenoisingResult
+    from comat_core.denoising import DenoisingResult, StepCallback
     from comat_core.text_to_image import TextToImageModel
 
 Item = TypeVar("Item")
@@ -83,6 +83,9 @@ def sample_latents(
     Args:
         prompts: B texts.
         trajectory_seeds: B seeds (`comat_core.trajectories.start_from_noise`).
+
+    Raises:
+        UserError: some are no finite numbers.
     """
     return sample(model, config, prompts, trajectory_seeds).latents
 
@@ -93,14 +96,20 @@ def sample(
     prompts: Sequence[str],
     trajectory_seeds: Sequence[int],
     capture: "CaptureRequest | None" = None,
+    callback: "StepCallback | None" = None,
 ) -> "DenoisingResult":
-    """Sample as `sample_latents` does, and return the attention maps asked for beside the latents."""
+    """Sample as `sample_latents` does, and return the attention maps asked for beside the latents.
+
+    Args:
+        callback: called after every step.
+    """
     from comat_core.denoising import denoise
+    from comat_core.finite import check_finite
     from comat_core.schedulers import make_scheduler
     from comat_core.trajectories import start_from_noise
 
     noise, generators = start_from_noise(model, trajectory_seeds, config.resolution)
-    return denoise(
+    result = denoise(
         model,
         noise,
         model.encode_prompts(prompts, config.resolution),
@@ -110,7 +119,23 @@ def sample(
         guidance_scale=config.sampling.guidance_scale,
         generators=generators,
         capture=capture,
+        callback=callback,
     )
+    check_finite(result.latents, "the latents that the model draws", model.source)
+    return result
+
+
+def decode_images(model: "TextToImageModel", latents: "Tensor") -> "Tensor":
+    """Decode sampled latents to images (B, 3, H, W) in [0, 1], with tails.
+
+    Raises:
+        UserError: some of their pixels are no finite numbers.
+    """
+    from comat_core.finite import check_finite
+
+    images = model.decode(latents)
+    check_finite(images, "the images that the autoencoder makes", model.source)
+    return images
 
 
 def in_parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from stages.artifacts import Artifact, ArtifactWriter
 from stages.config import StageConfig
 from stages.digests import digest_json
+from stages.locks import Lease
 from stages.store import Store, input_records
 
 KEY_LENGTH = 24  # hexadecimal digits: 96 bits, so two results never share a key by accident
@@ -58,13 +59,13 @@ class AnyStage(Generic[ConfigT]):
         return self.key(config, {role: artifact.key for role, artifact in inputs.items()})
 
     def _finished(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact | None:
-        return store.usable(self.name, self.key_for(config, inputs), inputs)
+        return store.usable(self.name, self.key_for(config, inputs), inputs, self.version)
 
-    def _writer(self, config: ConfigT, inputs: Inputs, store: Store) -> ArtifactWriter:
+    def _writer(self, config: ConfigT, inputs: Inputs, store: Store, held: Lease) -> ArtifactWriter:
         manifest: dict[str, Any] = {"version": self.version, "config": config.model_dump(mode="json")}
-        return store.writer(self.name, self.key_for(config, inputs), manifest, input_records(inputs))
+        return store.writer(self.name, self.key_for(config, inputs), manifest, input_records(inputs), held)
 
-    def _lease(self, config: ConfigT, inputs: Inputs, store: Store, part: str) -> AbstractContextManager[None]:
+    def _lease(self, config: ConfigT, inputs: Inputs, store: Store, part: str) -> AbstractContextManager[Lease]:
         return store.lease(self.name, self.key_for(config, inputs), part)
 
 
@@ -85,18 +86,18 @@ class Stage(AnyStage[ConfigT]):
 
     def run(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
         """Return the finished artifact, building it unless the store has it."""
-        with self._lease(config, inputs, store, "whole"):
+        with self._lease(config, inputs, store, "whole") as held:
             finished = self._finished(config, inputs, store)
             if finished is not None:
                 return finished
             if not self.resumable:
                 store.discard(self.name, self.key_for(config, inputs))
             try:
-                writer = self._writer(config, inputs, store)
+                writer = self._writer(config, inputs, store, held)
                 self.build(config, inputs, writer)
                 return writer.finish()
             except BaseException:
-                if not self.resumable:
+                if not self.resumable and not held.is_lost:
                     store.discard(self.name, self.key_for(config, inputs))
                 raise
 
@@ -125,18 +126,18 @@ class ShardedStage(AnyStage[ConfigT]):
 
     def run_shard(self, config: ConfigT, inputs: Inputs, store: Store, index: int) -> None:
         """Build one shard unless it is there."""
-        with self._lease(config, inputs, store, f"shard-{index:05d}"):
+        with self._lease(config, inputs, store, f"shard-{index:05d}") as held:
             if self._finished(config, inputs, store) is not None:
                 return
-            self._complete_shard(config, inputs, self._writer(config, inputs, store), index)
+            self._complete_shard(config, inputs, self._writer(config, inputs, store, held), index)
 
     def finish(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
         """Complete the artifact from its shards. A shard that went missing in the meantime is built here."""
-        with self._lease(config, inputs, store, "whole"):
+        with self._lease(config, inputs, store, "whole") as held:
             finished = self._finished(config, inputs, store)
             if finished is not None:
                 return finished
-            writer = self._writer(config, inputs, store)
+            writer = self._writer(config, inputs, store, held)
             for index in range(self.count_shards(config, inputs)):
                 self._complete_shard(config, inputs, writer, index)
             if self.build_rest is not None:

@@ -1,9 +1,10 @@
 """The store: every artifact under one URL, at <root>/<stage>/<key>/."""
 
 import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -11,12 +12,19 @@ from pydantic import BaseModel
 
 from stages.artifacts import MANIFEST, PARTS, Artifact, ArtifactWriter, DamagedArtifactError, InputRecord
 from stages.digests import digest_json
-from stages.filesystem import Folder
-from stages.locks import lease
+from stages.filesystem import Folder, store_errors_told
+from stages.leftovers import BEGUN, remove_artifact
+from stages.locks import POLL_SECONDS, Lease, is_live, lease
 
 STORE_VARIABLE = "COMAT_STORE"
 """Environment variable with the store's URL, for commands and workers that are given none."""
-BEGUN = ".begun_from"
+
+MARKER = ".comat-store"
+"""A file that tells a store from any other folder; whatever removes things looks for it first."""
+LEASES = ".leases"
+KEY = re.compile(r"[0-9a-f]{24}")
+DISCARD = "discard"
+"""The lease under which an artifact is removed; nobody works on the artifact while it is held."""
 
 CHECKED_BYTES = 256 * 2**20
 """Artifacts up to this size are compared with their checksums whenever they are looked up; larger ones by size only,
@@ -61,21 +69,34 @@ class Store:
         return self.root / f"{stage}/{key}"
 
     def exists(self) -> bool:
-        """Whether a run has written anything here."""
-        return bool(self.root.subfolders())
+        """Whether a run has written anything here.
 
-    def check_writable(self) -> None:
-        """Write and remove a small file, so that a run fails before its work and not after.
+        Raises:
+            UserError: this is nothing that could be read as a store.
+        """
+        with store_errors_told(self.url):
+            return bool(self.root.subfolders())
+
+    def is_marked(self) -> bool:
+        """Whether a run has made this folder its store."""
+        return self.root.has(MARKER)
+
+    def mark(self) -> None:
+        """Make this folder a store, so that a run fails before its work and not after if it cannot be written.
 
         Raises:
             UserError: the store cannot be written.
         """
-        probe = f".probe-{secrets.token_hex(8)}"
-        self.root.write(probe, b"")
-        self.root.remove(probe)
+        with store_errors_told(self.url):
+            self.root.write(MARKER, b"comat\n")
 
     def writer(
-        self, stage: str, key: str, manifest: Mapping[str, Any], inputs: Mapping[str, InputRecord]
+        self,
+        stage: str,
+        key: str,
+        manifest: Mapping[str, Any],
+        inputs: Mapping[str, InputRecord],
+        held: Lease | None = None,
     ) -> ArtifactWriter:
         """Begin an artifact, or go on with the files that an earlier run left of it.
 
@@ -83,15 +104,18 @@ class Store:
 
         Args:
             manifest: version and config.
+            held: the lease under which it is written, if any; nothing more is written once that is lost.
         """
         folder = self.folder(stage, key)
         begun_from = digest_json({role: record.model_dump() for role, record in inputs.items()}).encode()
         if not _holds(folder, BEGUN, begun_from):
-            with self.lease(stage, key, "begin"):
+            with self._inner_lease(stage, key):
                 if not _holds(folder, BEGUN, begun_from):
                     self.discard(stage, key)
                     folder.write(BEGUN, begun_from)
-        return ArtifactWriter(folder, {"stage": stage, "key": key, "inputs": inputs, **manifest})
+        return ArtifactWriter(
+            folder, {"stage": stage, "key": key, "inputs": inputs, **manifest}, held.check if held else None
+        )
 
     def count_parts(self, stage: str, key: str) -> int:
         """How many parts of an artifact have been written so far, whole or not."""
@@ -107,11 +131,13 @@ class Store:
         key: str,
         inputs: Mapping[str, Artifact] | None = None,
         *,
+        version: int | None = None,
         check_digests: bool | None = None,
     ) -> Finding:
         """Find an artifact and say whether it can be used.
 
         Args:
+            version: of the stage, which the manifest must name too.
             inputs: the artifacts it should have been made from. One that has other contents now makes it outdated.
             check_digests: compare contents too, not only sizes; None leaves it to the artifact's size.
         """
@@ -122,6 +148,9 @@ class Store:
             manifest = artifact.manifest
         except DamagedArtifactError as error:
             return Finding(condition=Condition.DAMAGED, problems=[error.what])
+        if version is not None and manifest.version != version:
+            problem = f"it was made by version {manifest.version} of the stage"
+            return Finding(condition=Condition.DAMAGED, problems=[problem])
         total = sum(record.size for record in manifest.files.values())
         problems = artifact.problems(check_digests=total <= CHECKED_BYTES if check_digests is None else check_digests)
         if problems:
@@ -130,14 +159,16 @@ class Store:
             return Finding(condition=Condition.OUTDATED, problems=["an input was recomputed with other contents"])
         return Finding(condition=Condition.CACHED, artifact=artifact)
 
-    def usable(self, stage: str, key: str, inputs: Mapping[str, Artifact]) -> Artifact | None:
+    def usable(
+        self, stage: str, key: str, inputs: Mapping[str, Artifact], version: int | None = None
+    ) -> Artifact | None:
         """The artifact if it can be used. One that is damaged or outdated loses its manifest: it must be rebuilt."""
-        finding = self.look_up(stage, key, inputs)
+        finding = self.look_up(stage, key, inputs, version=version)
         if finding.condition not in (Condition.DAMAGED, Condition.OUTDATED):
             return finding.artifact
         # Looked up again inside the lease, so that a rebuild finished meanwhile by another run is never retracted.
-        with self.lease(stage, key, "begin"):
-            finding = self.look_up(stage, key, inputs)
+        with self._inner_lease(stage, key):
+            finding = self.look_up(stage, key, inputs, version=version)
             if finding.artifact is None:
                 self.retract(stage, key)
             return finding.artifact
@@ -147,23 +178,65 @@ class Store:
         self.folder(stage, key).remove(MANIFEST)
 
     def discard(self, stage: str, key: str) -> None:
-        """Remove an artifact, its manifest first."""
+        """Remove an artifact that is about to be built, its manifest first. The caller holds a lease on it."""
         self.retract(stage, key)
-        self.folder(stage, key).remove_all()
+        remove_artifact(self.folder(stage, key))
 
-    def lease(
-        self, stage: str, key: str, part: str, on_wait: Callable[[], None] | None = None
-    ) -> AbstractContextManager[None]:
-        """Keep other runs from doing the same part of an artifact at the same time."""
-        return lease(self.root / ".leases", f"{stage}-{key}-{part}.json", on_wait)
+    def discard_idle(self, stage: str, key: str, *, wait: bool, on_wait: Callable[[], None] | None = None) -> bool:
+        """Remove an artifact that nobody works on.
 
-    def entries(self) -> Iterator[tuple[str, str]]:
-        """Stage and key of every folder that is or may become an artifact."""
+        Args:
+            wait: until nobody does; otherwise one that somebody works on stays.
+            on_wait: called once when that is waited for.
+
+        Returns:
+            whether it was removed.
+        """
+        with lease(self.root / LEASES, _lease_name(stage, key, DISCARD)):
+            # New work on it waits from here on; what was begun before is let come to its end.
+            while self.is_worked_on(stage, key):
+                if not wait:
+                    return False
+                if on_wait is not None:
+                    on_wait()
+                    on_wait = None
+                time.sleep(POLL_SECONDS)
+            self.discard(stage, key)
+            return True
+
+    def is_worked_on(self, stage: str, key: str) -> bool:
+        """Whether a run holds a lease on any part of an artifact."""
+        folder, prefix = self.root / LEASES, _lease_name(stage, key, "")
+        names = [name for name in folder.sizes() if name.startswith(prefix) and name.endswith(LEASE_ENDING)]
+        return any(is_live(folder, name) for name in names if name != _lease_name(stage, key, DISCARD))
+
+    @contextmanager
+    def lease(self, stage: str, key: str, part: str, on_wait: Callable[[], None] | None = None) -> Iterator[Lease]:
+        """Keep other runs from doing the same part of an artifact at the same time, or removing it meanwhile."""
+        folder, discarding = self.root / LEASES, _lease_name(stage, key, DISCARD)
+        while True:
+            with lease(folder, _lease_name(stage, key, part), on_wait) as held:
+                if not (folder.has(discarding) and is_live(folder, discarding)):
+                    yield held
+                    return
+            time.sleep(POLL_SECONDS)
+
+    def _inner_lease(self, stage: str, key: str) -> AbstractContextManager[Lease]:
+        """For the moment in which leftovers go. Its holder may hold others, which a removal waits for already."""
+        return lease(self.root / LEASES, _lease_name(stage, key, "begin"))
+
+    def entries(self, stages: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Stage and key of every folder that is or may become an artifact of one of these stages."""
         for stage in self.root.subfolders():
-            if stage.startswith("."):
-                continue
-            for key in (self.root / stage).subfolders():
-                yield stage, key
+            if stage in stages:
+                yield from ((stage, key) for key in (self.root / stage).subfolders() if KEY.fullmatch(key))
+
+
+LEASE_ENDING = ".json"
+
+
+def _lease_name(stage: str, key: str, part: str) -> str:
+    return f"{stage}-{key}-{part}{LEASE_ENDING if part else ''}"
 
 
 def input_records(inputs: Mapping[str, Artifact]) -> dict[str, InputRecord]:

@@ -23,6 +23,7 @@ SETTINGS = (
     "evaluate.judge.resamples=100",
     "evaluate.fidelity.resamples=100",
     "evaluate.fidelity.real.count=8",
+    "evaluate.fidelity.neighbours=2",
     "evaluate.sensitivity.resamples=100",
     "evaluate.sensitivity.real.count=4",
 )

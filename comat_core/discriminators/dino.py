@@ -1,6 +1,5 @@
 """A discriminator on images: a frozen DINO transformer with small heads on the patch tokens of several layers."""
 
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import torch
@@ -41,8 +40,7 @@ class DinoDiscriminator:
             seed: of the run; the heads start from it.
         """
         self.backbone = backbone.requires_grad_(False).eval()
-        # A centre crop would leave the borders unjudged.
-        self.preprocessing = replace(preprocessing, size=preprocessing.crop or preprocessing.size, crop=None)
+        self.preprocessing = preprocessing.without_crop()
         depth, width = backbone.config.num_hidden_layers, backbone.config.hidden_size
         self.layers = sorted({round(depth * (index + 1) / HEADS) for index in range(HEADS)} - {0})
         self.heads = nn.ModuleList(_make_head(width, seed, layer) for layer in self.layers).to(backbone.device)

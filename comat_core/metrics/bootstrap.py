@@ -117,6 +117,20 @@ def percentile_interval(statistics: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def recentred_interval(point: float, resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """The percentiles of resampled values (R,), moved by their mean excess over the point.
+
+    For statistics that every resample inflates or deflates, because it holds fewer distinct images than the whole set.
+    """
+    return percentile_interval(resampled - resampled.mean() + point)
+
+
+def resampled_counts(groups: int, generator: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+    """How often each of G groups is drawn in each of R resamples of G draws: (R, G)."""
+    drawn = generator.integers(0, groups, (resamples, groups))
+    return np.stack([np.bincount(row, minlength=groups) for row in drawn]).astype(np.float64)
+
+
 def group_by_prompt(prompts: Sequence[str]) -> list[NDArray[np.int64]]:
     """Rows of each prompt, prompts in the order of their first row."""
     rows: dict[str, list[int]] = {}

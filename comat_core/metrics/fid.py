@@ -1,7 +1,7 @@
 """The Frechet distance as torchmetrics works it out, on features that are there already.
 
-Numbers that are published as FID come from a library that others use too; `comat_core.metrics.frechet` puts intervals
-around them.
+Numbers that are published as FID come from a library that others use too;
+`comat_core.metrics.frechet_comparison` puts intervals around them.
 """
 
 import torch

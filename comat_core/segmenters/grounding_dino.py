@@ -18,7 +18,9 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from comat_core.errors import UserError
+from comat_core.loading_errors import loading_errors_told
 from comat_core.model_building import building_models
+from comat_core.pretrained import load_tokenizer, read_model_config
 from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
 from comat_core.segmenters.noun_captions import NounCaption, write_captions
 
@@ -215,15 +217,14 @@ def build_grounding_dino(config: GroundingDinoConfig, text_encoder: str) -> nn.M
         use_transformer_ckpt=False,
     )
     options.return_interm_indices = list(config.return_interm_indices)
-    try:
-        # The package prints the encoder's name; standard output belongs to the command line's own result.
-        with _own_text_encoder(), contextlib.redirect_stdout(io.StringIO()):
-            return build_model(options).float()
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"cannot load the detector's text encoder: {reason}", text_encoder, "give a BERT folder with its tokenizer"
-        ) from error
+    problem = "cannot load the detector's text encoder"
+    # The package itself would ask on the terminal whether code that comes with them may run.
+    read_model_config(text_encoder, problem=problem)
+    load_tokenizer(text_encoder)
+    told = loading_errors_told(problem, text_encoder, "give a BERT folder with its tokenizer")
+    # The package prints the encoder's name; standard output belongs to the command line's own result.
+    with told, _own_text_encoder(), contextlib.redirect_stdout(io.StringIO()):
+        return build_model(options).float()
 
 
 class TextEncoder(nn.Module):

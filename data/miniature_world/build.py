@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from comat_core.errors import UserError
+from comat_core.files.json_files import read_json
 from comat_core.memory_allocator import keep_freed_memory
 from data.miniature_world.accuracy import measure_accuracy
 from data.miniature_world.autoencoder import train_autoencoder
@@ -74,6 +75,6 @@ def _save(parts: list[Any], folder: Path) -> None:
 
 def _record_build(target: Path, name: str, seconds: float) -> None:
     path = target / "builds.json"
-    builds = json.loads(path.read_text()) if path.exists() else {}
+    builds = read_json(path, "record of builds", shape="object") if path.exists() else {}
     builds[name] = {"seed": SEEDS[name], "minutes": round(seconds / 60, 1), "threads": torch.get_num_threads()}
     path.write_text(json.dumps(builds, indent=2, sort_keys=True) + "\n")

@@ -9,15 +9,19 @@ from stages.ablation.settings import Ablation, MetricChoice, Row, Table
 from stages.ablation.variants import Variant
 from stages.report.scores import Metric, describe
 
+RATIO = "_ratio"
+"""Ends the names of ratios, before the slash."""
+
 Summary = Mapping[str, Any]
 """An evaluation's summary.json."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A metric of a row: one value per seed."""
+    """A metric of a row: one value per seed, and what is to be said against it."""
 
     values: Mapping[int, float]
+    remark: str = ""
 
     @property
     def mean(self) -> float:
@@ -84,7 +88,10 @@ def gather(
     def result_of(table: str, row: Row) -> RowResult:
         numbers = {seed: found[table, row.name, seed] for seed in seeds}
         scores = {
-            choice.metric: Score({seed: _value(choice, summaries[number], "tuned") for seed, number in numbers.items()})
+            choice.metric: Score(
+                {seed: _value(choice, summaries[number], "tuned") for seed, number in numbers.items()},
+                _remark(choice, summaries[numbers[seeds[0]]]),
+            )
             for choice in measured
         }
         return RowResult(row, scores, {seed: variants[number].keys for seed, number in numbers.items()})
@@ -102,11 +109,30 @@ def gather(
 
 
 def _is_measured(choice: MetricChoice, summaries: Mapping[str, Summary]) -> bool:
-    return choice.step in summaries and choice.metric in summaries[choice.step]["models"]["base"]
+    if choice.step not in summaries:
+        return False
+    summary = summaries[choice.step]
+    return choice.metric in summary["models"]["base"] or _is_ratio(choice, summary)
+
+
+def _is_ratio(choice: MetricChoice, summary: Summary) -> bool:
+    """Whether the metric is a ratio of the tuned model's value to the base model's: summaries hold those as changes."""
+    metric, slash, part = choice.metric.partition("/")
+    name = f"{metric.removesuffix(RATIO)}{slash}{part}"
+    return metric.endswith(RATIO) and name in summary["models"]["base"] and choice.metric in summary["delta"]
 
 
 def _value(choice: MetricChoice, summaries: Mapping[str, Summary], model: str) -> float:
-    return summaries[choice.step]["models"][model][choice.metric]["mean"]
+    summary = summaries[choice.step]
+    if _is_ratio(choice, summary):
+        return 1.0 if model == "base" else summary["delta"][choice.metric]["mean"]
+    return summary["models"][model][choice.metric]["mean"]
+
+
+def _remark(choice: MetricChoice, summaries: Mapping[str, Summary]) -> str:
+    """What this row's training has done to the measure: one that it looked at is no independent one."""
+    facts = summaries[choice.step].get("extractors", {}).get(choice.metric.partition("/")[2], {})
+    return "" if facts.get("seen_by") is None else facts["remark"]
 
 
 def _base_value(choice: MetricChoice, summaries: Sequence[Mapping[str, Summary]]) -> float:
@@ -135,4 +161,5 @@ def _table_json(table: Table, rows: Sequence[RowResult]) -> dict[str, Any]:
 
 def _score_json(score: Score) -> dict[str, Any]:
     values = {str(seed): value for seed, value in score.values.items()}
-    return {"mean": score.mean, "deviation": score.deviation, "values": values}
+    remark = {"remark": score.remark} if score.remark else {}
+    return {"mean": score.mean, "deviation": score.deviation, "values": values, **remark}

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import data
 from comat_core.errors import UserError
+from data.formats.records import read_yaml_record
 
 ABLATION_FOLDER = Path(data.__file__).parent / "ablations"
 PAPER = "paper"
@@ -95,17 +95,7 @@ def load_ablation(path: Path = ABLATION_FOLDER / f"{PAPER}.yaml") -> Ablation:
     Raises:
         UserError: the file is malformed, or says something that has no meaning.
     """
-    try:
-        return Ablation.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"the ablation cannot be read: {error.strerror}", str(path), "check the file") from error
-    except yaml.YAMLError as error:
-        problem = getattr(error, "problem", None) or str(error)
-        raise UserError(f"malformed YAML: {problem}", str(path), "correct the file") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{place} is not allowed: {first['msg']}", str(path), "correct the file") from error
+    return read_yaml_record(Ablation, path, "ablation")
 
 
 def _check_known(names: Sequence[str], known: list[str], kind: str, option: str) -> None:

@@ -1,6 +1,7 @@
 """The results as files: Markdown for people who write, JSON for programs, one HTML page to look at."""
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from stages.ablation.results import Results, RowResult, Score
 from stages.ablation.settings import Table
-from stages.local_disk import disk_errors_told
+from stages.local_disk import disk_errors_told, write_whole
 from stages.report.charts import Interval, Series, interval_chart
 from stages.report.render import number
 
@@ -20,6 +21,9 @@ PAGE: Final = "ablation.html"
 
 BASE: Final = Series("base model", "base")
 TUNED: Final = Series("mean", "tuned")
+
+MARK: Final = "†"
+"""Stands at scores that have a remark, which is below the table."""
 
 ROUNDING: Final = 1e-9
 """Changes below this are those of floating point."""
@@ -39,9 +43,7 @@ def write_results(results: Results, folder: Path) -> None:
     with disk_errors_told("results", folder, "choose another --output"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            unfinished = folder / f".{name}.partial"
-            unfinished.write_text(content, encoding="utf-8")
-            unfinished.replace(folder / name)
+            write_whole(folder / name, content.encode())
 
 
 def as_markdown(results: Results) -> str:
@@ -57,6 +59,7 @@ def as_markdown(results: Results) -> str:
         for result in rows:
             cells = [score_text(score) for score in result.scores.values()]
             lines.append(_line([result.row.label, *cells, _in_italics(_paper(result.row.paper, table))]))
+        lines += [line for remark in remarks(rows) for line in ("", f"{MARK} {remark}")]
     return "\n".join(lines) + "\n"
 
 
@@ -68,7 +71,12 @@ def as_page(results: Results) -> str:
     environment.filters |= {"number": number, "score": score_text}
     style = files("stages.report").joinpath("page", "report.css").read_text(encoding="utf-8")
     tables = [
-        {"table": table, "rows": [_page_row(results, result, table) for result in rows], "digits": _digits(table)}
+        {
+            "table": table,
+            "rows": [_page_row(results, result, table) for result in rows],
+            "digits": _digits(table),
+            "remarks": [f"{MARK} {remark}" for remark in remarks(rows)],
+        }
         for table, rows in results.tables.values()
     ]
     base_charts = {name: _chart(results, name, Score({0: value}), BASE) for name, value in results.base.items()}
@@ -92,9 +100,15 @@ def introduction(results: Results) -> str:
 
 
 def score_text(score: Score) -> str:
-    """ "0.550 ± 0.012", or the value alone where there is no deviation."""
+    """ "0.550 ± 0.012", or the value alone where there is no deviation; marked where there is a remark."""
     deviation = "" if score.deviation is None else f" ± {number(score.deviation)}"
-    return number(score.mean) + deviation
+    return number(score.mean) + deviation + (f" {MARK}" if score.remark else "")
+
+
+def remarks(rows: Sequence[RowResult]) -> list[str]:
+    """What is to be said against the marked scores of a table."""
+    said = (score.remark for result in rows for score in result.scores.values() if score.remark)
+    return [f"not independent in this row: {remark}" for remark in dict.fromkeys(said)]
 
 
 def _page_row(results: Results, result: RowResult, table: Table) -> dict[str, Any]:
@@ -124,11 +138,16 @@ def _highest(results: Results, name: str) -> float:
 
 
 def _verdict(results: Results, name: str, score: Score) -> str:
-    """ "better" or "worse" than the base model where the whole deviation lies on one side of it."""
+    """ "better" or "worse" than the base model where the whole deviation lies on one side of it.
+
+    A measure with a remark is never called better: the training may have learned to please it.
+    """
     change, deviation = score.mean - results.base[name], score.deviation
     if deviation is None or abs(change) <= deviation + ROUNDING:
         return "unclear"
-    return "better" if (change > 0) == results.metrics[name].higher_is_better else "worse"
+    if (change > 0) != results.metrics[name].higher_is_better:
+        return "worse"
+    return "unclear" if score.remark else "better"
 
 
 def _paper(value: float | None, table: Table) -> str:

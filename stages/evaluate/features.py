@@ -1,6 +1,6 @@
 """What the Frechet distances have in common: features of generated and of real images, and their comparison."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from comat_core.errors import UserError
 from stages.digests import digest_json
-from stages.evaluate.generated_images import GeneratedImage
-from stages.evaluate.image_evaluation import identity_of
 from stages.evaluate.real_images import RealImages, check_real_images, identity_of_files, read_real_images
 from stages.evaluate.settings import EvaluationConfig
 from stages.evaluate.summaries import models_of
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 FEATURES = ("features", pa.list_(pa.float32()))
 """The column of the items table."""
 
-Extractor = Callable[["Tensor"], "Tensor"]
-"""Images (B, 3, H, W) of bytes to features (B, D)."""
+FEWEST = 2
+"""Images that a distribution can be fitted to."""
 
 
 class FeaturesConfig(EvaluationConfig):
@@ -43,60 +42,89 @@ class FeaturesConfig(EvaluationConfig):
         check_real_images(self.real)
 
 
-def feature_items(images: Sequence[GeneratedImage], pixels: "Tensor", extract: Extractor) -> list[dict[str, Any]]:
-    """One row of the items table per image."""
-    features = extract((pixels * 255).round().byte()).cpu().numpy()
-    return [{**identity_of(image), "features": row} for image, row in zip(images, features, strict=True)]
+def as_bytes(pixels: "Tensor") -> "Tensor":
+    """Decoded images in [0, 1] as what networks of features take."""
+    return (pixels * 255).round().byte()
 
 
-def real_features(config: FeaturesConfig, extract: Extractor) -> np.ndarray:
-    """Features (M, D) of the real images."""
+def real_batches(config: FeaturesConfig) -> "Iterator[Tensor]":
+    """The real images, (B, 3, H, W) of bytes at a time, under a progress bar."""
     import torch
 
     images = read_real_images(config.real, config.seed, config.resolution)
-    features = []
     for _ in progress_bar(range(0, config.real.count, config.batch_size), "Real images"):
         batch = np.stack(list(islice(images, config.batch_size)))
-        features.append(extract(torch.from_numpy(batch).permute(0, 3, 1, 2)).cpu().numpy())
-    return np.concatenate(features)
+        yield torch.from_numpy(batch).permute(0, 3, 1, 2)
+
+
+def features_by_model(items: pa.Table, benchmark: str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Model -> its images' features (N, D), and the prompts of those images, the same for all models.
+
+    Raises:
+        UserError: a single image of each model, which no distribution can be fitted to.
+    """
+    tables = models_of(items)
+    prompts = tables["base"]["prompt_id"].to_pylist()
+    if len(prompts) < FEWEST:
+        raise UserError(
+            f"{len(prompts)} image of each model is too few for a distance between distributions",
+            f"evaluate.{benchmark}",
+            f"draw {FEWEST} or more: raise the count of the fidelity prompts, or images.samples.fidelity",
+        )
+    for table in tables.values():
+        assert table["prompt_id"].to_pylist() == prompts, "all models' items stand in the same order"
+    return {model: np.stack(table["features"].to_numpy()) for model, table in tables.items()}, prompts
 
 
 def summarise_distances(
-    config: FeaturesConfig, items: pa.Table, real: np.ndarray, metric: str, *, by_library: bool = False
+    config: FeaturesConfig,
+    features: Mapping[str, np.ndarray],
+    prompts: Sequence[str],
+    real: np.ndarray,
+    metric: str,
+    *,
+    part: str = "",
+    by_library: bool = False,
 ) -> dict[str, Any]:
     """Each model's distance to the real images, the change from base to tuned, and their ratio as "<metric>_ratio".
 
     Args:
-        items: rows of the items table.
-        real: (M, D) features of the real images.
+        features: model -> (N, D), or (N, n, D) for n items of each image, base first.
+        prompts: the prompt of each of the N images.
+        real: (M, D) or (M, n, D), of the real images.
+        part: ends the names of the scores, such as "/dino".
         by_library: take the distances from torchmetrics; the intervals are always ours.
 
     Returns:
         The parts "models" and "delta" of a summary.
     """
     from comat_core.metrics.bootstrap import make_numpy_generator
-    from comat_core.metrics.fid import library_distance
-    from comat_core.metrics.frechet import compare_fidelity
+    from comat_core.metrics.frechet_comparison import compare_fidelity
 
-    tables = models_of(items)
-    features = {model: np.stack(table["features"].to_numpy()) for model, table in tables.items()}
-    points = {model: library_distance(real, rows) for model, rows in features.items()} if by_library else None
+    name = f"{metric}{part}"
+    points = _library_distances(features, real) if by_library else None
     summary: dict[str, Any] = {"models": {}, "delta": {}}
     for model in list(features)[1:]:
         comparison = compare_fidelity(
             real,
             features["base"],
             features[model],
-            tables["base"]["prompt_id"].to_pylist(),
-            make_numpy_generator(config.seed, metric),
+            prompts,
+            make_numpy_generator(config.seed, name),
             resamples=config.resamples,
             points=None if points is None else [points["base"], points[model]],
         )
-        summary["models"].setdefault("base", {metric: comparison.base.as_dict()})
-        summary["models"][model] = {metric: comparison.tuned.as_dict()}
+        summary["models"].setdefault("base", {name: comparison.base.as_dict()})
+        summary["models"][model] = {name: comparison.tuned.as_dict()}
         if model == "tuned":
             summary["delta"] = {
-                metric: comparison.difference.as_dict(),
-                f"{metric}_ratio": comparison.ratio.as_dict(),
+                name: comparison.difference.as_dict(),
+                f"{metric}_ratio{part}": comparison.ratio.as_dict(),
             }
     return summary
+
+
+def _library_distances(features: Mapping[str, np.ndarray], real: np.ndarray) -> dict[str, float]:
+    from comat_core.metrics.fid import library_distance  # whose import takes seconds
+
+    return {model: library_distance(real, rows) for model, rows in features.items()}

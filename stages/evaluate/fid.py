@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,19 +20,20 @@ from data.downloads import PublishedFile
 from stages.artifacts import ArtifactWriter
 from stages.config import NOT_IN_KEY, ModelReference
 from stages.devices import choose_device
+from stages.evaluate.extractors import Inception, Network
 from stages.evaluate.features import (
     FEATURES,
-    Extractor,
     FeaturesConfig,
-    feature_items,
-    real_features,
+    as_bytes,
+    features_by_model,
+    real_batches,
     summarise_distances,
 )
 from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import image_evaluation, in_batches, item_schema
+from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
 from stages.evaluate.loaded import loaded
 from stages.evaluate.settings import chosen_prompts, skills_of
-from stages.evaluate.summaries import join_parts, models_of, summarise_items, write_summary
+from stages.evaluate.summaries import join_parts, summarise_items, write_summary
 from stages.stage import Inputs
 
 if TYPE_CHECKING:
@@ -76,41 +78,29 @@ class ExtractorSettings(BaseModel):
             raise ValueError("sha256 belongs to weights of your own: name their file")
         return self
 
-    def load(self, device: str) -> Extractor:
+    def load(self, device: str) -> Network:
         """Load the network.
 
         Raises:
             UserError: its weights are missing, cannot be had, or are others than those meant.
         """
-        from comat_core.image_features import INCEPTION_SHA256, PooledFeatures, load_inception
+        from comat_core.image_features import PooledFeatures
 
-        where = choose_device(device)
-        if self.model is not None:
-            return loaded(PooledFeatures.load, self.model.resolve(), revision=self.model.revision, device=where)
-        published = self.published_file()
-        if published is not None:
-            weights = published.fetch()
-        else:
-            assert self.weights is not None, "Inception comes from the publisher or from a file"
-            weights = self.weights.expanduser()
-        sha256 = self.sha256 or INCEPTION_SHA256
-        return loaded(load_inception, weights, sha256=sha256, antialias=self.antialias, device=where)
+        if self.model is None:
+            return self._inception().load_network(device)
+        return loaded(
+            PooledFeatures.load, self.model.resolve(), revision=self.model.revision, device=choose_device(device)
+        )
 
     def published_file(self) -> PublishedFile | None:
         """What is downloaded; None where the network comes from elsewhere."""
-        from comat_core.image_features import INCEPTION_SHA256, INCEPTION_URL
+        return self._inception().published_file() if self.model is None else None
 
-        if self.kind != "inception" or self.weights is not None:
-            return None
-        remedy = "set extractor.weights to a copy of that file"
-        return PublishedFile(INCEPTION_URL, f"sha256:{INCEPTION_SHA256}", remedy)
+    def _inception(self) -> Inception:
+        return Inception(weights=self.weights, sha256=self.sha256, antialias=self.antialias)
 
     def __str__(self) -> str:
-        if self.model is not None:
-            return f"pooled features of {self.model.path}"
-        resizing = "antialiased bilinear" if self.antialias else "TensorFlow's bilinear"
-        weights = "" if self.sha256 is None else f" with weights {self.sha256[:8]}"
-        return f"Inception-v3 pool3{weights}, {resizing} resizing to 299 px"
+        return str(self._inception()) if self.model is None else f"pooled features of {self.model.path}"
 
 
 class FidConfig(FeaturesConfig):
@@ -136,11 +126,12 @@ def score_images(
     config: FidConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
     """Extract the features of generated images, and score them with CLIP; return one row of the items table each."""
-    extract, scorer = config.extractor.load(config.device), _load_clip(config)
+    network, scorer = config.extractor.load(config.device), _load_clip(config)
     device = choose_device(config.device)
     items: list[dict[str, Any]] = []
     for batch, pixels in in_batches(images, config.batch_size, "Features"):
-        rows = feature_items(batch, pixels, extract)
+        features = network(as_bytes(pixels)).cpu().numpy()
+        rows = [{**identity_of(image), "features": row} for image, row in zip(batch, features, strict=True)]
         if scorer is not None:
             scores = scorer.score(pixels.to(device), [prompts[image.prompt_id].text for image in batch]).tolist()
             rows = [{**row, CLIP_SCORE: score} for row, score in zip(rows, scores, strict=True)]
@@ -151,15 +142,17 @@ def score_images(
 def build_rest(config: FidConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Extract the features of the real images, compare, and summarise."""
     items = join_parts(writer, "fid")
-    real = real_features(config, config.extractor.load(config.device))
+    features, prompts = features_by_model(items, "fid")
+    network = config.extractor.load(config.device)
+    real = np.concatenate([network(images).cpu().numpy() for images in real_batches(config)])
     writer.write_table("real.parquet", pa.table({"features": list(real)}))
     metric = FID if config.extractor.kind == "inception" else OTHER_NETWORK
-    distances = summarise_distances(config, items, real, metric, by_library=True)
+    distances = summarise_distances(config, features, prompts, real, metric, by_library=True)
     clip_scores = summarise_items(
         items,
         [CLIP_SCORE],
         benchmark="fid",
-        protocol=describe(config, models_of(items)["base"].num_rows),
+        protocol=describe(config, len(prompts)),
         skills=skills_of(chosen_prompts(config, inputs)),
         seed=config.seed,
         resamples=config.resamples,

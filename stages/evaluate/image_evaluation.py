@@ -65,6 +65,7 @@ def image_evaluation(
     schema: pa.Schema,
     score: Score,
     build_rest: Callable[[Any, Inputs, ArtifactWriter], None],
+    more_inputs: tuple[str, ...] = (),
 ) -> ShardedStage:
     """Make the stage that scores the images of every model, a shard for each part of them.
 
@@ -73,6 +74,7 @@ def image_evaluation(
         schema: of the items table.
         score: makes its rows.
         build_rest: joins the parts and writes the summary.
+        more_inputs: roles of what it reads besides prompts and images.
     """
 
     def build_shard(config: EvaluationConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
@@ -85,7 +87,7 @@ def image_evaluation(
         name=name,
         version=version,
         config_type=config_type,
-        inputs=("prompts", "base", "tuned"),
+        inputs=("prompts", "base", "tuned", *more_inputs),
         optional_inputs=("other",),
         count_shards=count_parts,
         build_shard=build_shard,

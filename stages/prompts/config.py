@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from comat_core.errors import UserError
+from comat_core.files.paths import file_exists, user_path
 from data.registry import listed_checksums, select_sets
 from stages.config import NOT_IN_KEY, StageConfig
 from stages.digests import digest_file
@@ -52,8 +53,8 @@ class PromptSelection(BaseModel):
                 [source.name, prompt_set.model_dump(mode="json", exclude={"note", "url"}), listed_checksums(prompt_set)]
                 for source, prompt_set in select_sets(self.source)
             ]
-        path = Path(self.file or "").expanduser()
-        if not path.is_file():
+        path = user_path(self.file or "")
+        if not file_exists(path):
             raise UserError("the prompt file does not exist", str(path), "correct the path in the prompts section")
         return {"format": path.suffix.lower(), "content": digest_file(path)}
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
+from comat_core.files.paths import user_path
 from data.downloads import DEFAULT_CACHE
 from data.prompt_sources import GENERATORS, read_prompt_set, read_user_file
 from data.readers import Prompt
@@ -180,7 +180,7 @@ class Mixture:
         config = self.config
         if selection.source is None:
             prompts = read_user_file(
-                Path(selection.file or "").expanduser(),
+                user_path(selection.file or ""),
                 seed=config.seed,
                 column=selection.column,
                 skill=selection.skill or "user",
@@ -197,7 +197,7 @@ class Mixture:
                 seed=config.seed,
                 count=selection.count,
                 local_folder=config.local_dir,
-                cache=Path(config.cache_dir).expanduser() if config.cache_dir else DEFAULT_CACHE,
+                cache=user_path(config.cache_dir) if config.cache_dir else DEFAULT_CACHE,
             )
             yield f"{source.name}/{prompt_set.name}", prompts
 

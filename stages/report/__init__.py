@@ -52,7 +52,7 @@ def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
 
 STAGE = Stage(
     name="report",
-    version=3,
+    version=4,
     config_type=ReportConfig,
     inputs=("prompts", "entities", "train", "base", "tuned"),
     optional_inputs=("pairs", "latents", "adapt", "other", *EVALUATIONS),

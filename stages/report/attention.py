@@ -17,6 +17,7 @@ from stages.stage import Inputs
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from comat_core.denoising import StepCallback
     from comat_core.text_to_image import TextToImageModel
     from stages.images import ImagesConfig
     from stages.report import ReportConfig
@@ -134,18 +135,28 @@ def _draw(model: "TextToImageModel", sampling: "ImagesConfig", prompt: Prompt) -
     return record(model, sampling, prompt.text, image_seed(sampling.seed, prompt.prompt_id, 0))
 
 
-def record(model: "TextToImageModel", sampling: "ImagesConfig", text: str, seed: int) -> Recording:
-    """Draw one image along the trajectory of its seed and record its attention."""
+def record(
+    model: "TextToImageModel",
+    sampling: "ImagesConfig",
+    text: str,
+    seed: int,
+    callback: "StepCallback | None" = None,
+) -> Recording:
+    """Draw one image along the trajectory of its seed and record its attention.
+
+    Args:
+        callback: called after every step of the sampling.
+    """
     import torch
 
     from comat_core.attention_maps import CaptureRequest
     from stages.png import encode_png
-    from stages.sampling import sample
+    from stages.sampling import decode_images, sample
 
     capture = CaptureRequest(captured_steps(sampling.sampling.num_inference_steps))
     with torch.no_grad():
-        result = sample(model, sampling, [text], [seed], capture)
-        image = model.decode(result.latents)[0]
+        result = sample(model, sampling, [text], [seed], capture, callback)
+        image = decode_images(model, result.latents)[0]
     layers = [layer[0] for step in result.attention_maps for layer in step.values()]
     return Recording(encode_png(image), layers)
 

@@ -9,13 +9,14 @@ from stages.report.charts import Series, interval_chart, series_of
 from stages.report.drawn_images import read_held_out_prompts, read_images
 from stages.report.evaluations import EVALUATIONS
 from stages.report.figures import bar_chart, choose_axes, radar_chart
+from stages.report.first_screen import first_screen
 from stages.report.galleries import changes_of, choose_skill_groups, show_prompts
 from stages.report.paper import compare_with_paper
 from stages.report.pictures import KEPT_SIDE
 from stages.report.prompt_scores import PromptScores, ranking_metric, read_prompt_scores
 from stages.report.prompt_table import compose_table
 from stages.report.run_facts import read_curves, read_stages, read_versions
-from stages.report.scores import HEADLINES, METRICS, Benchmark, ScoreRow, read_benchmark, shown_models
+from stages.report.scores import METRICS, Benchmark, ScoreRow, read_benchmark, shown_models
 from stages.report.selection import Group, choose_groups
 from stages.stage import Inputs
 
@@ -54,7 +55,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
         "series": series,
         "marks": {one.name: one.mark for one in series},
         "benchmarks": benchmarks,
-        "headlines": headline_rows(benchmarks),
+        **first_screen(benchmarks),
         "row_charts": _row_charts(benchmarks, series),
         "has_skills": any(row.skill for benchmark in benchmarks for row in benchmark.rows),
         **_figures(benchmarks, series),
@@ -83,12 +84,6 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def headline_rows(benchmarks: Sequence[Benchmark]) -> list[ScoreRow]:
-    """The scores at the top of the page."""
-    rows = {row.name: row for benchmark in benchmarks for row in benchmark.rows if row.change}
-    return [rows[name] for name in HEADLINES if name in rows]
-
-
 def _choose(
     config: "ReportConfig", prompts: Mapping[str, Prompt], scores: Mapping[str, PromptScores], ranking: str | None
 ) -> list[Group]:
@@ -106,16 +101,24 @@ def _with_thumbnails(
 
 
 def _row_charts(benchmarks: Sequence[Benchmark], series: Sequence[Series]) -> dict[str, Any]:
-    """One chart per score row; scores that are shares go from 0 to 1, others from 0 to the benchmark's highest."""
+    """One chart per score row; scores that are shares go from 0 to 1, others from 0 to the benchmark's highest.
+
+    Distances have a scale each: by one network's features they are not comparable with those by another's.
+    """
     charts = {}
     for benchmark in benchmarks:
-        edges = (interval.high for row in benchmark.rows for interval in row.scores.values())
-        top = max(edges, default=1.0)
-        highest = 1.0 if top <= 1.0 else top * 1.05
+        shared = [row for row in benchmark.rows if not _has_own_scale(row)]
         for row in benchmark.rows:
+            alike = [row] if _has_own_scale(row) else shared
+            top = max(interval.high for one in alike for interval in one.scores.values())
+            highest = 1.0 if top <= 0.0 or (top <= 1.0 and row.ratio is None) else top * 1.05
             scores = [(one, row.scores[one.name]) for one in series if one.name in row.scores]
             charts[benchmark.name, row.name] = interval_chart(scores, highest)
     return charts
+
+
+def _has_own_scale(row: ScoreRow) -> bool:
+    return row.metric.of_features or row.ratio is not None
 
 
 def _figures(benchmarks: Sequence[Benchmark], series: Sequence[Series]) -> dict[str, Any]:

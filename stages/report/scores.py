@@ -1,7 +1,7 @@
 """Scores as the page tells them: every evaluation's summary in words."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.artifacts import Artifact
@@ -16,6 +16,8 @@ class Metric:
     label: str
     meaning: str
     higher_is_better: bool = True
+    of_features: bool = False
+    """What follows the slash in its names is the network whose features are compared, not a skill."""
 
     @property
     def in_sentence(self) -> str:
@@ -45,15 +47,20 @@ METRICS = {
     "sensitivity": Metric(
         "Sensitivity", "how much less likely the captioner finds a corrupted text of the same image (equation 7)"
     ),
-    "frechet_distance": Metric("Fréchet distance", "of generated to real images; lower is better", False),
+    "frechet_distance": Metric("Fréchet distance", "of generated to real images; lower is better", False, True),
+    "frechet_distance_ratio": Metric(
+        "Fréchet ratio to base", "the tuned model's distance to real images over the base model's", False, True
+    ),
+    "density": Metric("Density", "how many real images' neighbourhoods a generated image lies in, over k", True, True),
+    "coverage": Metric("Coverage", "share of real images with a generated one in their neighbourhood", True, True),
     "fid": Metric("FID", "Fréchet distance to real images on Inception's features; lower is better", False),
 }
 
 HEADLINES = (
-    *("attribute_binding", "frechet_distance", "fid", "all_right", "spatial", "complex"),
+    *("all_right", "attribute_binding", "frechet_distance", "fid", "spatial", "complex"),
     *("numeracy", "spatial_3d", "tifa", "dpg", "dsg", "geneval"),
 )
-"""Metrics at the top of the page, and on the time line."""
+"""Metrics at the top of the page, and on the time line; of those by several networks the one that its summary names."""
 RANKING = ("attribute_binding", "all_right", "attribute_accuracy", "tifa", "dpg", "dsg", "geneval", "clip_score")
 """Metrics by which examples are ranked; the first that was measured is used."""
 
@@ -67,8 +74,13 @@ class ScoreRow:
     skill: str | None  # None for the mean over all prompts
     scores: Mapping[str, Interval]  # by model, in the summary's order
     change: Interval | None  # from base to tuned; None where those two were not scored
-    ratio: Interval | None
+    ratio: Interval | None  # tuned over base, of distances
     prompts: int
+    is_headline: bool = False
+    real: Interval | None = None  # of real images held against real ones: the scale
+    features: str = ""  # the features that are compared, in words
+    independent: bool = True  # the network is neither the judge nor one that training looked at
+    remark: str = ""  # why it is not
 
     @property
     def base(self) -> Interval:
@@ -114,26 +126,47 @@ def read_benchmark(artifact: Artifact) -> Benchmark:
 
 def score_rows(summary: Mapping[str, Any]) -> tuple[ScoreRow, ...]:
     """One row per metric, in the order of the models that were scored by it."""
-    models, delta = summary["models"], summary["delta"]
-    names = dict.fromkeys(name for scores in models.values() for name in scores)
-    return tuple(
-        ScoreRow(
-            name=name,
-            metric=describe(name),
-            skill=name.partition("/")[2] or None,
-            scores={model: interval_of(scores[name]) for model, scores in models.items() if name in scores},
-            change=interval_of(delta[name]) if name in delta else None,
-            ratio=interval_of(delta[f"{name}_ratio"]) if f"{name}_ratio" in delta else None,
-            prompts=next(scores[name]["n"] for scores in models.values() if name in scores),
-        )
-        for name in names
-    )
+    names = dict.fromkeys(name for scores in summary["models"].values() for name in scores)
+    return tuple(_score_row(summary, name) for name in names)
 
 
 def describe(name: str) -> Metric:
-    """How a metric is shown, by its name or that of its share of a skill ("metric/skill")."""
-    metric = name.partition("/")[0]
-    return METRICS.get(metric) or Metric(metric.replace("_", " "), "")
+    """How a metric is shown, by its name or that of a part: its share of a skill, or by a network's features."""
+    metric, _, part = name.partition("/")
+    found = METRICS.get(metric) or Metric(metric.replace("_", " "), "")
+    return replace(found, label=f"{found.label}, {part.replace('_', ' ')}") if found.of_features and part else found
+
+
+def headline_rank(name: str) -> int:
+    """Where a headline metric stands among the others."""
+    return HEADLINES.index(name.partition("/")[0])
+
+
+def ratio_name(name: str) -> str:
+    """What a summary calls the ratio of a distance."""
+    metric, slash, part = name.partition("/")
+    return f"{metric}_ratio{slash}{part}"
+
+
+def _score_row(summary: Mapping[str, Any], name: str) -> ScoreRow:
+    models, delta, metric = summary["models"], summary["delta"], describe(name)
+    part = name.partition("/")[2] or None
+    facts = summary.get("extractors", {}).get(part, {}) if metric.of_features else {}
+    real, ratio = summary.get("real_to_real", {}), ratio_name(name)
+    return ScoreRow(
+        name=name,
+        metric=metric,
+        skill=None if metric.of_features else part,
+        scores={model: interval_of(scores[name]) for model, scores in models.items() if name in scores},
+        change=interval_of(delta[name]) if name in delta else None,
+        ratio=interval_of(delta[ratio]) if ratio in delta else None,
+        prompts=next(scores[name]["n"] for scores in models.values() if name in scores),
+        is_headline=name in HEADLINES or name == summary.get("headline"),
+        real=interval_of(real[name]) if name in real else None,
+        features=facts.get("features", ""),
+        independent=facts.get("independent", True),
+        remark=facts.get("remark", ""),
+    )
 
 
 def shown_models(benchmarks: Iterable[Benchmark], drawn: Iterable[str] = ()) -> list[str]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from stages.history import Result, history_folder, read_history
 from stages.report.charts import Frame, Interval, Series, series_of, svg, ticks_between
 from stages.report.render import render_timeline
-from stages.report.scores import HEADLINES, ScoreRow, describe, score_rows
+from stages.report.scores import ScoreRow, describe, headline_rank, score_rows
 from stages.store import Store
 
 PAGE = "timeline.html"
@@ -110,12 +110,12 @@ def draw_timeline(
 
 
 def _points_by_metric(results: Sequence[Result], places: dict[str, int]) -> dict[str, list[Point]]:
-    found: dict[str, list[Point]] = {metric: [] for metric in HEADLINES}
+    found: dict[str, list[Point]] = {}
     for result in results:
         for row in score_rows(result.summary):
-            if row.name in found and row.change:
-                found[row.name].append(Point(places[result.lora], result.setting, row))
-    return {metric: points for metric, points in found.items() if points}
+            if row.is_headline and row.change:
+                found.setdefault(row.name, []).append(Point(places[result.lora], result.setting, row))
+    return {metric: found[metric] for metric in sorted(found, key=lambda metric: (headline_rank(metric), metric))}
 
 
 def _last_at(place: int, points: Sequence[Point]) -> ScoreRow | None:

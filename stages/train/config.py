@@ -1,6 +1,8 @@
 """Settings of the train stage. Defaults are the paper's for Stable Diffusion 1.5 (Table 8)."""
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -8,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
+from stages.local_disk import disk_errors_told
 from stages.sampling import Sampler, SamplingConfig
 
 LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")]
@@ -220,6 +223,14 @@ class TrainConfig(StageConfig):
     def denoised_pairs(self) -> int:
         """Real images that one process denoises in one micro-batch."""
         return self.pair_batch_size if self.mixed_latents and self.weights.concept_activation else 0
+
+    def fetch_files(self) -> None:
+        """Make sure that the logs can be written, which training needs only after all stages before it."""
+        folder = Path(self.tracking.folder).expanduser()
+        with disk_errors_told("training's logs", folder, "choose another train.tracking.folder"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
 
     def check_beside(self, sections: Mapping[str, StageConfig]) -> None:
         """The discriminator would tell a difference in sampling instead of one between the models."""

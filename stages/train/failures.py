@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pydantic import BaseModel
 
 from comat_core.errors import UserError
+from stages.local_disk import write_whole
 from stages.train.termination import TrainingStopped
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ class FailureRecord(BaseModel):
 
     def write(self, path: Path) -> None:
         """Write it as JSON, never half."""
-        unfinished = path.with_suffix(".partial")
-        unfinished.write_text(self.model_dump_json())
-        unfinished.replace(path)
+        write_whole(path, self.model_dump_json().encode())
 
 
 def raise_root_cause(failures: "Collection[ProcessFailure]", processes: int) -> NoReturn:

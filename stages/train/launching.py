@@ -63,7 +63,8 @@ def _workers(job_file: Path, processes: int) -> Iterator["PContext"]:
         "TORCHELASTIC_USE_AGENT_STORE": str(True),  # the store above, so that no port is guessed
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
-    command = ("-m", "stages.train.worker", str(job_file))
+    # -P: what lies in the folder that the run was started from must not take the place of an installed package.
+    command = ("-P", "-m", "stages.train.worker", str(job_file))
     with _torch_kept_quiet():
         with _handlers_kept():
             workers = start_processes(

@@ -21,6 +21,7 @@ from comat_core.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.models import ADAPTER_NAME
+from stages.train.optimizers import state_bytes
 
 MEGABYTE, GIGABYTE = 2**20, 2**30
 EXAMPLE_CAPTION = "a red bird sits to the left of a striped blue cube on a small wooden table"
@@ -66,7 +67,7 @@ def plan_memory(config: TrainConfig, models: CoMatModels) -> MemoryPlan:
     if models.discriminator is not None:
         learned += models.discriminator.named_trainable_parameters().values()
     adapters = _bytes(learned)
-    optimizers = 2 * (adapters if config.optimizer == "adamw" else sum(value.numel() for value in learned))
+    optimizers = state_bytes(config.optimizer, learned)
     parameters, visiting = _frozen_weights(models, {id(value) for value in learned})
     activations = _activations(config, models)
     resident = sum(parameters.values()) + 2 * adapters + optimizers

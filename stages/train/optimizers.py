@@ -1,17 +1,20 @@
 """The optimisers that training can use: AdamW, with its state in 32 or in 8 bits."""
 
 import logging
+import math
 from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from comat_core.errors import UserError
 
 OptimizerKind = Literal["adamw", "adamw_8bit", "adamw_8bit_if_installed"]
 PACKAGE = "bitsandbytes"
+SMALLEST_IN_8_BITS = 4096
+"""Elements: bitsandbytes' own default."""
 
 logger = logging.getLogger("comat")
 
@@ -30,15 +33,24 @@ def make_optimizer(
         UserError: 8 bits are demanded, and bitsandbytes is not installed.
     """
     settings: dict[str, Any] = {"lr": learning_rate, "betas": betas, "weight_decay": weight_decay}
-    installed = find_spec(PACKAGE) is not None
-    if kind == "adamw_8bit" and not installed:
+    in_8_bits = keeps_8_bits(kind)
+    if kind == "adamw_8bit" and not in_8_bits:
         advice = f"pip install {PACKAGE}, or write adamw"
         raise UserError(f"8-bit AdamW needs {PACKAGE}, which is not installed", "train.optimizer", advice)
     if kind == "adamw_8bit_if_installed":
-        logger.info("train: AdamW's state takes %s", "8 bits" if installed else f"32 bits: {PACKAGE} is not installed")
-    if kind == "adamw" or not installed:
-        return torch.optim.AdamW(parameters, **settings)
-    return _adamw_8bit(parameters, settings)
+        logger.info("train: AdamW's state takes %s", "8 bits" if in_8_bits else f"32 bits: {PACKAGE} is not installed")
+    return _adamw_8bit(parameters, settings) if in_8_bits else torch.optim.AdamW(parameters, **settings)
+
+
+def keeps_8_bits(kind: OptimizerKind) -> bool:
+    """Whether the optimiser of that kind keeps its state in 8 bits here: bitsandbytes may not be installed."""
+    return kind != "adamw" and find_spec(PACKAGE) is not None
+
+
+def state_bytes(kind: OptimizerKind, parameters: Iterable[Tensor]) -> int:
+    """Bytes of AdamW's two moments. bitsandbytes keeps those of small tensors in 32 bits."""
+    smallest = SMALLEST_IN_8_BITS if keeps_8_bits(kind) else math.inf
+    return sum(2 * value.numel() * (1 if value.numel() >= smallest else 4) for value in parameters)
 
 
 def _adamw_8bit(parameters: Iterable[nn.Parameter], settings: dict[str, Any]) -> torch.optim.Optimizer:

@@ -5,6 +5,7 @@ are derived from the seed and the step.
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,9 +21,12 @@ from torch import nn
 from stages.local_disk import disk_errors_told
 from stages.train.models import Learner, Trainee
 
+logger = logging.getLogger("comat")
+
 MARKER = "state.json"
 """Written last: a checkpoint without it does not count."""
 TENSORS = "state.safetensors"
+NUMBERS = ("step", "skipped", "skipped_in_a_row", "history", "scaler", "optimizers", "schedules")
 FOLDER_PREFIX = "step-"
 RANDOM = "random/"
 """Prefix of the tensors with the processes' global random generators."""
@@ -75,16 +79,21 @@ class TrainingState:
             _flush(folder / name)
 
     def restore_latest(self, folder: Path) -> dict[str, torch.Tensor] | None:
-        """Go back to the newest checkpoint below `folder`.
+        """Go back to the newest checkpoint below `folder` that can be read, and say so if it is not the newest.
 
         Returns:
             The random states that were saved with it; None if there is no checkpoint.
         """
-        found = checkpoints(folder)
-        if not found:
-            return None
-        numbers = json.loads((found[-1] / MARKER).read_text())
-        tensors = load_file(found[-1] / TENSORS)
+        for checkpoint in reversed(checkpoints(folder)):
+            try:
+                numbers, tensors = _read_checkpoint(checkpoint)
+            except (OSError, ValueError, RecursionError, SafetensorError) as error:
+                logger.warning("the checkpoint %s cannot be read (%s): trying the one before", checkpoint, error)
+                continue
+            return self._restore(numbers, tensors)
+        return None
+
+    def _restore(self, numbers: dict[str, Any], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         generators = {name: tensors.pop(name) for name in list(tensors) if name.startswith(RANDOM)}
         for role, learner in self._learners().items():
             _restore_parameters(learner.parameters, tensors, role)
@@ -127,6 +136,18 @@ class TrainingState:
 def checkpoints(folder: Path) -> list[Path]:
     """Finished checkpoints below a folder, oldest first."""
     return sorted(path.parent for path in folder.glob(f"{FOLDER_PREFIX}*/{MARKER}"))
+
+
+def _read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Numbers and tensors of a checkpoint.
+
+    Raises:
+        OSError, ValueError, SafetensorError: it is damaged.
+    """
+    numbers = json.loads((folder / MARKER).read_text())
+    if not isinstance(numbers, dict) or not set(NUMBERS) <= set(numbers):
+        raise ValueError(f"{MARKER} lacks some of {', '.join(NUMBERS)}")
+    return numbers, load_file(folder / TENSORS)
 
 
 def _flush(path: Path) -> None:

@@ -129,7 +129,7 @@ def test_another_autoencoder_or_unet_can_be_put_in(tiny_sd_folder: Path, tiny_sd
     other = TextToImageModel.load(tiny_sd2_folder)
     assert torch.equal(model.vae.decoder.conv_out.weight, other.vae.decoder.conv_out.weight)
     assert torch.equal(model.unet.conv_out.weight, other.unet.conv_out.weight)
-    with pytest.raises(UserError, match=r"cannot load the model.*nowhere"):
+    with pytest.raises(UserError, match=r"cannot load the autoencoder.*nowhere"):
         TextToImageModel.load(tiny_sd_folder, vae=tiny_sd2_folder / "nowhere")
 
 

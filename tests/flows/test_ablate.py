@@ -58,15 +58,18 @@ def test_rows_and_seeds_share_a_store_and_an_interrupted_ablation_goes_on(
     rows = {name: table["rows"] for name, table in numbers["tables"].items()}
     assert rows["fidelity"]["unet_generated_mixed"]["scores"] == rows["parts"]["activation_concentration"]["scores"]
     for row in (row for table in rows.values() for row in table.values()):
-        assert set(row["scores"]) == {"attribute_binding", "all_right", "frechet_distance"}
+        ratios = {f"frechet_distance_ratio/{name}" for name in ("dino", "dino_patches")}
+        assert set(row["scores"]) == {"attribute_binding", "all_right", "frechet_distance/judge"} | ratios
         for seed, keys in row["keys"].items():
             summary = json.loads((store / "evaluate.fidelity" / keys["evaluate.fidelity"] / "summary.json").read_text())
-            measured = summary["models"]["tuned"]["frechet_distance"]["mean"]
-            assert row["scores"]["frechet_distance"]["values"][seed] == measured
-            assert summary["models"]["base"]["frechet_distance"]["mean"] == numbers["base"]["frechet_distance"]
+            measured = summary["models"]["tuned"]["frechet_distance/judge"]["mean"]
+            assert row["scores"]["frechet_distance/judge"]["values"][seed] == measured
+            base = summary["models"]["base"]["frechet_distance/judge"]["mean"]
+            assert base == numbers["base"]["frechet_distance/judge"]
+            assert all(row["scores"][name]["values"][seed] == summary["delta"][name]["mean"] for name in ratios)
     lines = (output / "ablation.md").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("| concept activation |"))
-    assert re.fullmatch(r"\| concept activation \|( −?\d+\.\d{3} ± \d+\.\d{3} \|){3} \*0\.7455\* \|", line)
+    assert re.fullmatch(r"\| concept activation \|( −?\d+\.\d{3} ± \d+\.\d{3} \|){5} \*0\.7455\* \|", line)
     assert "<svg" in (output / "ablation.html").read_text()
 
     # `comat gc` keeps every variant's last runs.

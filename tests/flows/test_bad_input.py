@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from stages.registry import stage_names
 from stages.store import Store
 
 
@@ -61,7 +62,7 @@ class TestBeforeAnythingRuns:
 
     def test_unknown_store(self, capsys: pytest.CaptureFixture[str], fake_dag: str) -> None:
         line = fails_with(capsys, "run", fake_dag, "--store", "ftpp://somewhere")
-        assert "unknown kind of store: Protocol not known: ftpp (store ftpp://somewhere)" in line
+        assert "no store can be used there: Protocol not known: ftpp (store ftpp://somewhere)" in line
 
     def test_empty_store(self, capsys: pytest.CaptureFixture[str], fake_dag: str) -> None:
         assert "the store's URL is empty (--store)" in fails_with(capsys, "run", fake_dag, "--store", "")
@@ -111,5 +112,5 @@ class TestInsideAStage:
         lines = errors.splitlines()
         assert lines[-1] == "comat: 13 numbers are too many (numbers.count): choose another count"
         assert [line for line in lines if "numbers: building" not in line] == lines[-1:]
-        assert list(Store(str(store)).entries()) == []
+        assert list(Store(str(store)).entries(stage_names())) == []
         assert (tmp_path / "tally.txt").read_text().split() == ["numbers"]  # a mistake is not tried again

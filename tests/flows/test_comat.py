@@ -184,6 +184,19 @@ def test_a_shard_that_fails_is_tried_again(
     assert tallied() == ["numbers", "squares-0", "squares-1", "squares-1", "squares-2"]
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_shard_that_fails_over_its_input_is_not_tried_again(
+    capsys, fake_dag: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    (tmp_path / "fail").write_text("ValueError")
+    monkeypatch.setenv("COMAT_TEST_FAILURE", str(tmp_path / "fail"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    settings = ("--set", f"execution.workers={workers}")
+    assert main(["run", fake_dag, "--store", store, "--only", "squares.plain", *settings]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("comat: ValueError: the worker is gone (trace in ")
+    assert tallied().count("squares-1") == 1
+
+
 def test_one_worker_runs_the_stages_in_the_main_thread_where_signals_arrive(
     capsys, fake_dag: str, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,8 +211,13 @@ def test_failure_stops_the_run_at_once(
 ) -> None:
     (tmp_path / "fail").touch()
     monkeypatch.setenv("COMAT_TEST_FAILURE", str(tmp_path / "fail"))
-    with pytest.raises(RuntimeError, match="the worker is gone"):
-        run(capsys, fake_dag, "--store", store, "--set", "execution.workers=1", "--set", "execution.retries=0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    settings = ("--set", "execution.workers=1", "--set", "execution.retries=0")
+    assert main(["run", fake_dag, "--store", store, *settings]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    (trace,) = (tmp_path / "cache" / "comat" / "failures").iterdir()
+    assert line.startswith(f"comat: RuntimeError: the worker is gone (trace in {trace}): ")
+    assert "_fail_if_asked" in trace.read_text()
     assert tallied() == ["numbers", "offset", "squares-0", "squares-1"]
 
 

@@ -185,7 +185,7 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     assert "Most frequent nouns: " in shown["comat-entities"]
     scores = {(row["benchmark"], row["model"]) for row in json.loads(shown["comat-scores"])}
     both = {(name, model) for name in BENCHMARKS for model in ("base", "tuned")}
-    assert scores == both | {("sensitivity", "real")}
+    assert scores == both | {("sensitivity", "real"), ("fidelity", "real"), ("fidelity", "tuned over base")}
     assert shown["comat-images"].count("data:image/jpeg;base64,") == 2 * 6
     assert "report.html" in shown["comat-report"]
     for step in ("pairs", "latents", "images-base", "train", "images-tuned", "evaluate-attributes"):
@@ -228,3 +228,15 @@ def test_mistake_fails_the_flow_run_with_its_line(worker: None, tmp_path: Path) 
     assert newest.state
     assert newest.state.message
     assert "train.steps = 0 is not allowed" in newest.state.message
+
+
+def test_unknown_parameter_fails_the_flow_run_with_its_line(worker: None) -> None:  # noqa: ARG001
+    from prefect.client.orchestration import get_client
+
+    run = start_deployment("full", preset="miniature", stor="elsewhere")
+    assert end_of(run) == {"flow": "Failed"}
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run).state
+    assert state
+    assert state.message
+    assert state.message.startswith("the flow has no parameter 'stor' (flow comat): choose from: preset, only, ")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.registry import stage_names
 from stages.store import Store
 from tests.fakes.dag import PRESET
 from tests.fakes.tally import tallied
@@ -86,7 +87,7 @@ def test_sigterm_lets_a_training_save_its_state_and_ends_the_run_with_one_line(
     assert errors.splitlines()[-1] == "training stopped by a signal after step 3; run again to go on"
     assert "Traceback" not in errors
     assert tallied().count("offset") == 1, "what was stopped on purpose is not tried again"
-    assert "offset" not in dict(Store(str(tmp_path / "store")).entries())
+    assert "offset" not in dict(Store(str(tmp_path / "store")).entries(stage_names()))
 
 
 def test_two_runs_at_once_do_everything_once(start_comat: Start, undisturbed: dict[str, str], tmp_path: Path) -> None:

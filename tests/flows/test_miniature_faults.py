@@ -18,6 +18,7 @@ import pytest
 from stages.artifacts import PARTS
 from stages.pipeline import Plan, look_up, make_plan
 from stages.presets import load_preset
+from stages.registry import stage_names
 from stages.stage import ShardedStage
 from stages.store import Condition, Store
 from tests.flows.conftest import ROOT
@@ -175,7 +176,7 @@ def kill_when(process: subprocess.Popen[str], store: Store, parts: int, delay: f
 def finished_parts(store: Store) -> dict[str, str]:
     """Part -> the time records of its files, which a shard that is built again changes."""
     parts = {}
-    for stage, key in store.entries():
+    for stage, key in store.entries(stage_names()):
         folder = store.folder(stage, key)
         for name in folder.sizes():
             if name.startswith(PARTS):

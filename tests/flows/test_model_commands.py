@@ -8,10 +8,13 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from comat_core.errors import UserError
 from flows.cli import main
-from stages.hub import Presence, fetch_file, fetch_folder, look_up, push_folder
+from stages.config import ModelReference
+from stages.hub import HALF_PRECISION, MODEL_FILES, Presence, fetch_file, fetch_folder, look_up, push_folder
+from tests.changed_checkpoints import UNET, copy_of, pickled_alone
 from tests.flows.test_bad_input import fails_with
 
 COMMIT = "a" * 40
@@ -72,6 +75,47 @@ def test_what_is_in_the_cache_is_found_with_its_size(hub_cache: Path) -> None:
     assert look_up("org/model", "weights.pth", COMMIT) == (Presence.CACHED, 4)
     assert look_up("org/model", None, COMMIT) == (Presence.CACHED, 6)
     assert fetch_file("org/model", "weights.pth", COMMIT).read_bytes() == b"1234"
+
+
+def test_models_that_cannot_be_used_are_not_called_whole(
+    hub_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = copy_of(Path(ModelReference(path="data://miniature/base").resolve()), tmp_path / "base")
+    captioner = f"{{path: org/captioner, revision: {COMMIT}}}"
+    cache(hub_cache, "org/captioner", {"config.json": b"{}", "model.onnx": b"1234"})
+    arguments = ["models", "miniature", "--set", f"models.base={base}", "--set", f"models.captioner={captioner}"]
+    pickled_alone(base / UNET)
+    assert main(arguments) == 0
+    blocks = capsys.readouterr().out
+    problem = "its unet has no safetensors weights, only diffusion_pytorch_model.bin, which is not read"
+    assert f"{base}\n    local, but unusable: {problem}, " in blocks
+    problem = "the model has no safetensors weights, only model.onnx, which is not read"
+    assert f"org/captioner @ {COMMIT}\n    cached, but unusable: {problem}, 0.0 MB" in blocks
+
+    (base / UNET.replace(".safetensors", ".fp16.safetensors")).write_bytes(b"weights")
+    cache(hub_cache, "org/captioner", {"model.safetensors": b"weights"})
+    assert main(arguments) == 0
+    blocks = capsys.readouterr().out
+    assert f"{base}\n    local (fp16), " in blocks
+    assert f"org/captioner @ {COMMIT}\n    cached, 0.0 MB" in blocks
+
+
+def test_a_hub_model_of_half_precision_alone_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    def snapshot(_repository: str, *, allow_patterns: list[str], **_options: Any) -> str:
+        asked.append(allow_patterns)
+        if allow_patterns == HALF_PRECISION:
+            (tmp_path / "model.fp16.safetensors").touch()
+        return str(tmp_path)
+
+    def no_file(repository: str, file: str, **_options: Any) -> str:
+        raise LocalEntryNotFoundError(f"{repository} has no {file}")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_file)
+    assert fetch_folder("org/half", None) == tmp_path
+    assert asked == [MODEL_FILES, HALF_PRECISION]
 
 
 def test_download_without_a_connection_is_told(hub_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

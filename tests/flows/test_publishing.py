@@ -12,7 +12,16 @@ from flows.execution import Outcome
 from flows.publishing import image_grid, publish, score_rows
 from stages.artifacts import Artifact
 from stages.store import Store
-from tests.stages.fake_run import flat_png, images_table, make_artifact, prompts_table, summary
+from tests.stages.fake_run import (
+    fidelity_summary,
+    flat_png,
+    images_table,
+    make_artifact,
+    prompts_table,
+    summary,
+)
+
+HOSTILE = "a red | circle\n![](https://evil.example/x.png) <script>"
 
 
 def make_images(store: Store, key: str, colour: tuple[int, int, int]) -> Artifact:
@@ -45,15 +54,37 @@ def test_scores_have_one_row_per_metric_and_model(tmp_path: Path) -> None:
     ]
 
 
+def test_distances_stand_with_the_real_images_own_and_with_their_ratio(tmp_path: Path) -> None:
+    document = fidelity_summary({"dino": 1.5})
+    artifact = make_artifact(Store(str(tmp_path)), "evaluate.fidelity", documents={"summary.json": document})
+    rows = [(row["model"], row["metric"], row["mean"], row["n"]) for row in score_rows([artifact])]
+    assert rows == [
+        ("base", "frechet_distance/dino", "2.0000", "600"),
+        ("tuned", "frechet_distance/dino", "3.0000", "600"),
+        ("real", "frechet_distance/dino", "0.1250", "600"),
+        ("tuned over base", "frechet_distance_ratio/dino", "1.5000", ""),
+    ]
+
+
+def test_a_model_that_is_called_real_keeps_its_scores(tmp_path: Path) -> None:
+    document = summary("sensitivity", {"sensitivity": 0.5}, {"sensitivity": 0.75}, prompts=20)
+    document["models"]["real"] = document["models"]["base"]
+    artifact = make_artifact(Store(str(tmp_path)), "evaluate.sensitivity", documents={"summary.json": document})
+    assert [row["model"] for row in score_rows([artifact])] == ["base", "tuned", "real"]
+
+
 def test_grid_shows_both_models_pictures_of_held_out_prompts_only(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    rows = [("t0", "a red | circle", "color", "test"), ("f0", "x", "color", "fidelity")]
+    rows = [("t0", HOSTILE, "color", "test"), ("f0", "x", "color", "fidelity")]
     prompts = make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(rows)})
     grid = image_grid(prompts, make_images(store, "base", (250, 0, 0)), make_images(store, "tuned", (0, 0, 250)))
     lines = grid.splitlines()
     assert len(lines) == 3
-    _, text, *cells, _ = lines[2].split("|")
-    assert text.strip() == "a red / circle"
+    assert lines[2].startswith(
+        r"| a red \| circle !\[\](https\://evil.example/x.png) \<script\> | ![](data:image/jpeg;"
+    )
+    assert grid.count("![](") == 2
+    _, *cells, _ = lines[2].replace(r"\|", "").split("|")[1:]
     for cell, channel in zip(cells, (0, 2), strict=True):
         content = base64.b64decode(cell.split("base64,")[1].split(")")[0])
         picture = Image.open(io.BytesIO(content))
@@ -75,9 +106,10 @@ def test_summaries_of_prompts_and_entities_are_shown_as_tables(tmp_path: Path, m
     outcomes = {}
     for stage in ("prompts", "entities", "pairs"):
         writer = store.writer(stage, "key", {"version": 1, "config": {}}, {})
-        writer.write_bytes("summary.md", f"| {stage} |".encode())
+        writer.write_bytes("summary.md", f"| {stage} |\n\nMost frequent nouns: <img src=x>.\n".encode())
         artifact = writer.finish()
         outcomes[stage] = Outcome(key="key", path=artifact.url, cached=False, seconds=1.0, artifact=artifact)
-    publish("miniature", outcomes)
+    publish("my <preset>", outcomes)
     del shown["comat-steps"]
-    assert shown == {"comat-prompts": "| prompts |", "comat-entities": "| entities |"}
+    nouns = "Most frequent nouns: \\<img src=x\\>."
+    assert shown == {f"comat-{stage}": f"| {stage} |\n\n{nouns}" for stage in ("prompts", "entities")}

@@ -96,6 +96,36 @@ def summary(benchmark: str, base: Mapping[str, float], tuned: Mapping[str, float
     }
 
 
+def fidelity_summary(
+    ratios: Mapping[str, float], *, width: float = 0.1, remarks: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A summary of fidelity by networks whose base distance is 2, with the tuned model at so many times that.
+
+    Args:
+        ratios: extractor -> tuned over base.
+        width: of each ratio's interval to both sides.
+        remarks: extractor -> why it is not independent.
+    """
+    base = {f"frechet_distance/{name}": 2.0 for name in ratios}
+    tuned = {f"frechet_distance/{name}": 2.0 * ratio for name, ratio in ratios.items()}
+    document = summary("fidelity", base, tuned, 600)
+    for name, ratio in ratios.items():
+        interval = {"mean": ratio, "low": ratio - width, "high": ratio + width}
+        document["delta"][f"frechet_distance_ratio/{name}"] = interval
+    facts = {
+        name: {"features": f"features of {name}", "independent": name not in (remarks or {}), "seen_by": None}
+        for name in ratios
+    }
+    for name, remark in (remarks or {}).items():
+        facts[name] |= {"remark": remark}
+    real = {f"frechet_distance/{name}": {"mean": 0.125, "low": 0.1, "high": 0.15, "n": 600} for name in ratios}
+    return document | {
+        "headline": f"frechet_distance/{next(iter(ratios))}",
+        "extractors": facts,
+        "real_to_real": real,
+    }
+
+
 def metrics_table(steps: int = 40) -> pa.Table:
     """Training metrics: a falling loss, and a column with gaps and a value that is not finite."""
     gaps = [None if step % 2 else 1.0 + step for step in range(steps)]

@@ -1,6 +1,8 @@
 """Artifacts: what is written is what is read, and nothing else counts."""
 
 import json
+import os
+import shutil
 import time
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from stages.artifacts import MANIFEST, Artifact, ArtifactWriter, DamagedArtifactError
+from stages.locks import LeaseLostError
 from stages.store import Condition, Store
 
 KEY = "0123456789abcdef01234567"
@@ -187,3 +190,89 @@ def test_working_folder_survives_until_the_artifact_is_finished(store: Store) ->
     artifact = writer.finish()
     assert not folder.exists()
     assert artifact.files() == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/etc/outside", "a/../../outside", "a\\b", "./a", ""])
+def test_a_manifest_cannot_name_a_file_outside_its_artifact(store: Store, name: str) -> None:
+    writer = begin(store)
+    writer.write_bytes("a.txt", b"a")
+    artifact = writer.finish()
+    manifest = json.loads(artifact.folder.read(MANIFEST))
+    manifest["files"][name] = manifest["files"]["a.txt"]
+    artifact.folder.write(MANIFEST, json.dumps(manifest).encode())
+    finding = store.look_up("things", KEY)
+    assert finding.condition is Condition.DAMAGED
+    with pytest.raises(DamagedArtifactError), store.artifact("things", KEY).local_path():
+        pass
+
+
+def test_a_remote_manifest_writes_nothing_outside_the_temporary_folder(tmp_path: Path) -> None:
+    store = Store(f"memory://{tmp_path.name}")
+    writer = store.writer("things", KEY, {"version": 1, "config": {}}, {})
+    writer.write_bytes("a.txt", b"a")
+    artifact = writer.finish()
+    manifest = json.loads(artifact.folder.read(MANIFEST))
+    outside = tmp_path / "outside.txt"
+    manifest["files"][f"../../{outside}"] = manifest["files"]["a.txt"]
+    artifact.folder.write(MANIFEST, json.dumps(manifest).encode())
+    with pytest.raises(DamagedArtifactError), store.artifact("things", KEY).local_path():
+        pass
+    assert not outside.exists()
+
+
+def test_an_artifact_under_another_key_is_damaged(store: Store) -> None:
+    writer = begin(store)
+    writer.write_bytes("a.txt", b"a")
+    folder = writer.finish().folder.local
+    assert folder is not None
+    shutil.copytree(folder, folder.with_name("b" * 24))
+    finding = store.look_up("things", "b" * 24)
+    assert finding.condition is Condition.DAMAGED
+    assert "the manifest is that of things/" in finding.problems[0]
+
+
+def test_an_artifact_of_another_version_is_damaged(store: Store) -> None:
+    writer = begin(store)
+    writer.finish()
+    assert store.look_up("things", KEY, version=1).condition is Condition.CACHED
+    assert store.look_up("things", KEY, version=2).condition is Condition.DAMAGED
+
+
+def test_nothing_is_written_once_the_right_to_write_is_lost(store: Store) -> None:
+    with store.lease("things", KEY, "whole") as held:
+        writer = store.writer("things", KEY, {"version": 1, "config": {}}, {}, held)
+        writer.write_bytes("a.txt", b"a")
+        held._lost.set()
+        with pytest.raises(LeaseLostError):
+            writer.write_bytes("b.txt", b"b")
+        with pytest.raises(LeaseLostError):
+            writer.finish()
+        held._lost.clear()
+    assert store.look_up("things", KEY).condition is Condition.MISSING
+
+
+def _no_plain_file(path: Path, kind: str) -> None:
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(2**40)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless", "loop", "folder", "huge"])
+@pytest.mark.parametrize("name", [MANIFEST, "a.txt"])
+def test_what_is_no_plain_file_is_damaged_and_hangs_nothing(store: Store, name: str, kind: str) -> None:
+    writer = begin(store)
+    writer.write_bytes("a.txt", b"a")
+    folder = writer.finish().folder.local
+    assert folder is not None
+    _no_plain_file(folder / name, kind)
+    assert store.look_up("things", KEY, check_digests=True).condition in (Condition.DAMAGED, Condition.MISSING)
+    assert store.usable("things", KEY, {}) is None

@@ -6,6 +6,7 @@ import boto3
 import pytest
 
 from comat_core.errors import UserError
+from stages import filesystem
 from stages.filesystem import Folder
 from stages.store import Condition, Store
 
@@ -64,10 +65,10 @@ def test_file_that_is_gone_is_told_from_a_store_that_cannot_be_read(
         with pytest.raises(FileNotFoundError):
             folder.read(name)
 
-    def refuse(path: str) -> bytes:
+    def refuse(path: Path, limit: int | None) -> bytes:  # noqa: ARG001
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(folder.fs, "cat_file", refuse)
+    monkeypatch.setattr(filesystem, "_read_plain_file", refuse)
     with pytest.raises(UserError, match=r"the store cannot be read: Permission denied .*store/a.: check its permi"):
         folder.read("a")
 
@@ -81,11 +82,11 @@ def test_failure_to_read_is_not_taken_for_damage(
         writer.write_json("a.json", 1)
     artifact = writer.finish()
 
-    def fail(path: str) -> bytes:  # noqa: ARG001
+    def fail(path: Path, limit: int | None) -> bytes:  # noqa: ARG001
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.root.fs, "cat_file", fail)
+        patch.setattr(filesystem, "_read_plain_file", fail)
         for attempt in (
             lambda: artifact.read_json("a.json"),
             lambda: writer.has_part("shard"),
@@ -104,3 +105,38 @@ def test_what_is_not_there_has_no_files_and_needs_no_removal(any_store: Store) -
     folder.remove("a")
     folder.remove_all()
     assert any_store.root.subfolders() == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1:9/x",
+        "zip://inner::/nowhere/archive.zip",
+        "reference://nowhere",
+        "data:,hello",
+        "github://nobody:nothing@main/x",
+        "nonsense://x",
+    ],
+)
+def test_stores_that_cannot_be_are_told_in_one_line(url: str) -> None:
+    with pytest.raises(UserError) as raised:
+        Store(url).mark()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UserError, match=r"holds a password.*ftp://user:\*\*\*@127\.0\.0\.1") as raised:
+        Folder("ftp://user:SECRET@127.0.0.1/x")
+    assert "SECRET" not in str(raised.value)
+
+
+def test_a_folder_that_may_not_be_read_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    folder = Folder(str(tmp_path))
+    for operation in ("find", "ls", "lexists"):
+        monkeypatch.setattr(type(folder.fs), operation, refuse)
+    for look in (folder.sizes, folder.subfolders, lambda: folder.has("x")):
+        with pytest.raises(UserError, match="the store cannot be read: Permission denied"):
+            look()

@@ -10,9 +10,8 @@ import pytest
 from stages.config import StageConfig
 from stages.history import HISTORY, read_history, record_results
 from stages.report.timeline import timeline_page, write_timeline
-from stages.runs import collect_garbage
 from stages.store import Store, input_records
-from tests.stages.fake_run import make_artifact, summary
+from tests.stages.fake_run import fidelity_summary, make_artifact, summary
 
 PRESET = "mine"
 
@@ -85,8 +84,11 @@ def test_results_that_were_measured_alike_have_one_setting(store: Store) -> None
 
 def test_history_outlives_the_artifacts(store: Store) -> None:
     evaluate(store, "a", "2026-01-01T00:00:00Z", 0.5)
-    assert collect_garbage(store, keep=1)
-    assert not list(store.entries())
+    artifacts = [(stage, key) for stage in store.root.subfolders() for key in (store.root / stage).subfolders()]
+    for stage, key in artifacts:
+        if not stage.startswith("."):
+            store.discard(stage, key)
+            assert not store.folder(stage, key).sizes()
     assert [result.lora for result in read_history(store, PRESET)] == ["a"]
 
 
@@ -113,6 +115,18 @@ def test_points_stand_in_order_and_higher_scores_higher(store: Store) -> None:
     assert len(re.findall('<path class="trend tuned"', page)) == 1
     assert "3 trainings, from 2026-01-01 12:30 to 2026-01-03 12:30 UTC" in page
     assert page.index("lora2") < page.index("lora1") < page.index("lora0")
+
+
+def test_of_fidelity_the_headlines_distance_is_drawn(store: Store) -> None:
+    train = make_artifact(store, "train", key="a", documents={"x.json": 1})
+    document = fidelity_summary({"dino": 1.5, "judge": 0.7}) | {"artifacts": {"lora": "a"}}
+    artifact = make_artifact(store, "evaluate.fidelity", documents={"summary.json": document})
+    step = SimpleNamespace(name="evaluate.fidelity", config=Settings())
+    assert record_results(store, PRESET, SimpleNamespace(steps=[step]), {"train": train, step.name: artifact}) == 1  # pyright: ignore[reportArgumentType]
+    page = timeline_page(store, PRESET)
+    assert page.count("<figure") == 1
+    assert "<figcaption>Fréchet distance, dino</figcaption>" in page
+    assert "tuned 3.000 at last" in page
 
 
 def test_results_that_were_measured_otherwise_are_not_connected(store: Store) -> None:

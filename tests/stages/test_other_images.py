@@ -185,7 +185,7 @@ def test_what_draws_from_no_prompt_is_refused(
     DDPMPipeline(unet=small, scheduler=DDPMScheduler()).save_pretrained(tmp_path / "ddpm")
     with pytest.raises(UserError, match="DDPMPipeline takes no prompt"):
         draw({"pipeline": str(tmp_path / "ddpm")}, prompts, store)
-    with pytest.raises(UserError, match="the pipeline cannot be loaded: "):
+    with pytest.raises(UserError, match=r"there is no model_index\.json"):
         draw({"pipeline": str(tmp_path)}, prompts, store)
     parts = stock_pipeline(tiny_sd_folder).components
     StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False).save_pretrained(tmp_path / "img2img")

@@ -6,8 +6,9 @@ import pytest
 
 from comat_core.errors import UserError
 from stages import registry
-from stages.pipeline import Plan, check_prompts, discard_steps, fetch_files, is_trained, look_up, make_plan
+from stages.pipeline import Plan, check_prompts, fetch_files, is_trained, look_up, make_plan
 from stages.presets import load_preset
+from stages.refreshes import begin_refresh
 from stages.stage import Inputs
 from stages.store import Condition, Store
 from tests.fakes.dag import NODES, PRESET
@@ -146,7 +147,7 @@ def test_recomputed_input_with_other_contents_makes_dependents_outdated(
 ) -> None:
     plan = plan_of()
     build_all(plan, store)
-    discard_steps(plan, {"offset"}, store)
+    begin_refresh(plan, {"offset"}, store)
     monkeypatch.setenv("COMAT_TEST_NOISE", "1")
     offset = plan.by_name["offset"]
     offset.stage.run(offset.config, {"numbers": store.artifact("numbers", plan.by_name["numbers"].key)}, store)

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from comat_core.metrics.bootstrap import make_numpy_generator
-from comat_core.metrics.frechet import GaussianSummary, compare_fidelity, frechet_distance, summarise
+from comat_core.metrics.frechet import GaussianSummary, frechet_distance, summarise
 
 
 def gaussian(mean, standard_deviations):
@@ -57,32 +56,3 @@ def test_a_set_is_at_distance_0_from_itself_even_when_its_covariance_is_singular
 def test_constant_features_differ_by_their_means_alone():
     first, second = np.zeros((4, 2)), np.tile([3.0, 4.0], (4, 1))
     assert frechet_distance(summarise(first), summarise(second)) == pytest.approx(25.0)
-
-
-def test_comparison_gives_distances_of_the_whole_sets_and_a_paired_ratio():
-    source = np.random.default_rng(5)
-    real = source.normal(size=(400, 4))
-    base = source.normal(size=(200, 4)) + 1.0
-    tuned = base + 1.0  # further from the real ones in every resample
-    prompts = [str(row // 2) for row in range(200)]
-    comparison = compare_fidelity(real, base, tuned, prompts, make_numpy_generator(1, "x"), resamples=200)
-    assert comparison.base.mean == pytest.approx(distance_by_matrix_square_root(base, real), rel=1e-9)
-    assert comparison.tuned.mean == pytest.approx(distance_by_matrix_square_root(tuned, real), rel=1e-9)
-    assert comparison.base.n == 100
-    assert comparison.ratio.mean == pytest.approx(comparison.tuned.mean / comparison.base.mean)
-    assert comparison.difference.mean == pytest.approx(comparison.tuned.mean - comparison.base.mean)
-    for estimate in (comparison.base, comparison.tuned, comparison.difference, comparison.ratio):
-        assert estimate.low < estimate.mean < estimate.high
-    # Pairing: the ratio is known far better than two independent distances would let it be.
-    relative_widths = [(one.high - one.low) / one.mean for one in (comparison.base, comparison.tuned, comparison.ratio)]
-    assert relative_widths[2] < np.hypot(relative_widths[0], relative_widths[1])
-
-
-def test_interval_is_not_moved_by_the_inflation_that_resampling_brings():
-    # Few prompts for many dimensions: every resampled distance lies above that of the whole set.
-    source = np.random.default_rng(6)
-    real, base = source.normal(size=(500, 20)), source.normal(size=(40, 20))
-    prompts = [str(row) for row in range(40)]
-    comparison = compare_fidelity(real, base, base, prompts, make_numpy_generator(1, "x"), resamples=200)
-    assert comparison.base.low < comparison.base.mean < comparison.base.high
-    assert (comparison.ratio.low, comparison.ratio.mean, comparison.ratio.high) == pytest.approx((1.0, 1.0, 1.0))

@@ -6,7 +6,7 @@ import torch
 from comat_core.errors import UserError
 from comat_core.metrics.judge import PairVocabulary
 from stages.config import ModelReference
-from stages.evaluate import attributes, fidelity, judge
+from stages.evaluate import attributes, judge
 from stages.evaluate.generated_images import GeneratedImage, decode_images, image_parts, read_part, read_prompts
 from stages.evaluate.real_images import RealImages, read_real_images
 from stages.evaluate.summaries import summarise_items
@@ -244,43 +244,6 @@ def test_judge_scores_of_a_run(store, inputs):
     assert summary["models"]["base"]["object_accuracy"]["mean"] == pytest.approx(0.5 / 4)
     assert summary["models"]["tuned"]["object_accuracy"]["mean"] == pytest.approx(1.5 / 4)
     assert summary["delta"]["attribute_accuracy"]["mean"] == pytest.approx(1.0 / 4)
-
-
-@pytest.fixture
-def _mean_colours(monkeypatch):
-    monkeypatch.setattr(
-        "comat_core.image_features.PooledFeatures.load",
-        lambda *_args, **_kwargs: lambda images: images.float().mean(dim=(2, 3)) / 255,
-    )
-
-
-@pytest.mark.usefixtures("_mean_colours")
-def test_fidelity_of_a_run_against_real_images(store, inputs, tmp_path):
-    folder = tmp_path / "real"
-    folder.mkdir()
-    for index, colour in enumerate([RED, RED, BLUE]):
-        (folder / f"{index}.png").write_bytes(flat_png(colour, side=40))
-    config = fidelity.FidelityConfig(
-        judge=ModelReference(path="org/judge"),
-        real=RealImages(folder=ModelReference(path=str(folder)), count=2),
-        resolution=16,
-        seed=1,
-        resamples=100,
-        device="cpu",
-    )
-    artifact = fidelity.run(config, inputs, store)
-    summary = artifact.read_json("summary.json")
-    # The first two real images are red, without spread. So are all tuned ones: distance 0.
-    assert summary["models"]["tuned"]["frechet_distance"]["mean"] == pytest.approx(0.0, abs=1e-9)
-    # Base colours: red, blue, grey, blue with grey = 128/255; mean distance squared plus the trace of the covariance.
-    colours = np.array([RED, BLUE, GREY, BLUE]) / 255
-    expected = ((colours.mean(axis=0) - [1, 0, 0]) ** 2).sum() + colours.var(axis=0, ddof=1).sum()
-    assert summary["models"]["base"]["frechet_distance"]["mean"] == pytest.approx(expected, rel=1e-5)
-    assert summary["models"]["base"]["frechet_distance"]["n"] == 2
-    assert summary["delta"]["frechet_distance"]["mean"] == pytest.approx(-expected, rel=1e-5)
-    assert summary["delta"]["frechet_distance_ratio"]["mean"] == pytest.approx(0.0, abs=1e-6)
-    assert artifact.read_table("real.parquet").num_rows == 2
-    assert artifact.read_table("items").num_rows == 8
 
 
 def test_too_few_real_images_are_the_users_mistake(tmp_path):

@@ -16,7 +16,8 @@ from comat_core.image_features import PooledFeatures, load_inception
 from comat_core.metrics.fid import library_distance
 from comat_core.metrics.frechet import frechet_distance, summarise
 from stages.config import ModelReference
-from stages.evaluate import fid
+from stages.evaluate import extractors, fid
+from stages.evaluate.extractors import Inception
 from stages.evaluate.fid import ExtractorSettings
 from stages.evaluate.real_images import RealImages
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
@@ -161,6 +162,9 @@ def test_inception_is_the_librarys_own(inception_file):
     library = FrechetInceptionDistance(2048, feature_extractor_weights_path=str(file), antialias=False).inception
     assert features.shape == (2, 2048)
     torch.testing.assert_close(features, library(images))
+    one_of_fidelitys = Inception(weights=file, sha256=digest).load("cpu")
+    (items,) = extractors.extract([one_of_fidelitys], images)
+    torch.testing.assert_close(items, features[:, None])
     antialiased = load_inception(file, sha256=digest, antialias=True)(images)
     assert not torch.allclose(features, antialiased, rtol=1e-3)
 

@@ -32,7 +32,7 @@ def benchmarks():
             {"attribute_binding": 0.5, "attribute_binding/color": 0.6, "attribute_binding/<b>": 0.4, UNSEEN: 0.2},
             pixart={"attribute_binding/color": 0.7},
         ),
-        benchmark("fidelity", {"frechet_distance": 7.0}, {"frechet_distance": 8.0}),
+        benchmark("fidelity", {"frechet_distance/dino": 7.0}, {"frechet_distance/dino": 8.0}),
         benchmark("tifa", {"tifa": 0.5, "tifa/color": 0.4}, {"tifa": 0.75, "tifa/color": 0.9}),
     ]
 

@@ -17,7 +17,15 @@ from stages.report.overlays import SIDE, heat_map
 from stages.report.pictures import shown_picture
 from stages.sampling import Sampler
 from stages.store import Store
-from tests.stages.fake_run import flat_png, images_table, make_artifact, metrics_table, prompts_table, summary
+from tests.stages.fake_run import (
+    fidelity_summary,
+    flat_png,
+    images_table,
+    make_artifact,
+    metrics_table,
+    prompts_table,
+    summary,
+)
 
 HOSTILE = "<script>alert(\"x\")</script> & 'red' <img src=http://evil.example/x.png onerror=alert(1)>"
 PROMPTS = [
@@ -146,6 +154,27 @@ def test_page_shows_scores_examples_curves_and_facts(store, inputs):
     assert "concentration positive" in words
     assert "images.base" in words
     assert "torch" in words
+
+
+@pytest.mark.usefixtures("no_attention")
+def test_first_screen_warns_in_words_and_the_table_gives_the_scale(store, inputs):
+    document = fidelity_summary({"dino": 1.53, "judge": 0.71}, remarks={"judge": "the judge sees little else"})
+    inputs["fidelity"] = make_artifact(store, "evaluate.fidelity", documents={"summary.json": document})
+    text = make_page(store, inputs)
+    page = Page(text)
+    words = " ".join(" ".join(page.text).split())
+    top, scores = words.index("Base and tuned"), words.index("All held-out prompts")
+    warning = words.index("Fidelity got worse. The tuned model's images lie further from real ones", top)
+    binding, fidelity = (words.index(title, warning) for title in ("Attribute binding, by VQA", "Fidelity, by indep"))
+    assert warning < binding < fidelity < words.index("Random sample") < scores
+    assert "2.000 → 3.060 × 1.530 [1.430, 1.630] worse" in words
+    assert [attributes for attributes in page.all("p") if attributes.get("role") == "alert"]
+    # Each network's distance is a row, no skill of anything, on a scale of its own.
+    assert not [row for row in page.all("tr") if row.get("class") == "skill"]
+    scale = "real images among themselves 0.125 [0.100, 0.150]"
+    assert f"Fréchet distance, judge {scale} not independent: the judge sees little else" in words
+    assert "on a scale from 0 to 3.2655" in text
+    assert "on a scale from 0 to 2.1525" in text
 
 
 @pytest.mark.usefixtures("no_attention")

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from benchmarks.peak_memory import peak_bytes
-from comat_core.adapters import active_adapter
+from comat_core.adapters import active_adapter, lora_parameters
 from comat_core.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.training_step import training_step
 from stages.artifacts import Artifact
-from stages.train import TrainConfig
+from stages.train import TrainConfig, optimizers
 from stages.train.dataset import TrainingData
 from stages.train.memory_plan import describe_peak, plan_memory
 from stages.train.models import ADAPTER_NAME, load_models, make_trainee, step_settings
@@ -73,7 +73,39 @@ def test_options_that_save_memory_lower_the_plan(make_config: MakeConfig) -> Non
     assert peak(checkpoint_unet=True) < peak(checkpoint_unet=False)
     assert peak(checkpoint_decoder=True) < peak()
     assert peak(batch_size=1) < peak()
-    assert peak(optimizer="adamw_8bit_if_installed") <= peak()
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_optimisers_state_is_counted_as_it_will_be_kept(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    monkeypatch.setattr(optimizers, "find_spec", lambda _name: object() if installed else None)
+    large_enough = {"rank": 512}  # the state of small tensors stays in 32 bits
+    plain, in_8_bits = (
+        make_config(optimizer=kind, online=large_enough) for kind in ("adamw", "adamw_8bit_if_installed")
+    )
+    models = load_models(plain, CPU)
+    expected, plan = plan_memory(plain, models), plan_memory(in_8_bits, models)
+    assert expected.optimizers == 2 * expected.adapters
+    saved = 6 * sum(value.numel() for value in lora_parameters(models.online.unet, ADAPTER_NAME)) if installed else 0
+    assert plan.optimizers == expected.optimizers - saved
+    assert plan.peak == expected.peak - saved
+
+
+@pytest.mark.parametrize(
+    ("kind", "installed", "state"),
+    [
+        ("adamw", True, 8 * 5000 + 8 * 100),
+        ("adamw_8bit", True, 2 * 5000 + 8 * 100),
+        ("adamw_8bit_if_installed", True, 2 * 5000 + 8 * 100),
+        ("adamw_8bit_if_installed", False, 8 * 5000 + 8 * 100),
+    ],
+)
+def test_eight_bits_are_counted_where_bitsandbytes_is_installed_and_for_large_weights(
+    monkeypatch: pytest.MonkeyPatch, kind: optimizers.OptimizerKind, installed: bool, state: int
+) -> None:
+    monkeypatch.setattr(optimizers, "find_spec", lambda _name: object() if installed else None)
+    assert optimizers.state_bytes(kind, [torch.zeros(50, 100), torch.zeros(100)]) == state
 
 
 def test_the_planned_peak_is_near_the_measured_one(make_config: MakeConfig, inputs: dict[str, Artifact]) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,15 @@ import pytest
 import torch
 from PIL import Image
 
+from comat_core.errors import UserError
 from flows.cli import main
-from flows.view_page import render_page
-from flows.view_server import LONGEST_BODY, LONGEST_PROMPT, Site, ViewServer
-from stages.comparison import Comparison, comparer_of, draw_rows
+from flows.view import app
+from flows.view import server as server_module
+from flows.view.app import LONGEST_BODY
+from flows.view.rendering import render_page
+from flows.view.server import ViewServer
+from flows.view.site import LONGEST_PROMPT, Site
+from stages.comparison import Comparison, ComparisonAbandoned, comparer_of, draw_rows
 from stages.entities import EntitiesConfig
 from stages.pipeline import make_plan
 from stages.png import encode_png
@@ -70,18 +75,29 @@ def key_of(preset: Preset, step: str) -> str:
 
 
 class StandIn:
-    """Compares without a model, and notices when it is called twice at once."""
+    """Compares without a model, in steps of 20 ms, and notices when it is called twice at once."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
-        self.busy = self.most = self.calls = 0
+        self.busy = self.most = self.calls = self.abandoned = 0
 
-    def compare(self, prompt: str, seed: int) -> Comparison:
+    def compare(self, prompt: str, seed: int, is_abandoned: Callable[[], bool]) -> Comparison:
         self.busy += 1
         self.calls += 1
         self.most = max(self.most, self.busy)
-        time.sleep(self.seconds)
-        self.busy -= 1
+        try:
+            end = time.monotonic() + self.seconds
+            while time.monotonic() < end:
+                if is_abandoned():
+                    self.abandoned += 1
+                    raise ComparisonAbandoned
+                time.sleep(0.02)
+        finally:
+            self.busy -= 1
+        if prompt == "a mistake":
+            raise UserError("the model is gone", "store", "train it again")
+        if prompt == "a failure":
+            raise RuntimeError("no memory")
         return Comparison(prompt, seed, 0.5, {"base": flat_png((1, 2, 3)), "tuned": flat_png((4, 5, 6))}, [])
 
 
@@ -95,9 +111,10 @@ def serving(site: Site) -> Iterator[ViewServer]:
         thread.join(timeout=30)
 
 
-@pytest.fixture
-def server(preset: Preset, tmp_path: Path) -> Iterator[ViewServer]:
-    site: Any = Site(preset, Store(str(tmp_path / "store")), StandIn())  # pyright: ignore[reportArgumentType]
+@pytest.fixture(scope="module")
+def server(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ViewServer]:
+    store = Store(str(tmp_path_factory.mktemp("empty") / "store"))
+    site: Any = Site(preset, store, StandIn())  # pyright: ignore[reportArgumentType]
     with serving(site) as running:
         yield running
 
@@ -113,11 +130,11 @@ def post(server: ViewServer, body: bytes, **headers: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def get(server: ViewServer, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+def get(server: ViewServer, path: str, **headers: str) -> tuple[int, http.client.HTTPMessage, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("GET", path, headers=headers)
     response = connection.getresponse()
-    found = response.status, dict(response.getheaders()), response.read().decode()
+    found = response.status, response.headers, response.read().decode()
     connection.close()
     return found
 
@@ -191,8 +208,8 @@ def test_bad_questions_are_answered_400_with_one_line(server: ViewServer, body: 
 
 @pytest.mark.parametrize("length", ["-5", "1e3", "٣", "9" * 5000, "nonsense"])
 def test_lengths_that_are_none_are_refused(server: ViewServer, length: str) -> None:
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
-        host = f"127.0.0.1:{server.server_port}"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        host = f"127.0.0.1:{server.port}"
         lines = ["POST /compare HTTP/1.0", f"Host: {host}", "Content-Type: application/json"]
         connection.sendall("\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode())
         assert connection.makefile("rb").readline().split()[1] == b"400"
@@ -206,7 +223,7 @@ def test_only_json_is_taken_so_that_no_form_of_another_page_asks(server: ViewSer
 @pytest.mark.parametrize("path", ["/", "/report", "/timeline", "/view.js"])
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""])
 def test_requests_under_another_name_are_refused(server: ViewServer, path: str, host: str) -> None:
-    status, _, text = get(server, path, Host=host.format(port=server.server_port))
+    status, _, text = get(server, path, Host=host.format(port=server.port))
     assert status == 403
     assert PROMPT not in text
 
@@ -215,11 +232,11 @@ def test_requests_of_other_sites_pages_are_refused(server: ViewServer) -> None:
     assert post(server, question(), Origin="https://evil.example")[0] == 403
     assert post(server, question(), Origin="null")[0] == 403
     assert post(server, question(), Origin=server.address)[0] == 200
-    assert get(server, "/", Host=f"LOCALHOST:{server.server_port}")[0] == 200
+    assert get(server, "/", Host=f"LOCALHOST:{server.port}")[0] == 200
 
 
 def test_it_listens_on_the_loopback_address_alone(server: ViewServer) -> None:
-    assert server.server_address[0] == "127.0.0.1"
+    assert server.host == "127.0.0.1"
 
 
 def test_page_runs_its_own_script_only(server: ViewServer) -> None:
@@ -275,11 +292,148 @@ def test_models_draw_one_comparison_at_a_time(preset: Preset, tmp_path: Path) ->
     assert (stand_in.calls, stand_in.most) == (4, 1)
 
 
+def ask_and_leave(server: ViewServer, count: int) -> None:
+    """Ask questions, and close the connections as a browser does that is closed."""
+    body = question()
+    head = f"POST /compare HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\n"
+    for _ in range(count):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+def test_whoever_has_left_does_not_keep_others_waiting(preset: Preset, tmp_path: Path) -> None:
+    stand_in = StandIn(seconds=0.5)
+    site: Any = Site(preset, Store(str(tmp_path)), stand_in)  # pyright: ignore[reportArgumentType]
+    with serving(site) as running:
+        ask_and_leave(running, 100)
+        start = time.monotonic()
+        status, text = post(running, question())
+        waited = time.monotonic() - start
+    assert (status, json.loads(text)["prompt"]) == (200, PROMPT)
+    assert waited < 10, "a hundred abandoned questions would take 50 s"
+    assert stand_in.most == 1
+    assert stand_in.calls - stand_in.abandoned == 1, "what was abandoned while it was drawn ended there"
+
+
+def test_a_comparison_stops_within_a_step(preset: Preset, trained: Store) -> None:
+    tuned = find_tuned_model(preset, trained)
+    entities = preset.sections["entities"]
+    assert isinstance(entities, EntitiesConfig)
+    asked: list[None] = []
+
+    def left_after_two_steps() -> bool:
+        asked.append(None)
+        return len(asked) > 2
+
+    with comparer_of(tuned, entities) as comparer:
+        with pytest.raises(ComparisonAbandoned):
+            comparer.compare(PROMPT, 0, left_after_two_steps)
+        assert len(asked) == 3
+        comparer.compare(PROMPT, 0)  # and it is fit for the next one
+
+
+def test_a_request_cut_short_is_nobodys_failure(
+    preset: Preset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Site(preset, Store(str(tmp_path)), StandIn())) as running:  # pyright: ignore[reportArgumentType]
+        for body in (b"", b'{"prompt": '):
+            with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
+                host = f"Host: 127.0.0.1:{running.port}\r\nContent-Type: application/json\r\n"
+                connection.sendall(f"POST /compare HTTP/1.1\r\n{host}Content-Length: 50\r\n\r\n".encode() + body)
+        assert post(running, question())[0] == 200
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: "])
+def test_connections_without_a_request_are_closed(
+    preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(server_module, "ARRIVAL_SECONDS", 0.3)
+    with (
+        serving(Site(preset, Store(str(tmp_path)), StandIn())) as running,  # pyright: ignore[reportArgumentType]
+        socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection,
+    ):
+        connection.sendall(sent)
+        assert connection.recv(1000) == b""
+
+
+def test_a_body_that_does_not_come_is_told(preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "ARRIVAL_SECONDS", 0.3)
+    with (
+        serving(Site(preset, Store(str(tmp_path)), StandIn())) as running,  # pyright: ignore[reportArgumentType]
+        socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection,
+    ):
+        host = f"Host: 127.0.0.1:{running.port}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"POST /compare HTTP/1.1\r\n{host}Content-Length: 50\r\n\r\n{{".encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"the request did not arrive within 0 s" in answer
+
+
+def test_mistakes_and_failures_are_answers_of_one_line(
+    server: ViewServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert post(server, question(prompt="a mistake")) == (400, "the model is gone (store): train it again")
+    assert capsys.readouterr().err == ""
+    status, text = post(server, question(prompt="a failure"))
+    (trace,) = (tmp_path / "cache" / "comat" / "failures").iterdir()
+    assert status == 500
+    assert text.startswith(f"RuntimeError: no memory (trace in {trace}): ")
+    assert capsys.readouterr().err == f"comat: {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (UserError("damaged", "report", "run it again"), "damaged (report): run it again"),
+        (KeyError("x"), "KeyError: 'x'"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/report", "/timeline"])
+def test_pages_that_cannot_be_made_say_why(
+    server: ViewServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str, error: Exception, told: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def fail(*_: object) -> str:
+        raise error
+
+    for name in ("page", "report", "timeline"):
+        monkeypatch.setattr(Site, name, fail)
+    status, headers, text = get(server, path)
+    assert (status, headers["Content-Type"]) == (500, "text/plain; charset=utf-8")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert text.startswith(told)
+    assert "\n" not in text
+
+
+def test_the_end_does_not_wait_for_a_comparison(preset: Preset, tmp_path: Path) -> None:
+    class Deaf(StandIn):
+        def compare(self, prompt: str, seed: int, is_abandoned: Callable[[], bool]) -> Comparison:  # noqa: ARG002
+            return super().compare(prompt, seed, lambda: False)
+
+    stand_in = Deaf(seconds=60.0)
+    site: Any = Site(preset, Store(str(tmp_path)), stand_in)  # pyright: ignore[reportArgumentType]
+    with ViewServer(0, site) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        ask_and_leave(running, 3)
+        asking = socket.create_connection(("127.0.0.1", running.port))
+        asking.sendall(b"POST /compare HTTP/1.1\r\n")
+        while not stand_in.calls:
+            time.sleep(0.02)
+        running.shutdown()
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+        asking.close()
+
+
 def test_a_taken_port_is_told(
     preset: Preset, trained: Store, capsys: pytest.CaptureFixture[str], server: ViewServer
 ) -> None:
     arguments = ["view", preset.name, "--store", trained.url, "--set", SETTINGS[0]]
-    line = fails_with(capsys, *arguments, "--port", str(server.server_port))
+    line = fails_with(capsys, *arguments, "--port", str(server.port))
     assert "cannot serve here: " in line
     assert "choose another --port" in line
 

@@ -34,7 +34,7 @@ def render_page(preset: Preset, store: Store, longest_prompt: int) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("flows", "page"),
+        loader=PackageLoader("flows.view", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,1 @@
+"""What has to hold before Prefect can start: proxies, settings, the configured API, one first start at a time."""

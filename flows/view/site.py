@@ -1,0 +1,94 @@
+"""What the pages of `comat view` are made of, and what they ask for."""
+
+import base64
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from comat_core.errors import UserError
+from flows.view.rendering import render_page
+from stages.comparison import Comparer, Comparison
+from stages.pipeline import make_plan
+from stages.presets import Preset
+from stages.report.timeline import timeline_page
+from stages.store import Store
+
+LONGEST_PROMPT = 1_000  # characters
+ADVICE = 'send JSON: {"prompt": "a red circle", "seed": 0}'
+
+
+class Question(BaseModel):
+    """What the page asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_strip_whitespace=True)
+
+    prompt: Annotated[str, Field(min_length=1, max_length=LONGEST_PROMPT)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Question":
+        """Read a request's body.
+
+        Raises:
+            UserError: it is no question.
+        """
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = ".".join(map(str, first["loc"])) or "the request"
+            raise UserError(f"{name}: {first['msg']}", "request", ADVICE) from error
+
+
+class Answer(BaseModel):
+    """A comparison as the page takes it; pictures are data URIs."""
+
+    prompt: str
+    seed: int
+    seconds: float
+    images: dict[str, str]
+    words: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> "Answer":
+        images = {
+            model: "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+            for model, png in comparison.images.items()
+        }
+        return cls(
+            prompt=comparison.prompt,
+            seed=comparison.seed,
+            seconds=round(comparison.seconds, 2),
+            images=images,
+            words=comparison.words,
+        )
+
+
+class Site:
+    """A preset's pages."""
+
+    def __init__(self, preset: Preset, store: Store, comparer: Comparer) -> None:
+        self._preset = preset
+        self._store = store
+        self._comparer = comparer
+
+    def page(self) -> str:
+        return render_page(self._preset, self._store, LONGEST_PROMPT)
+
+    def report(self) -> str | None:
+        """The preset's report, if the store holds one."""
+        step = make_plan(self._preset.sections).by_name.get("report")
+        artifact = self._store.look_up(step.stage.name, step.key).artifact if step else None
+        return artifact.read_bytes("report.html").decode() if artifact else None
+
+    def timeline(self) -> str:
+        return timeline_page(self._store, self._preset.name)
+
+    def compare(self, question: Question, is_abandoned: Callable[[], bool]) -> Answer:
+        """Draw an answer. Not for several threads at once.
+
+        Raises:
+            ComparisonAbandoned: `is_abandoned` said that nobody waits for it any more.
+        """
+        return Answer.of(self._comparer.compare(question.prompt, question.seed, is_abandoned))
