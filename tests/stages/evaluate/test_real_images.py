@@ -67,14 +67,14 @@ def test_the_identity_follows_names_and_sizes_and_the_way_of_reading(folder: Pat
 
 def features_config(kind: type[FeaturesConfig], real_images: RealImages) -> FeaturesConfig:
     """Settings of an evaluation, as far as the real images are concerned."""
-    return kind.model_construct(real=real_images, seed=0, resolution=8)
+    return kind.model_construct(real=real_images, seed=0, resolution=8, extractors={})
 
 
 @pytest.mark.parametrize("kind", [FeaturesConfig, FidConfig, FidelityConfig])
 def test_an_image_that_cannot_be_read_is_told_before_a_run_begins(folder: Path, kind: type[FeaturesConfig]) -> None:
-    monitored = features_config(kind, real(folder, 4))
+    config = features_config(kind, real(folder, 4))
     (folder / "b.jpeg").write_bytes((folder / "b.jpeg").read_bytes()[:300])
     with pytest.raises(UserError, match=r"the image cannot be decoded.*b\.jpeg\): replace it, or take it out"):
-        monitored.fetch_files()
+        config.fetch_files()
     with pytest.raises(UserError, match=r"the image cannot be decoded.*b\.jpeg"):
         list(read_real_images(real(folder, 4), seed=0, resolution=8))
