@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comat_core.files.text_files import is_text
 from comat_core.support.errors import UserError
 from comat_core.support.whole_files import write_whole
 from data.readers import LONGEST_PROMPT
@@ -23,6 +24,8 @@ def sample(options: argparse.Namespace) -> int:
     prompts: list[str] = options.prompt
     if not all(prompt.strip() for prompt in prompts):
         raise UserError("a prompt is empty", "--prompt", "write what the image shall show")
+    if not all(map(is_text, prompts)):
+        raise UserError("a prompt is no text in UTF-8", "--prompt", "check the terminal's encoding")
     if max(map(len, prompts)) > LONGEST_PROMPT:
         raise UserError(f"a prompt has more than {LONGEST_PROMPT:,} characters", "--prompt", "write a shorter one")
     tuned = find_tuned_model(load_preset(options.preset, options.settings), Store(options.store))

@@ -64,6 +64,7 @@ class FidelityConfig(FeaturesConfig):
         return 2 * max(FEWEST, self.neighbours + 1)
 
     def fetch_files(self) -> None:
+        super().fetch_files()
         for features in self.extractors.values():
             published = features.published_file()
             if published is not None:

@@ -123,7 +123,8 @@ def _files_by_prompt(folder: Path, prompts: Container[str]) -> dict[str, list[Pa
 
 def _image_files(folder: Path) -> list[Path]:
     samples = folder / SAMPLES
-    files = sorted(path for path in files_below(samples if folder_exists(samples) else folder) if path.suffix == ".png")
+    found = files_below(samples if folder_exists(samples) else folder)
+    files = sorted(path for path in found if path.suffix.lower() == ".png")
     inside = [path for path in files if SAMPLES in path.relative_to(folder).parts[:-1]]
     return inside or files
 

@@ -134,6 +134,7 @@ def test_download_without_a_connection_is_told(hub_cache: Path, capsys: pytest.C
         (["export", "miniature", "--format", "kohya"], "run `comat run miniature --only train`"),
         (["export", "miniature", "--format", "onnx"], "invalid choice: 'onnx'"),
         (["sample", "miniature", "--prompt", "a" * 100_000], "a prompt has more than 10,000 characters"),
+        (["sample", "miniature", "--prompt", "a cat", "--prompt", "a caf\udce9"], "a prompt is no text in UTF-8"),
         (["sample", "miniature"], "the following arguments are required: --prompt"),
     ],
 )

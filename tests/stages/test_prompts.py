@@ -259,3 +259,30 @@ def test_seen_hashes_within_and_across_batches() -> None:
     for start in range(100, 2000, 10):
         assert seen.add(range(start, start + 10)).all()
     assert seen.add([5, 1999, 7, 7]).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("place", ["train", "evaluation"])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("half.jsonl", rb'{"prompt": "a cat"}' + b"\n" + rb'{"prompt": "a \ud83d dog"}', r"half a character.*line 2"),
+        ("half.jsonl", rb'{"prompt": "a cat"}' + b"\n" + rb'{"prompt": "a dog", "x": "\udc00"}', r"half a.*line 2"),
+        ("half.txt", b"a cat\na \xed\xa0\xbd dog\n", r"the text is not UTF-8.*line 2"),
+        ("half.csv", b"prompt\na cat\na \xed\xa0\xbd dog\n", r"the text is not UTF-8.*line 3"),
+    ],
+)
+def test_halves_of_characters_are_told_with_their_line(
+    tmp_path: Path, name: str, content: bytes, message: str, place: str
+) -> None:
+    (tmp_path / "whole.txt").write_text("a red cat\n")
+    (tmp_path / name).write_bytes(content)
+    files = {"train": "whole.txt", "evaluation": "whole.txt", place: name}
+    config = config_of(**{split: [{"file": str(tmp_path / file)}] for split, file in files.items()})
+    with pytest.raises(UserError, match=message):
+        run(config, {}, Store(str(tmp_path / "store")))
+
+
+def test_both_halves_of_a_character_make_a_whole_one(tmp_path: Path) -> None:
+    (tmp_path / "whole.jsonl").write_text(r'{"prompt": "a \ud83d\ude00 cat"}')
+    artifact = run(config_of(train=[{"file": str(tmp_path / "whole.jsonl")}]), {}, Store(str(tmp_path / "store")))
+    assert texts(artifact.read_table("prompts.parquet").to_pylist()) == ["a \U0001f600 cat"]

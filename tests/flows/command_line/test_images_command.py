@@ -58,6 +58,15 @@ def test_one_skill_is_a_set_of_its_own(store: str, tmp_path: Path) -> None:
     assert names(folder) == ["a star above a heart_000000.png", "a star above a heart_000001.png"]
 
 
+def test_prompts_that_no_file_can_be_named_after_are_written_with_a_list(store: str, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    arguments = ["--output", str(folder), "--split", "fidelity", "--manifest"]
+    assert main(["images", "miniature", "--store", store, *arguments]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["000000.png", "000001.png", "manifest.csv"]
+    found = read_folder(folder, [{"text": "a circle and/or a star"}] * 2)
+    assert [path.read_bytes() for path in found] == [flat_png((0, sample, 0)) for sample in range(2)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from comat_core.captioners import CaptionLikelihood
 from comat_core.support.errors import UserError
-from data.aro import AroList
 from data.miniature_world.pairs import base_world_pair
 from stages.evaluate import sensitivity
 from stages.evaluate.images.captioned_images import CaptionedImages
@@ -129,23 +128,6 @@ def test_the_shipped_captioner_tells_real_scenes_from_corrupted_captions(store, 
     print({name: round(value["mean"], 3) for name, value in real.items()})
     assert real["sensitivity/attribute"]["low"] > 0.1
     assert real["sensitivity/relation"]["low"] > 0.0
-
-
-def test_aro_lists_are_read_whole_or_refused(aro, tmp_path):
-    source = AroList(aro, "list.json", "images")
-    assert len(source) == 2
-    assert source.read(0).image.size == (20, 10)
-    assert source.read(1).image.size == (40, 20)
-    assert source.read(1).wrong_caption is None
-    (tmp_path / "broken.json").write_text('[{"true_caption": "a dog"}]')
-    with pytest.raises(UserError, match="the list is not in ARO's layout"):
-        AroList(tmp_path, "broken.json", "images")
-    with pytest.raises(UserError, match="there is no such list of captions"):
-        AroList(tmp_path, "absent.json", "images")
-    empty = [{"image_path": "0.png", "bbox_x": 1, "bbox_y": 1, "bbox_w": 0, "bbox_h": 5, "true_caption": "a dog"}]
-    (tmp_path / "empty.json").write_text(json.dumps(empty))
-    with pytest.raises(UserError, match="an empty box, 0 x 5 px"):
-        AroList(tmp_path, "empty.json", "images")
 
 
 def test_too_few_real_images_are_told_before_anything_runs(inputs, aro):

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from comat_core.support.errors import UserError
 from stages import images
 from stages.images import other_images
-from stages.images.image_folders import file_name
 from stages.images.other_generators import nouns_of
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
@@ -155,13 +154,46 @@ def test_what_a_folder_lacks_is_named(store: Store, prompts: Artifact, tmp_path:
         draw({"folder": str(folder)}, prompts, store)
     write_folder(folder, {"a striped blue square_000003.png": (0, 0, 0)})
     (folder / "a green star_000000.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"the image cannot be decoded: .*a green star_000000.png\)"):
+    with pytest.raises(UserError, match=r"the image cannot be decoded: .*a green star_000000\.png\)"):
         draw({"folder": str(folder)}, prompts, store)
     Image.new("RGB", (32, 48)).save(folder / "a green star_000000.png")
     with pytest.raises(UserError, match="an image is 32 x 48 px, not square"):
         draw({"folder": str(folder)}, prompts, store)
     with pytest.raises(UserError, match="no such folder of images"):
         draw({"folder": "no_such_folder"}, prompts, store)
+
+
+def test_a_folder_is_read_before_anything_is_drawn(prompts: Artifact, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    write_folder(folder, {name: colour for name, colour in COLOURS.items() if "000003" not in name})
+    settings = config({"one": {"folder": str(folder)}}).of_others()["one"]
+    with pytest.raises(UserError, match="image 2 of the prompt 'a striped blue square' is missing"):
+        settings.check_prompts(prompts)
+    write_folder(folder, {"texture/a striped blue square_000003.png": (0, 0, 0)})
+    settings.check_prompts(prompts)
+    Image.new("RGB", (32, 48)).save(folder / "a green star_000004.png")
+    (folder / "a green star_000000.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"cannot be decoded.*; 1 more cannot be used: .*000004\.png \(.*000000\.png"):
+        settings.check_prompts(prompts)
+
+
+def test_images_are_taken_as_a_viewer_shows_them(store: Store, prompts: Artifact, tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", COLOURS)
+    Image.new("RGBA", (32, 32), (0, 0, 0, 0)).save(tmp_path / "mine" / "a green star_000000.png")
+    grey = np.full((32, 32), 0x8000, np.uint16)
+    Image.fromarray(grey).save(tmp_path / "mine" / "a green star_000001.png")
+    assert pixels(draw({"folder": str(tmp_path / "mine")}, prompts, store))[:2, 5, 5].tolist() == [[255] * 3, [128] * 3]
+
+
+def test_prompts_that_no_file_can_be_named_after_stand_in_a_list(store: Store, tmp_path: Path) -> None:
+    texts = ["a cat and/or a dog", "a cat " * 50 + "on a mat"]
+    rows = [(f"t{number}", text, "color", "test") for number, text in enumerate(texts)]
+    long = make_artifact(store, "prompts", key="long", tables={"prompts.parquet": prompts_table(rows)})
+    files = {f"{number}.png": (number, 0, 0) for number in range(4)}
+    write_folder(tmp_path / "mine", files)
+    listed = [f'"{texts[number // 2]}",{name}' for number, name in enumerate(files)]
+    (tmp_path / "mine" / "manifest.csv").write_text("\n".join(["prompt,file", *listed]))
+    assert pixels(draw({"folder": str(tmp_path / "mine")}, long, store))[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
 
 
 def test_a_changed_image_makes_another_key(store: Store, prompts: Artifact, tmp_path: Path) -> None:
@@ -225,14 +257,3 @@ def test_every_generator_and_split_is_a_step_that_evaluations_take(tmp_path: Pat
     }
     assert plan.by_name["report"].inputs["other.sd.fidelity"] == "images.sd.fidelity"
     assert plan.by_name["report"].key != plain.by_name["report"].key
-
-
-def test_names_of_files_that_the_layout_cannot_hold() -> None:
-    assert file_name("a red cat", 12) == "a red cat_000012.png"
-    with pytest.raises(UserError, match="'/' in a prompt cannot be part of a file's name"):
-        file_name("a cat and/or a dog", 0)
-    with pytest.raises(UserError, match="'_' in a prompt"):
-        file_name("a cat_000001", 0)
-    assert file_name("x" * 244, 0)
-    with pytest.raises(UserError, match="a prompt of 245 bytes is too long for a file's name"):
-        file_name("x" * 245, 0)
