@@ -1,6 +1,5 @@
 """The one exception type for mistakes that a user can mend."""
 
-
 LONGEST_PART = 1000
 """Characters of each of the three parts of a line."""
 

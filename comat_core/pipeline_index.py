@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from comat_core.checkpoint_files import DIFFUSERS_STEM, TRANSFORMERS_STEM, Network, read_config
 from comat_core.errors import UserError
+from comat_core.files.paths import path_exists
 
 INDEX_FILE: Final = "model_index.json"
 LIBRARIES: Final = frozenset({"diffusers", "transformers"})
@@ -64,7 +65,7 @@ def read_index(folder: Path) -> PipelineIndex:
     # The library would import these in the place of its own modules.
     shadows = [folder / "None.py", *(folder / part.name / f"{part.library}.py" for part in index.parts.values())]
     for shadow in shadows:
-        if shadow.exists():
+        if path_exists(shadow):
             raise UserError(f"the checkpoint brings code of its own, {shadow.name}", str(shadow.parent), "remove it")
     return index
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from comat_core.errors import UserError
+from comat_core.files.paths import folder_exists, path_exists
 from stages.local_disk import disk_errors_told
 
 
@@ -20,7 +21,7 @@ def new_folder(output: Path, what: str) -> Iterator[Path]:
     Raises:
         UserError: the folder holds something, or cannot be written.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if path_exists(output) and (not folder_exists(output) or any(output.iterdir())):
         raise UserError("the output exists and is not an empty folder", str(output), "choose another --output")
     with disk_errors_told(what, output, "choose another --output"):
         output.parent.mkdir(parents=True, exist_ok=True)

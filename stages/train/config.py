@@ -2,11 +2,11 @@
 
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from comat_core.files.paths import user_path
 from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
@@ -226,7 +226,7 @@ class TrainConfig(StageConfig):
 
     def fetch_files(self) -> None:
         """Make sure that the logs can be written, which training needs only after all stages before it."""
-        folder = Path(self.tracking.folder).expanduser()
+        folder = user_path(self.tracking.folder)
         with disk_errors_told("training's logs", folder, "choose another train.tracking.folder"):
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):

@@ -4,7 +4,8 @@ from comat_core.errors import UserError
 
 
 def test_the_parts_stand_in_one_line() -> None:
-    assert str(UserError("what\n is wrong", "a file,\tline 2", "do\u2028that")) == "what is wrong (a file, line 2): do that"
+    error = UserError("what\n is wrong", "a file,\tline 2", "do\u2028that")
+    assert str(error) == "what is wrong (a file, line 2): do that"
 
 
 def test_nothing_in_the_line_is_obeyed_by_a_terminal_or_cannot_be_printed() -> None:
