@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks.training_workload import SEED, Workload
-from comat_core.adapters import active_adapter
+from comat_core.backbones.adapters import active_adapter
+from comat_core.backbones.prompt_conditioning import PromptConditioning
 from comat_core.discriminators.protocol import gradient_wanted
 from comat_core.discriminators.unet import ADAPTER_NAME
-from comat_core.prompt_conditioning import PromptConditioning
-from comat_core.randomness import make_generator, normal_noise
+from comat_core.support.randomness import make_generator, normal_noise
 from comat_core.training_step import training_step
 from comat_core.trajectories import pair_start_steps, start_from_images
 

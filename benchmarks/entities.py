@@ -20,19 +20,19 @@ from statistics import median
 
 import pyarrow as pa
 
-from comat_core.entities import ParserText
-from comat_core.parsers import load_parser
+from comat_core.language.entities import ParserText
+from comat_core.language.parsers import load_parser
 from data.prompt_sources import read_prompt_set
 from data.registry import select_sets
-from stages.artifacts import Artifact
 from stages.entities import EntitiesConfig, run
 from stages.prompts import SCHEMA as PROMPTS_SCHEMA
 from stages.prompts import PromptsConfig
 from stages.prompts import run as run_prompts
 from stages.prompts.cleaning import prompt_id
 from stages.prompts.mixture import in_batches
-from stages.store import Store
-from stages.streamed_tables import read_streamed_table, write_streamed_table
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
+from stages.store.streamed_tables import read_streamed_table, write_streamed_table
 from tests.comat_core.entity_scores import f1_score
 from tests.comat_core.entity_templates import GoldPrompt, gold_prompts
 from tests.comat_core.parsed import PARSER, clip_tokenizer

@@ -19,15 +19,15 @@ from statistics import median
 import numpy as np
 import torch
 
+from comat_core.language.parsers import load_parser
 from comat_core.metrics.attribute_binding import noun_phrases, question_about
-from comat_core.parsers import load_parser
-from comat_core.visual_question_answering import CORRECTED, VisualQuestionAnswerer
+from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.prompts import held_out_prompts
-from stages.config import ModelReference
 from stages.evaluate.attributes import AttributesConfig, run
-from stages.stage import Inputs
-from stages.store import Store
+from stages.plan.config import ModelReference
+from stages.plan.stage import Inputs
+from stages.store.store import Store
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
 SEED = 1

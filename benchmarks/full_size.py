@@ -30,14 +30,14 @@ from torch.optim import AdamW
 
 from benchmarks.full_size_models import Sizes, full_sizes, save_blip, save_stable_diffusion, sdxl_unet, tiny_sizes
 from benchmarks.training_workload import ONLINE, SEED, make_batch
-from comat_core.activation_memory import kept_activations, without_data
-from comat_core.adapters import ATTENTION_PROJECTIONS, active_adapter, add_lora, lora_parameters
+from comat_core.backbones.adapters import ATTENTION_PROJECTIONS, active_adapter, add_lora, lora_parameters
+from comat_core.backbones.schedulers import make_scheduler
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.captioners import load_captioner
 from comat_core.discriminators import UNetDiscriminator, last_timestep
 from comat_core.discriminators.unet import unet_memory
-from comat_core.memory_allocator import keep_freed_memory
-from comat_core.schedulers import make_scheduler
-from comat_core.text_to_image import TextToImageModel
+from comat_core.support.activation_memory import kept_activations, without_data
+from comat_core.support.memory_allocator import keep_freed_memory
 from comat_core.training_inputs import CoMatModels, StepSettings
 from comat_core.training_step import discriminator_step, training_step
 

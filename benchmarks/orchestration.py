@@ -46,10 +46,10 @@ def main() -> None:
 
 def run_bare(options: argparse.Namespace) -> dict[str, float]:
     """Run every stage of the plan one after the other, without Prefect."""
-    from stages.artifacts import Artifact
-    from stages.pipeline import make_plan
-    from stages.presets import load_preset
-    from stages.store import Store
+    from stages.plan.pipeline import make_plan
+    from stages.plan.presets import load_preset
+    from stages.store.artifacts import Artifact
+    from stages.store.store import Store
 
     plan, store = make_plan(load_preset(options.preset, options.settings).sections), Store(options.store)
     started = time.perf_counter()
@@ -68,10 +68,10 @@ def run_flow(options: argparse.Namespace) -> dict[str, float]:
         moments.append(time.perf_counter())
         return moments[-1] - moments[-2]
 
-    from flows.commands import quiet_prefect
+    from flows.command_line.commands import quiet_prefect
     from flows.server import prefect_api
-    from stages.pipeline import make_plan
-    from stages.presets import load_preset
+    from stages.plan.pipeline import make_plan
+    from stages.plan.presets import load_preset
 
     laps = {"imports": lap()}
     make_plan(load_preset(options.preset, options.settings).sections)

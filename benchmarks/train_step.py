@@ -27,8 +27,8 @@ import torch
 from benchmarks.bare_model_calls import bare_model_calls
 from benchmarks.peak_memory import peak_bytes
 from benchmarks.training_workload import ONLINE, SEED, Workload, load_workload
-from comat_core.adapters import active_adapter
-from comat_core.attention_maps import CaptureRequest
+from comat_core.backbones.adapters import active_adapter
+from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.denoising import denoise
 from comat_core.training_inputs import StepSettings
 from comat_core.training_step import discriminator_step, training_step

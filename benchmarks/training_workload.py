@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from comat_core.adapters import add_lora, lora_parameters
-from comat_core.attribute_concentration import EntityTokens
+from comat_core.backbones.adapters import add_lora, lora_parameters
+from comat_core.backbones.schedulers import make_scheduler
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.captioners import load_captioner
 from comat_core.discriminators import UNetDiscriminator, last_timestep
-from comat_core.randomness import derive_seed, make_generator, normal_noise
-from comat_core.schedulers import make_scheduler
+from comat_core.language.token_alignment import align
+from comat_core.losses.attribute_concentration import EntityTokens
 from comat_core.segmenters import load_segmenter
-from comat_core.text_to_image import TextToImageModel
-from comat_core.token_alignment import align
+from comat_core.support.randomness import derive_seed, make_generator, normal_noise
 from comat_core.training_inputs import CoMatBatch, CoMatModels, StepSettings
 
 SEED = 0

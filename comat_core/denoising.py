@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from comat_core.attention_maps import AttentionMaps, CaptureRequest
+from comat_core.backbones.attention_maps import AttentionMaps, CaptureRequest
+from comat_core.backbones.guided_unet import GuidedUnet
+from comat_core.backbones.text_to_image import PromptConditioning, TextToImageModel
 from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uniform
-from comat_core.guided_unet import GuidedUnet
-from comat_core.text_to_image import PromptConditioning, TextToImageModel
 
 __all__ = ["DenoisingResult", "denoise", "gradient_steps_strided", "gradient_steps_uniform"]
 
@@ -55,7 +55,7 @@ def denoise(
 
     Args:
         latents: (B, C, h, w): standard normal noise for rows that start at step 0, for the others latents noised to
-            the level of their step (`comat_core.schedulers.noisy_start`).
+            the level of their step (`comat_core.backbones.schedulers.noisy_start`).
         conditioning: B rows.
         negative_conditioning: B rows; may be None without guidance.
         scheduler: any diffusers scheduler that makes one UNet call per step; it is copied, not changed.

@@ -2,7 +2,7 @@
 
 import torch
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 
 def gradient_steps_uniform(num_steps: int, count: int, generator: torch.Generator) -> tuple[int, ...]:

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from comat_core.attribute_concentration import ConcentrationVariant, EntityTokens
+from comat_core.backbones.text_to_image import PromptConditioning, TextToImageModel
 from comat_core.captioners.protocol import ImageToText
-from comat_core.concept_activation import TokenReduction
 from comat_core.discriminators.protocol import Discriminator
+from comat_core.losses.attribute_concentration import ConcentrationVariant, EntityTokens
+from comat_core.losses.concept_activation import TokenReduction
 from comat_core.segmenters.protocol import Segmenter
-from comat_core.text_to_image import PromptConditioning, TextToImageModel
 
 
 @dataclass

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from comat_core.attention_maps import CaptureRequest
-from comat_core.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
-from comat_core.concept_activation import concept_activation_loss, random_crop
+from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.denoising import DenoisingResult, denoise
 from comat_core.discriminators.protocol import Discriminator
-from comat_core.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
 from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uniform
-from comat_core.randomness import make_generator
+from comat_core.losses.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
+from comat_core.losses.concept_activation import concept_activation_loss, random_crop
+from comat_core.losses.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
+from comat_core.support.randomness import make_generator
 from comat_core.training_inputs import CoMatBatch, CoMatModels, LossWeights, StepSettings
 from comat_core.trajectories import pair_start_steps, start_from_images, start_from_noise
 

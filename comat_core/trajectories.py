@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator, normal_noise
-from comat_core.schedulers import noisy_start
-from comat_core.text_to_image import TextToImageModel
+from comat_core.backbones.schedulers import noisy_start
+from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator, normal_noise
 
 
 def start_from_noise(

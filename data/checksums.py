@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import opened_file
+from comat_core.support.errors import UserError
 
 BLOCK = 1 << 20  # bytes
 

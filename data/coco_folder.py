@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from comat_core.errors import UserError
 from comat_core.files.json_files import LARGE, read_json
+from comat_core.support.errors import UserError
 from data.formats.images import READING, read_image
 from data.formats.named_files import check_name, named_file, version_of
 from data.real_pairs import RealPair, caption_text

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import fsspec
 
-from comat_core.errors import UserError
 from comat_core.files.paths import file_exists, user_path
+from comat_core.support.errors import UserError
 from data.checksums import difference, verify
 from data.registry import PromptSet, Source, listed_checksums
 from data.resumed_download import Expected, download

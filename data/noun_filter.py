@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from comat_core.noun_filter import NounFilter
+from comat_core.language.noun_filter import NounFilter
 from data.formats.yaml_files import read_yaml_mapping
 
 DEFAULT_NOUN_FILTER = Path(__file__).parent / "noun_filter.yaml"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator
 from data.downloads import DEFAULT_CACHE, fetch
 from data.miniature_world.pairs import fidelity_prompts
 from data.miniature_world.prompts import held_out_prompts, training_prompts

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from comat_core.errors import UserError
 from comat_core.files import json_files, text_files
 from comat_core.files.json_files import LARGE
 from comat_core.files.regular_files import MEBIBYTE
+from comat_core.support.errors import UserError
 from data.formats import json_lines
 from data.formats.csv_tables import read_csv_rows
 from data.formats.parquet_tables import read_text_columns

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 
 @dataclass(frozen=True)

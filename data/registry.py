@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.records import read_yaml_record
 
 SOURCE_FOLDER = Path(__file__).parent / "sources"

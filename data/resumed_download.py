@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.checksums import difference
 from data.timed_reading import Patience, TimedReader
 

@@ -10,9 +10,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from comat_core.errors import UserError
 from comat_core.files.json_files import parse_json
 from comat_core.files.text_files import decode_text
+from comat_core.support.errors import UserError
 from data.formats.images import READING, SUFFIXES, decode_image
 from data.formats.named_files import version_of
 from data.formats.tar_members import TarArchive, opened_tar

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import save_image
 
-from comat_core.text_to_image import PromptConditioning, TextToImageModel
+from comat_core.backbones.text_to_image import PromptConditioning, TextToImageModel
 
 
 @dataclass(frozen=True)

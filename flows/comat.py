@@ -9,13 +9,13 @@ from pydantic import Field
 from flows.execution import Outcome, carry_out
 from flows.parameters import end_run_with_unknown_parameters
 from flows.publishing import publish
-from stages.history import record_results
-from stages.pipeline import fetch_files, is_trained, make_plan
-from stages.presets import load_preset, preset_names
-from stages.refreshes import begin_refresh, end_refresh
+from stages.plan.history import record_results
+from stages.plan.pipeline import fetch_files, is_trained, make_plan
+from stages.plan.presets import load_preset, preset_names
+from stages.plan.refreshes import begin_refresh, end_refresh
+from stages.plan.runs import recorded_run
 from stages.report.timeline import write_timeline
-from stages.runs import recorded_run
-from stages.store import Store, default_store
+from stages.store.store import Store, default_store
 
 logger = logging.getLogger("comat")
 

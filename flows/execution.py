@@ -11,15 +11,15 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 from pydantic import BaseModel, Field
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.runners import make_task_runner
 from flows.tasks import Work, build_artifact, build_shard
-from stages.artifacts import Artifact
-from stages.pipeline import PROMPTS, Plan, Step, check_prompts
-from stages.presets import Execution
-from stages.stage import ShardedStage
-from stages.store import Condition, Store
-from stages.train.termination import termination_passed_on
+from stages.plan.pipeline import PROMPTS, Plan, Step, check_prompts
+from stages.plan.presets import Execution
+from stages.plan.stage import ShardedStage
+from stages.store.artifacts import Artifact
+from stages.store.store import Condition, Store
+from stages.train.processes.termination import termination_passed_on
 
 logger = logging.getLogger("comat")
 

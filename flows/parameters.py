@@ -12,7 +12,7 @@ from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 
 def end_run_with_unknown_parameters(flow: Flow[..., Any]) -> None:

@@ -3,12 +3,12 @@
 import base64
 import io
 
-from PIL import Image
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.execution import Outcome
 from flows.markdown import escape, link_target, without_markup
-from stages.artifacts import Artifact
+from stages.images.png import decode_png
+from stages.store.artifacts import Artifact
 
 SUMMARISED = ("prompts", "entities")
 GRID_PROMPTS = 8
@@ -87,7 +87,7 @@ def _some_images(artifact: Artifact) -> dict[str, bytes]:
 
 def _thumbnail(png: bytes) -> str:
     """A data URI of the picture, at most GRID_PIXELS per side."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture = decode_png(png)
     picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
     output = io.BytesIO()
     picture.save(output, "JPEG", quality=85)

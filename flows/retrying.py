@@ -5,7 +5,7 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.tasks import Task
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 REPEATED = (
     UserError,

@@ -11,8 +11,8 @@ from prefect.task_engine import run_task_sync
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from comat_core.errors import UserError
-from stages.presets import Execution
+from comat_core.support.errors import UserError
+from stages.plan.presets import Execution
 
 
 class MainThreadTaskRunner(TaskRunner[PrefectConcurrentFuture[Any]]):

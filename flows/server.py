@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.failures import record
 from flows.prefect_start.configured_api import check_configured_api
 from flows.prefect_start.proxies import check_proxies, no_proxy_for_loopback
@@ -29,6 +29,7 @@ from flows.prefect_start.settings import read_prefect_settings
 from flows.prefect_start.start_lock import one_start_at_a_time
 
 START_SECONDS = 300.0  # on a busy machine, with a database still to be created
+END_SECONDS = 30.0
 IDLE_SERVICES = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "FOREMAN", "TRIGGERS")
 EXCEPTION_LINE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit)\b.*", re.MULTILINE)
 
@@ -93,7 +94,11 @@ def _start(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     process.stdin.close()
-    process.wait()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes], output: IO[bytes], home: Path) -> None:

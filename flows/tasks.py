@@ -14,12 +14,12 @@ from pydantic import BaseModel
 
 from flows.progress import progress_shown, show_progress
 from flows.retrying import is_worth_retrying
-from stages.artifacts import Artifact
-from stages.config import StageConfig
-from stages.pipeline import Step
-from stages.registry import stage_of_node
-from stages.stage import ShardedStage, Stage
-from stages.store import Store
+from stages.plan.config import StageConfig
+from stages.plan.dag import stage_of_node
+from stages.plan.pipeline import Step
+from stages.plan.stage import ShardedStage, Stage
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 
 
 class Work(BaseModel):

@@ -20,19 +20,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from comat_core.errors import UserError
-from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
-from stages.local_disk import disk_errors_told
+from comat_core.support.errors import UserError
+from stages.plan.config import ModelReference
+from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
-from stages.stage import Inputs, Stage
+from stages.store.artifacts import ArtifactWriter
+from stages.store.local_disk import disk_errors_told
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from comat_core.prompt_conditioning import PromptConditioning
-    from comat_core.text_to_image import TextToImageModel
+    from comat_core.backbones.prompt_conditioning import PromptConditioning
+    from comat_core.backbones.text_to_image import TextToImageModel
 
 IMAGES_PER_PART = 32
 """A part is what a killed run has to draw again at most. Unlike the batch it decides which file holds what."""
@@ -82,7 +82,7 @@ def _resized_latents(config: AdaptConfig, model: "TextToImageModel", prompts: Se
     import torch
     from torchvision.transforms.functional import resize
 
-    from comat_core.randomness import derive_seed, make_generator
+    from comat_core.support.randomness import derive_seed, make_generator
 
     native = config.model_copy(update={"resolution": config.native_resolution})
     latents = []
@@ -108,11 +108,11 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
     """Train all of the UNet's weights, write it, and return the losses."""
     import torch
 
-    from comat_core.diffusion_loss import diffusion_loss
-    from comat_core.finite import check_finite_weights
-    from comat_core.precisions import PRECISIONS
-    from comat_core.randomness import make_generator, normal_noise
-    from comat_core.schedulers import make_scheduler
+    from comat_core.backbones.schedulers import make_scheduler
+    from comat_core.losses.diffusion_loss import diffusion_loss
+    from comat_core.support.finite import check_finite_weights
+    from comat_core.support.precisions import PRECISIONS
+    from comat_core.support.randomness import make_generator, normal_noise
 
     # The weights are trained in float32, whatever precision the images were drawn in.
     with sampling_model(config.model_copy(update={"precision": "fp32"}), {}, config.vae) as model:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ def choose_device(setting: str) -> "torch.device":
     """
     import torch
 
-    from comat_core.memory_allocator import keep_freed_memory
+    from comat_core.support.memory_allocator import keep_freed_memory
 
     if setting == AUTO:
         setting = "cuda" if torch.cuda.is_available() else "cpu"

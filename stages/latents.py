@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from comat_core.errors import UserError
-from stages.artifacts import ArtifactWriter
+from comat_core.support.errors import UserError
+from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
-from stages.stage import Inputs, ShardedStage
+from stages.store.artifacts import ArtifactWriter
 
 
 class LatentsConfig(SamplingConfig):
@@ -58,7 +58,7 @@ def build_rest(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter) ->
 
 def trajectory_seed(seed: int, prompt_id: str) -> int:
     """Derive the seed of the trajectory on which a prompt's reference latents lie."""
-    from comat_core.randomness import derive_seed
+    from comat_core.support.randomness import derive_seed
 
     return derive_seed(seed, "initial noise", prompt_id)
 

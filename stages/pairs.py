@@ -14,18 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.coco_folder import CocoFolder
 from data.real_pairs import MiniatureWorld, PairSource, RealPair
 from data.webdataset import WebDatasetShards
-from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
-from stages.digests import digest_json
-from stages.image_checks import check_all
+from stages.images.image_checks import check_all
+from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.digests import digest_json
+from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
-from stages.stage import Inputs, ShardedStage
+from stages.store.artifacts import ArtifactWriter
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -80,9 +80,9 @@ def build_shard(config: PairsConfig, inputs: Inputs, writer: ArtifactWriter, ind
     """Encode the images of one shard."""
     import torch
 
-    from comat_core.precisions import PRECISIONS
-    from comat_core.randomness import make_generator
-    from comat_core.text_to_image import TextToImageModel
+    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.support.precisions import PRECISIONS
+    from comat_core.support.randomness import make_generator
 
     source = _open(config)
     numbers = in_parts(_chosen(config, source), config.shard_size)[index]
@@ -133,7 +133,7 @@ def _chosen(config: PairsConfig, source: PairSource) -> list[int]:
     Raises:
         UserError: the source has none, or fewer than asked for.
     """
-    from comat_core.randomness import derive_seed
+    from comat_core.support.randomness import derive_seed
 
     total = len(source)
     if not total:
@@ -147,7 +147,7 @@ def _chosen(config: PairsConfig, source: PairSource) -> list[int]:
 
 
 def _choose_caption(seed: int, pair: RealPair) -> str:
-    from comat_core.randomness import derive_seed
+    from comat_core.support.randomness import derive_seed
 
     return random.Random(derive_seed(seed, "caption of a pair", pair.pair_id)).choice(pair.captions)
 

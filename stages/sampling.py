@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO, choose_device
-from stages.stage import Inputs
+from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.stage import Inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from comat_core.attention_maps import CaptureRequest
+    from comat_core.backbones.attention_maps import CaptureRequest
+    from comat_core.backbones.text_to_image import TextToImageModel
     from comat_core.denoising import DenoisingResult, StepCallback
-    from comat_core.text_to_image import TextToImageModel
 
 Item = TypeVar("Item")
 
@@ -54,9 +54,9 @@ def sampling_model(
     Args:
         vae: an autoencoder that replaces the checkpoint's own.
     """
-    from comat_core.adapters import active_adapter, load_lora
-    from comat_core.precisions import PRECISIONS
-    from comat_core.text_to_image import TextToImageModel
+    from comat_core.backbones.adapters import active_adapter, load_lora
+    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.support.precisions import PRECISIONS
 
     with ExitStack() as stack:
         unet = stack.enter_context(inputs["adapt"].local_path("unet/")) if "adapt" in inputs else None
@@ -103,9 +103,9 @@ def sample(
     Args:
         callback: called after every step.
     """
+    from comat_core.backbones.schedulers import make_scheduler
     from comat_core.denoising import denoise
-    from comat_core.finite import check_finite
-    from comat_core.schedulers import make_scheduler
+    from comat_core.support.finite import check_finite
     from comat_core.trajectories import start_from_noise
 
     noise, generators = start_from_noise(model, trajectory_seeds, config.resolution)
@@ -131,7 +131,7 @@ def decode_images(model: "TextToImageModel", latents: "Tensor") -> "Tensor":
     Raises:
         UserError: some of their pixels are no finite numbers.
     """
-    from comat_core.finite import check_finite
+    from comat_core.support.finite import check_finite
 
     images = model.decode(latents)
     check_finite(images, "the images that the autoencoder makes", model.source)

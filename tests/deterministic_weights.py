@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from comat_core.randomness import make_generator
+from comat_core.support.randomness import make_generator
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from comat_core.randomness import make_generator
+from comat_core.support.randomness import make_generator
 
 
 def natural_picture(height: int, width: int, seed: int = 0) -> Tensor:

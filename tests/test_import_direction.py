@@ -3,9 +3,12 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from stages.plan.dag import NODES
 
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
@@ -47,13 +50,58 @@ def test_kernel_knows_no_store_and_no_tables() -> None:
         assert not roots & {"fsspec", "pyarrow"}, path
 
 
+def modules() -> dict[str, Path]:
+    """Name -> file of every module of the project."""
+    found = {}
+    for package in MAY_IMPORT:
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported_when_loaded(path: Path, names: set[str]) -> set[str]:
+    """Modules of the project that a module imports while it is loaded itself: not in functions, not for types alone."""
+    found: set[str] = set()
+
+    def visit(body: list[ast.stmt]) -> None:
+        for node in body:
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                continue
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                found.update({node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)})
+            elif isinstance(node, (ast.If, ast.Try, ast.With, ast.ClassDef)):
+                visit(node.body)
+
+    visit(ast.parse(path.read_text()).body)
+    return found & names
+
+
+def test_there_is_no_import_circle_with_what_the_dag_loads_by_name() -> None:
+    files = modules()
+    graph = {name: imported_when_loaded(path, set(files)) - {name} for name, path in files.items()}
+    graph["stages.plan.dag"] |= {node.module for node in NODES}
+    # A package is loaded before what is in it, and only what it imports itself can come back to it.
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_no_other_module_is_loaded_by_a_name_that_this_test_cannot_see() -> None:
+    loaders = {name for name, path in modules().items() if "import_module" in path.read_text()}
+    assert loaders == {"stages.plan.dag"}
+
+
 def test_planning_a_run_imports_no_torch() -> None:
     program = """
 import sys
-from stages.registry import NODES, load_stage
+from stages.plan.dag import NODES, load_stage
 for node in NODES:
     load_stage(node.module)
-import flows.cli
+import flows.command_line.cli
 heavy = sorted({"torch", "diffusers", "transformers", "spacy", "prefect"} & set(sys.modules))
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """

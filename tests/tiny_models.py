@@ -21,7 +21,7 @@ from tokenizers import pre_tokenizers, trainers
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from comat_core.randomness import make_generator
+from comat_core.support.randomness import make_generator
 
 Module = TypeVar("Module", bound=nn.Module)
 

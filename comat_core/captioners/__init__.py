@@ -9,7 +9,7 @@ from comat_core.captioners.git import GitCaptioner
 from comat_core.captioners.llava import LlavaCaptioner
 from comat_core.captioners.protocol import DEFAULT_PREFIX, CaptionLikelihood, ImageToText
 from comat_core.captioners.transformers_captioner import TransformersCaptioner
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 CAPTIONERS: Final[dict[str, type[TransformersCaptioner]]] = {
     "blip": BlipCaptioner,

@@ -9,7 +9,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedModel
 from comat_core.captioners.caption_tokens import CaptionTokens, tokenize_captions
 from comat_core.captioners.protocol import DEFAULT_PREFIX
 from comat_core.captioners.transformers_captioner import TransformersCaptioner
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 INSTRUCTION = "Describe this image in one sentence."
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from comat_core.captioners.caption_tokens import CaptionTokens, caption_likelihood
 from comat_core.captioners.protocol import DEFAULT_PREFIX, CaptionLikelihood
-from comat_core.image_preprocessing import ImagePreprocessing
-from comat_core.pretrained import load_frozen_model, load_processor
+from comat_core.support.image_preprocessing import ImagePreprocessing
+from comat_core.support.pretrained import load_frozen_model, load_processor
 
 
 class TransformersCaptioner(ABC):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from comat_core.detectors.protocol import Detector, Instance
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 
 def _load_grounding_dino(*arguments: Any, **settings: Any) -> Detector:

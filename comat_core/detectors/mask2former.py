@@ -14,9 +14,9 @@ from torchvision.transforms.v2 import functional as transforms
 from transformers import Mask2FormerForUniversalSegmentation
 
 from comat_core.detectors.protocol import Instance
-from comat_core.errors import UserError
 from comat_core.metrics.spatial import Detection
-from comat_core.pretrained import load_frozen_model, load_image_processor
+from comat_core.support.errors import UserError
+from comat_core.support.pretrained import load_frozen_model, load_image_processor
 
 INPUT_SIDE: Final = 800
 """Shorter side in pixels to which images are resized."""

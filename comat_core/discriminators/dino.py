@@ -8,10 +8,10 @@ from transformers import Dinov2Model, PreTrainedModel, ViTModel
 
 from comat_core.discriminators.heads import seeded_linear
 from comat_core.discriminators.protocol import gradient_wanted
-from comat_core.errors import UserError
-from comat_core.image_preprocessing import ImagePreprocessing
-from comat_core.pretrained import load_frozen_model, load_processor
-from comat_core.randomness import make_generator
+from comat_core.support.errors import UserError
+from comat_core.support.image_preprocessing import ImagePreprocessing
+from comat_core.support.pretrained import load_frozen_model, load_processor
+from comat_core.support.randomness import make_generator
 
 BACKBONES: Final[dict[str, tuple[type[PreTrainedModel], dict[str, Any]]]] = {
     "dinov2": (Dinov2Model, {}),

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
-from comat_core.model_building import building_models
+from comat_core.support.model_building import building_models
 
 
 @building_models()

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from comat_core.adapters import active_adapter, add_lora, lora_parameters
+from comat_core.backbones.adapters import active_adapter, add_lora, lora_parameters
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.discriminators.heads import seeded_linear
 from comat_core.discriminators.protocol import gradient_wanted
-from comat_core.randomness import make_generator
-from comat_core.text_to_image import TextToImageModel
+from comat_core.support.randomness import make_generator
 
 ADAPTER_NAME = "discriminator"
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import MEBIBYTE, read_file
 from comat_core.files.text_files import decode_text, is_text
+from comat_core.support.errors import UserError
 
 Shape = Literal["object", "list", "any"]
 

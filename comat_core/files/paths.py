@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 
 def user_path(text: str) -> Path:

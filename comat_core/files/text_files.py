@@ -4,8 +4,8 @@ import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import MEBIBYTE, opened_file, read_file
+from comat_core.support.errors import UserError
 
 LONGEST_LINE = 16 * MEBIBYTE
 """Bytes. A longer one would fill the memory before anything could be said of it."""

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from comat_core.pronouns import is_pronoun
-from comat_core.question_text import clean_question
+from comat_core.language.pronouns import is_pronoun
+from comat_core.language.question_text import clean_question
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc

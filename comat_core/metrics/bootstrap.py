@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from comat_core.randomness import derive_seed
+from comat_core.support.randomness import derive_seed
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000

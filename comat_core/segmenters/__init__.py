@@ -6,9 +6,9 @@ Grounded-SAM's packages take seconds to import, so they are imported only when t
 from collections.abc import Callable
 from typing import Any, Final
 
-from comat_core.errors import UserError
 from comat_core.segmenters.clipseg import ClipSegSegmenter
 from comat_core.segmenters.protocol import Segmenter
+from comat_core.support.errors import UserError
 
 
 def load_grounded_sam(*arguments: Any, **settings: Any) -> Segmenter:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 
 def read_checkpoint(path: str | Path) -> dict:

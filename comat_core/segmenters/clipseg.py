@@ -9,8 +9,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 from transformers import CLIPSegForImageSegmentation
 
-from comat_core.image_preprocessing import ImagePreprocessing
-from comat_core.pretrained import load_frozen_model, load_processor
+from comat_core.support.image_preprocessing import ImagePreprocessing
+from comat_core.support.pretrained import load_frozen_model, load_processor
 
 
 class ClipSegSegmenter:

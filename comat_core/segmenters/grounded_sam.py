@@ -9,10 +9,10 @@ from segment_anything import SamPredictor, sam_model_registry
 from torch import Tensor
 from torch.nn import functional
 
-from comat_core.errors import UserError
-from comat_core.model_building import building_models
 from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
 from comat_core.segmenters.grounding_dino import Detections, GroundingDinoConfig, GroundingDinoDetector
+from comat_core.support.errors import UserError
+from comat_core.support.model_building import building_models
 
 _BOXES_AT_ONCE: Final = 32
 """Masks are upsampled at SAM's input size, 4 MB each in float32."""

@@ -17,12 +17,12 @@ from torchvision.ops import box_convert, clip_boxes_to_image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from comat_core.errors import UserError
-from comat_core.loading_errors import loading_errors_told
-from comat_core.model_building import building_models
-from comat_core.pretrained import load_tokenizer, read_model_config
 from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
 from comat_core.segmenters.noun_captions import NounCaption, write_captions
+from comat_core.support.errors import UserError
+from comat_core.support.loading_errors import loading_errors_told
+from comat_core.support.model_building import building_models
+from comat_core.support.pretrained import load_tokenizer, read_model_config
 
 _MEAN: Final = [0.485, 0.456, 0.406]
 _STD: Final = [0.229, 0.224, 0.225]

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from comat_core.errors import UserError
 from comat_core.files.text_files import read_lines
+from comat_core.support.errors import UserError
 
 MOST_COLUMNS = 10_000
 QUOTES = "put cells that hold commas or quotes into quotes"

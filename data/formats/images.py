@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import MEBIBYTE, read_file
+from comat_core.support.errors import UserError
 
 READING: Final = 1
 """Raised by hand when the same file gives other pixels; part of the keys of what is made from image files."""

@@ -4,8 +4,8 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from comat_core.errors import UserError
 from comat_core.files.paths import path_exists
+from comat_core.support.errors import UserError
 
 COMPOSITIONS: Final = ("NFC", "NFD")
 """How names with accents are written: in one character each, or, by macOS and what it packed, in two."""

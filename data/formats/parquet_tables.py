@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import MEBIBYTE, opened_file
+from comat_core.support.errors import UserError
 
 ROWS_AT_A_TIME: Final = 1024
 LONGEST_CELL: Final = MEBIBYTE // 4

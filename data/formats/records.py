@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from comat_core.errors import UserError
 from comat_core.files.json_files import SMALL, JsonLimits, parse_json
+from comat_core.support.errors import UserError
 from data.formats.yaml_files import read_yaml_mapping
 
 Record = TypeVar("Record", bound=BaseModel)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import MEBIBYTE, open_regular_file, reading_errors_told
+from comat_core.support.errors import UserError
 
 LARGEST_MEMBER: Final = 256 * MEBIBYTE
 MOST_MEMBERS: Final = 2_000_000

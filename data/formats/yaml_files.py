@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import yaml
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import MEBIBYTE
 from comat_core.files.text_files import is_text, read_text
+from comat_core.support.errors import UserError
 
 LARGEST: Final = 2 * MEBIBYTE
 MOST_VALUES: Final = 10_000

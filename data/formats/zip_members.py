@@ -7,8 +7,8 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import open_regular_file, reading_errors_told
+from comat_core.support.errors import UserError
 
 DAMAGE: Final = (
     zipfile.BadZipFile,

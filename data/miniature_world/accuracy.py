@@ -10,11 +10,11 @@ from diffusers import AutoencoderKL
 from transformers import Dinov2Model, ResNetForImageClassification
 
 from comat_core.captioners import load_captioner
-from comat_core.image_preprocessing import ImagePreprocessing
-from comat_core.pretrained import load_processor
-from comat_core.randomness import derive_seed
+from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
 from comat_core.segmenters import load_segmenter
-from comat_core.visual_question_answering import CORRECTED, VisualQuestionAnswerer
+from comat_core.support.image_preprocessing import ImagePreprocessing
+from comat_core.support.pretrained import load_processor
+from comat_core.support.randomness import derive_seed
 from data.miniature_world.autoencoder import reconstruction_error
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.datasets import make_scenes

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as functional
 from diffusers import AutoencoderKL
 
-from comat_core.randomness import make_generator
+from comat_core.support.randomness import make_generator
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import draw_rows, fit, initialise, pixels_to_unit_range
 from data.miniature_world.vocabulary import IMAGE_SIZE

@@ -10,9 +10,9 @@ from typing import Any, Final
 import torch
 from diffusers import AutoencoderKL
 
-from comat_core.errors import UserError
 from comat_core.files.json_files import read_json
-from comat_core.memory_allocator import keep_freed_memory
+from comat_core.support.errors import UserError
+from comat_core.support.memory_allocator import keep_freed_memory
 from data.miniature_world.accuracy import measure_accuracy
 from data.miniature_world.autoencoder import train_autoencoder
 from data.miniature_world.captioner import train_captioner

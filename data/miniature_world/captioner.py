@@ -9,7 +9,7 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.captioners.transformers_captioner import TransformersCaptioner
-from comat_core.randomness import derive_seed
+from comat_core.support.randomness import derive_seed
 from data.miniature_world.blip import build_config, build_processor
 from data.miniature_world.captions import clean_caption
 from data.miniature_world.datasets import make_scenes

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from comat_core.randomness import derive_seed
+from comat_core.support.randomness import derive_seed
 from data.miniature_world.drawing import draw_scene
 from data.miniature_world.scenes import Scene, balanced_scene, base_world_scene
 

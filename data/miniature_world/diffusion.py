@@ -11,8 +11,8 @@ from torch import nn
 from tqdm import trange
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from comat_core.diffusion_loss import prediction_target
-from comat_core.randomness import derive_seed, make_generator
+from comat_core.losses.diffusion_loss import prediction_target
+from comat_core.support.randomness import derive_seed, make_generator
 from data.miniature_world.captions import base_world_caption
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import draw_rows, fit, initialise, pixels_to_unit_range

@@ -7,7 +7,7 @@ each patch, which gives features of the same use in minutes.
 import torch
 from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
-from comat_core.image_preprocessing import ImagePreprocessing
+from comat_core.support.image_preprocessing import ImagePreprocessing
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import initialise
 from data.miniature_world.seeing import teach_to_see

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from comat_core.randomness import make_generator
+from comat_core.support.randomness import make_generator
 
 WARM_UP_STEPS = 50
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from comat_core.randomness import make_generator
+from comat_core.support.randomness import make_generator
 
 
 def disturb(latents: torch.Tensor, seed: int, step: int, strength: float) -> torch.Tensor:

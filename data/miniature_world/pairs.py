@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from comat_core.randomness import derive_seed
+from comat_core.support.randomness import derive_seed
 from data.miniature_world.captions import clean_caption
 from data.miniature_world.datasets import make_scene
 from data.miniature_world.drawing import draw_scene

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from comat_core.randomness import derive_seed
+from comat_core.support.randomness import derive_seed
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.vocabulary import COLOURS, PLAIN, RELATIONS, SHAPES, TEXTURES
 

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor, ViTImageProcessor
 
-from comat_core.image_preprocessing import ImagePreprocessing
 from comat_core.segmenters.clipseg import ClipSegSegmenter
+from comat_core.support.image_preprocessing import ImagePreprocessing
 from data.miniature_world.blip import CLIP_MEAN, CLIP_STD
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.drawing import draw_mask

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import BertTokenizer, CLIPTokenizer
 
-from comat_core.randomness import derive_seed
+from comat_core.support.randomness import derive_seed
 from data.miniature_world.captions import clean_caption
 from data.miniature_world.datasets import make_scene
 

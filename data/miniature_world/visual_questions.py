@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 from transformers import BlipForQuestionAnswering, BlipProcessor
 
-from comat_core.image_preprocessing import ImagePreprocessing
-from comat_core.randomness import derive_seed
+from comat_core.support.image_preprocessing import ImagePreprocessing
+from comat_core.support.randomness import derive_seed
 from data.miniature_world.blip import build_config, build_processor
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.datasets import make_scenes

@@ -2,7 +2,7 @@
 
 import httpx
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.failures import without_credentials
 
 ANSWER_SECONDS = 15.0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 EXCEPTIONS = ("no_proxy", "NO_PROXY")

@@ -7,7 +7,7 @@ from contextlib import redirect_stderr
 
 from pydantic import ValidationError
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 FOLDER_WARNING = "Failed to create the Prefect home directory"  # a start of our own server tells it better
 

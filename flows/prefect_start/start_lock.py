@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 logger = logging.getLogger("comat")
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.failures import failure_line
 from flows.view.site import ADVICE, Answer, Question, Site
 from flows.view.turns import Turns

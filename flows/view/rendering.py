@@ -6,10 +6,10 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from stages.images import ImagesConfig
-from stages.pipeline import make_plan
-from stages.presets import Preset
-from stages.registry import TEST
-from stages.store import Store
+from stages.plan.pipeline import make_plan
+from stages.plan.presets import Preset
+from stages.plan.splits import TEST
+from stages.store.store import Store
 
 SUGGESTIONS = 6
 SMALL_IMAGE = 256  # pixels; smaller images are enlarged without smoothing

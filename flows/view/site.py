@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.view.rendering import render_page
-from stages.comparison import Comparer, Comparison
-from stages.pipeline import make_plan
-from stages.presets import Preset
+from stages.plan.pipeline import make_plan
+from stages.plan.presets import Preset
 from stages.report.timeline import timeline_page
-from stages.store import Store
+from stages.store.store import Store
+from stages.tuned.comparison import Comparer, Comparison
 
 LONGEST_PROMPT = 1_000  # characters
 ADVICE = 'send JSON: {"prompt": "a red circle", "seed": 0}'

@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.ablation.settings import Ablation, MetricChoice, Row, Table
 from stages.ablation.variants import Variant
-from stages.report.scores import Metric, describe
+from stages.report.tables.scores import Metric, describe
 
 RATIO = "_ratio"
 """Ends the names of ratios, before the slash."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import data
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.records import read_yaml_record
 
 ABLATION_FOLDER = Path(data.__file__).parent / "ablations"

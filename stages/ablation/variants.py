@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from stages.ablation.settings import Ablation, Row
-from stages.pipeline import Plan, make_plan
-from stages.presets import Preset, load_preset, preset_lineage
+from stages.plan.pipeline import Plan, make_plan
+from stages.plan.presets import Preset, load_preset, preset_lineage
 from stages.train.config import TrainConfig
 
 TRAIN = "train"

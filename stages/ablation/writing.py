@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from stages.ablation.results import Results, RowResult, Score
 from stages.ablation.settings import Table
-from stages.local_disk import disk_errors_told, write_whole
-from stages.report.charts import Interval, Series, interval_chart
+from stages.report.pictures.charts import Interval, Series, interval_chart
 from stages.report.render import number
+from stages.store.local_disk import disk_errors_told, write_whole
 
 MARKDOWN: Final = "ablation.md"
 NUMBERS: Final = "ablation.json"

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.generated_images import GeneratedImage, Prompt, read_seen_in_training
-from stages.evaluate.image_evaluation import (
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt, read_seen_in_training
+from stages.evaluate.scoring.image_evaluation import (
     identity_of,
     image_evaluation,
     in_question_batches,
     item_schema,
     summarise_parts,
 )
-from stages.evaluate.loaded import loaded
-from stages.evaluate.parsed_prompts import ParsedPromptsConfig, parse_prompts
-from stages.stage import Inputs
+from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
+from stages.plan.config import ModelReference
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 if TYPE_CHECKING:
     from comat_core.metrics.attribute_binding import Reading, YesNoAnswerer
@@ -108,7 +108,7 @@ def score_images(
 
 
 def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
-    from comat_core.visual_question_answering import CORRECTED, OFFICIAL, VisualQuestionAnswerer
+    from comat_core.scorers.visual_question_answering import CORRECTED, OFFICIAL, VisualQuestionAnswerer
 
     return loaded(
         VisualQuestionAnswerer.load,

@@ -9,14 +9,20 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema, summarise_parts
-from stages.evaluate.loaded import loaded
-from stages.evaluate.parsed_prompts import ParsedPromptsConfig, parse_prompts
-from stages.stage import Inputs
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.scoring.image_evaluation import (
+    identity_of,
+    image_evaluation,
+    in_batches,
+    item_schema,
+    summarise_parts,
+)
+from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
+from stages.plan.config import ModelReference
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 METRIC = "clip_score"
 COMPLEX = "complex"
@@ -37,7 +43,7 @@ def score_images(
     config: ClipScoreConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
     """Score every image; return one row of the items table for each."""
-    from comat_core.clip_score import ClipScorer
+    from comat_core.scorers.clip_score import ClipScorer
 
     texts = scored_texts({image.prompt_id: prompts[image.prompt_id] for image in images}, config.parser)
     device = choose_device(config.device)

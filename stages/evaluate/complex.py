@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from comat_core.errors import UserError
-from stages.artifacts import ArtifactWriter
-from stages.config import StageConfig
-from stages.evaluate.generated_images import read_prompts
-from stages.evaluate.summaries import summarise_items, write_summary
-from stages.registry import TEST
-from stages.stage import Inputs, Stage
+from comat_core.support.errors import UserError
+from stages.evaluate.images.generated_images import read_prompts
+from stages.evaluate.scoring.summaries import summarise_items, write_summary
+from stages.plan.config import StageConfig
+from stages.plan.splits import TEST
+from stages.plan.stage import Inputs, Stage
+from stages.store.artifacts import ArtifactWriter
 
 METRIC = "complex"
 Image = tuple[str, str, int]

@@ -8,19 +8,19 @@ from pydantic import Field
 
 from comat_core.metrics import dsg
 from comat_core.metrics.dsg import Mode
-from stages.artifacts import ArtifactWriter
-from stages.evaluate.dependent_questions import (
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.questions.dependent_questions import (
     DependentQuestion,
     DependentQuestionsConfig,
     dependencies_of,
     score_answers,
     summarise,
 )
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import image_evaluation
-from stages.evaluate.question_files import QuestionFile, published_as
-from stages.evaluate.question_scores import QUESTION_COLUMNS
-from stages.stage import Inputs
+from stages.evaluate.questions.question_files import QuestionFile, published_as
+from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
+from stages.evaluate.scoring.image_evaluation import image_evaluation
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 
 class DsgConfig(DependentQuestionsConfig):

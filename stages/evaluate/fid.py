@@ -17,11 +17,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.downloads import PublishedFile
-from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, ModelReference
 from stages.devices import choose_device
-from stages.evaluate.extractors import Inception, Network
-from stages.evaluate.features import (
+from stages.evaluate.images.feature_extractors import Inception, Network
+from stages.evaluate.images.frechet_features import (
     FEATURES,
     FeaturesConfig,
     as_bytes,
@@ -29,15 +27,17 @@ from stages.evaluate.features import (
     real_batches,
     summarise_distances,
 )
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
-from stages.evaluate.loaded import loaded
-from stages.evaluate.settings import chosen_prompts, skills_of
-from stages.evaluate.summaries import join_parts, summarise_items, write_summary
-from stages.stage import Inputs
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
+from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.settings import chosen_prompts, skills_of
+from stages.evaluate.scoring.summaries import join_parts, summarise_items, write_summary
+from stages.plan.config import NOT_IN_KEY, ModelReference
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 if TYPE_CHECKING:
-    from comat_core.clip_score import ClipScorer
+    from comat_core.scorers.clip_score import ClipScorer
 
 FID = "fid"
 OTHER_NETWORK = "frechet_distance"
@@ -84,7 +84,7 @@ class ExtractorSettings(BaseModel):
         Raises:
             UserError: its weights are missing, cannot be had, or are others than those meant.
         """
-        from comat_core.image_features import PooledFeatures
+        from comat_core.scorers.image_features import PooledFeatures
 
         if self.model is None:
             return self._inception().load_network(device)
@@ -186,7 +186,7 @@ def describe(config: FidConfig, count: int) -> str:
 def _load_clip(config: FidConfig) -> "ClipScorer | None":
     if config.clip is None:
         return None
-    from comat_core.clip_score import ClipScorer
+    from comat_core.scorers.clip_score import ClipScorer
 
     device = choose_device(config.device)
     return loaded(ClipScorer.load, config.clip.resolve(), revision=config.clip.revision, device=device)

@@ -18,15 +18,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
-from stages.evaluate.extractors import AnyFeatures, Extractor, JudgeFeatures, extract
-from stages.evaluate.features import FEATURES, FEWEST, FeaturesConfig, as_bytes, real_batches
-from stages.evaluate.fidelity_summary import summarise_fidelity
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
-from stages.evaluate.summaries import join_parts, write_summary
-from stages.stage import Inputs
+from stages.evaluate.images.feature_extractors import AnyFeatures, Extractor, JudgeFeatures, extract
+from stages.evaluate.images.fidelity_summary import summarise_fidelity
+from stages.evaluate.images.frechet_features import FEATURES, FEWEST, FeaturesConfig, as_bytes, real_batches
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
+from stages.evaluate.scoring.summaries import join_parts, write_summary
+from stages.plan.config import ModelReference
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 ITEM_SCHEMA = item_schema(("extractor", pa.string()), ("count", pa.int64()), FEATURES)
 

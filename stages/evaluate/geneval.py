@@ -14,20 +14,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from comat_core.errors import UserError
 from comat_core.metrics.geneval import Checks, Detection, judge_image, read_checks, select_detections
-from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, ModelReference
+from comat_core.support.errors import UserError
 from stages.devices import choose_device
-from stages.evaluate.class_detectors import ClassDetectorSettings
-from stages.evaluate.generated_images import MODELS, GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
-from stages.evaluate.loaded import loaded
-from stages.evaluate.question_files import ADVICE, QuestionFile, published_as
-from stages.evaluate.question_items import Item, QuestionedConfig
-from stages.evaluate.settings import chosen_prompts
-from stages.evaluate.summaries import join_parts, models_of, summarise_items, write_summary
-from stages.stage import Inputs
+from stages.evaluate.images.generated_images import MODELS, GeneratedImage, Prompt
+from stages.evaluate.objects.class_detectors import ClassDetectorSettings
+from stages.evaluate.questions.question_files import ADVICE, QuestionFile, published_as
+from stages.evaluate.questions.question_items import Item, QuestionedConfig
+from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
+from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.settings import chosen_prompts
+from stages.evaluate.scoring.summaries import join_parts, models_of, summarise_items, write_summary
+from stages.plan.config import NOT_IN_KEY, ModelReference
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 if TYPE_CHECKING:
     from comat_core.metrics import spatial
@@ -105,7 +105,7 @@ def judge_images(
     config: GenEvalConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
     """Judge every image that the authors' file tells of; return one row of the items table for each."""
-    from comat_core.zero_shot_colours import ColourClassifier
+    from comat_core.scorers.zero_shot_colours import ColourClassifier
 
     # Several rows with one text and without ids, for a single prompt: the first.
     checks = {key: of_prompt[0] for key, of_prompt in config.match(prompts).questions.items()}

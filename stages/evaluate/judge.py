@@ -11,14 +11,20 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, in_batches, item_schema, summarise_parts
-from stages.evaluate.loaded import loaded
-from stages.evaluate.settings import EvaluationConfig
-from stages.stage import Inputs
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.scoring.image_evaluation import (
+    identity_of,
+    image_evaluation,
+    in_batches,
+    item_schema,
+    summarise_parts,
+)
+from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.settings import EvaluationConfig
+from stages.plan.config import ModelReference
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 METRICS = ("object_accuracy", "attribute_accuracy", "all_right", "exact")
 
@@ -35,7 +41,7 @@ def score_images(
     config: JudgeConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
     """Judge every image whose prompt names a shape; return one row of the items table for each."""
-    from comat_core.metrics.judge import PRESENT, Judge, score_image
+    from comat_core.scorers.judge import PRESENT, Judge, score_image
 
     device = choose_device(config.device)
     judge = loaded(Judge.load, config.judge.resolve(), revision=config.judge.revision, device=device)

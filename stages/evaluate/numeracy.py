@@ -14,12 +14,12 @@ from pydantic import Field
 
 from comat_core.metrics.numeracy import COUNTED_NOUNS, detector_word, numeracy_score, read_counts
 from comat_core.metrics.spatial import Mode
-from stages.artifacts import ArtifactWriter
-from stages.evaluate.detected_boxes import BOX, DetectedBoxesConfig, detect_objects
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation, item_schema, summarise_parts
-from stages.evaluate.parsed_prompts import parse_prompts
-from stages.stage import Inputs
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.objects.detected_boxes import BOX, DetectedBoxesConfig, detect_objects
+from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation, item_schema, summarise_parts
+from stages.evaluate.scoring.parsed_prompts import parse_prompts
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 METRIC = "numeracy"
 

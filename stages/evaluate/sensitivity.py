@@ -17,20 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.digests import digest_json
-from stages.evaluate.captioned_images import CaptionedImages, squeezed_png
-from stages.evaluate.generated_images import GeneratedImage
-from stages.evaluate.image_evaluation import identity_of, in_question_batches, item_schema
-from stages.evaluate.loaded import loaded
-from stages.evaluate.parsed_prompts import ParsedPromptsConfig
-from stages.evaluate.settings import chosen_prompts, count_parts, images_of_part
-from stages.evaluate.summaries import join_parts, part_name, summarise_items, write_summary
+from stages.evaluate.images.captioned_images import CaptionedImages, squeezed_png
+from stages.evaluate.images.generated_images import GeneratedImage
+from stages.evaluate.scoring.image_evaluation import identity_of, in_question_batches, item_schema
+from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
+from stages.evaluate.scoring.settings import chosen_prompts, count_parts, images_of_part
+from stages.evaluate.scoring.summaries import join_parts, part_name, summarise_items, write_summary
+from stages.plan.config import ModelReference
+from stages.plan.digests import digest_json
+from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
-from stages.stage import Inputs, ShardedStage
+from stages.store.artifacts import ArtifactWriter
 
 if TYPE_CHECKING:
     from comat_core.captioners import ImageToText
@@ -136,7 +136,7 @@ def _items_of_image(
 ) -> list[dict[str, Any]]:
     import torch
 
-    from comat_core.sensitivity import sensitivity
+    from comat_core.scorers.sensitivity import sensitivity
 
     scores = sensitivity(torch.tensor(right, dtype=torch.float64), torch.tensor(wrong, dtype=torch.float64))
     return [
@@ -204,8 +204,8 @@ def _load_captioner(config: SensitivityConfig) -> "ImageToText":
 
 def _corrupted(texts: Mapping[str, str], config: SensitivityConfig) -> dict[str, Wording]:
     """Prompt id -> its text with what can be corrupted of it."""
-    from comat_core.parsers import load_parser
-    from comat_core.sensitivity import corruptions
+    from comat_core.language.parsers import load_parser
+    from comat_core.scorers.sensitivity import corruptions
     from data.noun_filter import load_noun_filter
 
     docs = loaded(load_parser, config.parser).pipe(texts.values())

@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from comat_core.language.spatial_prompts import Relation, is_known_to_unidet, read_relation
 from comat_core.metrics.spatial import Detection, Mode, detector_label, spatial_score
-from comat_core.metrics.spatial_prompts import Relation, is_known_to_unidet, read_relation
-from stages.artifacts import ArtifactWriter
-from stages.evaluate.detected_boxes import DetectedBoxesConfig, Names, detect_objects
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import image_evaluation, summarise_parts
-from stages.evaluate.parsed_prompts import parse_prompts
-from stages.evaluate.related_objects import related_objects_item, related_objects_schema
-from stages.stage import Inputs
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
+from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
+from stages.evaluate.scoring.image_evaluation import image_evaluation, summarise_parts
+from stages.evaluate.scoring.parsed_prompts import parse_prompts
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 METRIC = "spatial"
 COMPLEX = "complex"

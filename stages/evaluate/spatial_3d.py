@@ -11,19 +11,19 @@ from typing import Any
 
 from pydantic import Field
 
+from comat_core.language.spatial_prompts import Relation, read_relation
 from comat_core.metrics.spatial import FRAME, Mode
 from comat_core.metrics.spatial_3d import LOCALITIES, label_of, spatial_3d_score
-from comat_core.metrics.spatial_prompts import Relation, read_relation
-from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.detected_boxes import DetectedBoxesConfig, Names, detect_objects
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import image_evaluation, summarise_parts
-from stages.evaluate.loaded import loaded
-from stages.evaluate.parsed_prompts import parse_prompts
-from stages.evaluate.related_objects import related_objects_item, related_objects_schema
-from stages.stage import Inputs
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
+from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
+from stages.evaluate.scoring.image_evaluation import image_evaluation, summarise_parts
+from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.parsed_prompts import parse_prompts
+from stages.plan.config import ModelReference
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 METRIC = "spatial_3d"
 
@@ -48,7 +48,7 @@ def score_images(
     config: Spatial3dConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
     """Find the nouns of every image's prompt and how near they are; return one row of the items table per image."""
-    from comat_core.depth import DepthEstimator
+    from comat_core.scorers.depth import DepthEstimator
 
     docs = parse_prompts(prompts, config.parser)
     relations = {key: read_relation(doc, config.mode, localities=LOCALITIES) for key, doc in docs.items()}

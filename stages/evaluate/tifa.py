@@ -12,19 +12,19 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics.tifa import choose
-from stages.artifacts import ArtifactWriter
-from stages.config import ModelReference
 from stages.devices import choose_device
-from stages.evaluate.answers import QuestionsConfig, ask_images, load_answerer
-from stages.evaluate.generated_images import GeneratedImage, Prompt
-from stages.evaluate.image_evaluation import identity_of, image_evaluation
-from stages.evaluate.loaded import loaded
-from stages.evaluate.question_files import QuestionFile, Row, published_as
-from stages.evaluate.question_items import Item, gather_items
-from stages.evaluate.question_scores import QUESTION_COLUMNS, question_rows, summarise_questions
-from stages.evaluate.settings import chosen_prompts, skills_of
-from stages.evaluate.summaries import join_parts, write_summary
-from stages.stage import Inputs
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.questions.free_answers import QuestionsConfig, ask_images, load_answerer
+from stages.evaluate.questions.question_files import QuestionFile, Row, published_as
+from stages.evaluate.questions.question_items import Item, gather_items
+from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, question_rows, summarise_questions
+from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation
+from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.settings import chosen_prompts, skills_of
+from stages.evaluate.scoring.summaries import join_parts, write_summary
+from stages.plan.config import ModelReference
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 METRIC = "tifa"
 FIELDS = ("caption", "question", "choices", "answer", "element_type")
@@ -71,7 +71,7 @@ def score_images(
     config: TifaConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
     """Ask every image its prompt's questions; return one row of the items table per image and question."""
-    from comat_core.sentence_similarity import SentenceSimilarity
+    from comat_core.scorers.sentence_similarity import SentenceSimilarity
 
     questions = config.match(prompts).questions
     asked = [image for image in images if image.prompt_id in questions]

@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from comat_core.errors import UserError
-from stages.artifacts import ArtifactWriter
+from comat_core.support.errors import UserError
+from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.config import PromptsConfig, PromptSelection
 from stages.prompts.mixture import TRAIN, Mixture, in_batches
 from stages.prompts.summary import as_markdown, summarise, training_count
-from stages.stage import Inputs, Stage
-from stages.streamed_tables import write_streamed_table
+from stages.store.artifacts import ArtifactWriter
+from stages.store.streamed_tables import write_streamed_table
 
 __all__ = ["SCHEMA", "STAGE", "PromptSelection", "PromptsConfig", "run"]
 

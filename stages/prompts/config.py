@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from comat_core.errors import UserError
 from comat_core.files.paths import file_exists, user_path
+from comat_core.support.errors import UserError
 from data.registry import listed_checksums, select_sets
-from stages.config import NOT_IN_KEY, StageConfig
-from stages.digests import digest_file
+from stages.plan.config import NOT_IN_KEY, StageConfig
+from stages.plan.digests import digest_file
 
 
 class PromptSelection(BaseModel):

@@ -21,7 +21,7 @@ from stages.prompts.cleaning import (
     same_words_key,
 )
 from stages.prompts.config import PromptsConfig, PromptSelection
-from stages.prompts.seen import SeenHashes
+from stages.prompts.hash_sets import SeenHashes
 
 BATCH = 4096
 TRAIN = "train"

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO
+from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.stage import Inputs, Stage
 from stages.report.evaluations import EVALUATIONS
-from stages.stage import Inputs, Stage
+from stages.store.artifacts import ArtifactWriter
 
 PAGE = "report.html"
 

@@ -3,22 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from comat_core.errors import UserError
-from stages.evaluate.generated_images import Prompt
-from stages.report.charts import Series, interval_chart, series_of
-from stages.report.drawn_images import read_held_out_prompts, read_images
+from comat_core.support.errors import UserError
+from stages.evaluate.images.generated_images import Prompt
+from stages.plan.stage import Inputs
 from stages.report.evaluations import EVALUATIONS
-from stages.report.figures import bar_chart, choose_axes, radar_chart
-from stages.report.first_screen import first_screen
-from stages.report.galleries import changes_of, choose_skill_groups, show_prompts
-from stages.report.paper import compare_with_paper
-from stages.report.pictures import KEPT_SIDE
-from stages.report.prompt_scores import PromptScores, ranking_metric, read_prompt_scores
-from stages.report.prompt_table import compose_table
+from stages.report.pictures.charts import Series, interval_chart, series_of
+from stages.report.pictures.drawn_images import read_held_out_prompts, read_images
+from stages.report.pictures.figures import bar_chart, choose_axes, radar_chart
+from stages.report.pictures.galleries import changes_of, choose_skill_groups, show_prompts
+from stages.report.pictures.pictures import KEPT_SIDE
 from stages.report.run_facts import read_curves, read_stages, read_versions
-from stages.report.scores import METRICS, Benchmark, ScoreRow, read_benchmark, shown_models
-from stages.report.selection import Group, choose_groups
-from stages.stage import Inputs
+from stages.report.tables.first_screen import first_screen
+from stages.report.tables.prompt_scores import PromptScores, ranking_metric, read_prompt_scores
+from stages.report.tables.prompt_table import compose_table
+from stages.report.tables.published_scores import compare_with_paper
+from stages.report.tables.scores import METRICS, Benchmark, ScoreRow, read_benchmark, shown_models
+from stages.report.tables.selection import Group, choose_groups
 
 if TYPE_CHECKING:
     from stages.report import ReportConfig
@@ -30,7 +30,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
     Raises:
         UserError: the run has no held-out prompts, or no images of them.
     """
-    from stages.report.attention import compose_attention
+    from stages.report.pictures.attention import compose_attention
 
     prompts = read_held_out_prompts(inputs)
     if not prompts:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.report.charts import Interval
+from stages.report.pictures.charts import Interval
 
 
 def render(content: Mapping[str, Any]) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import yaml
 from markupsafe import Markup
 
-from stages.artifacts import Artifact
-from stages.evaluate.generated_images import MODELS, OTHER
-from stages.registry import drawn_images
-from stages.report.charts import line_chart
+from stages.evaluate.images.generated_images import MODELS, OTHER
+from stages.plan.splits import drawn_images
 from stages.report.evaluations import EVALUATIONS
+from stages.report.pictures.charts import line_chart
+from stages.store.artifacts import Artifact
 
 IMAGES = {model: drawn_images(model) for model in MODELS}
 BEFORE_OTHERS = ("prompts", "pairs", "entities", "adapt", "latents", *IMAGES["base"], "train", *IMAGES["tuned"])

@@ -6,11 +6,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stages.history import Result, history_folder, read_history
-from stages.report.charts import Frame, Interval, Series, series_of, svg, ticks_between
+from stages.plan.history import Result, history_folder, read_history
+from stages.report.pictures.charts import Frame, Interval, Series, series_of, svg, ticks_between
 from stages.report.render import render_timeline
-from stages.report.scores import ScoreRow, describe, headline_rank, score_rows
-from stages.store import Store
+from stages.report.tables.scores import ScoreRow, describe, headline_rank, score_rows
+from stages.store.store import Store
 
 PAGE = "timeline.html"
 APART = 9  # units between the models' points of one training, so that none hides another

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stages.artifacts import ArtifactWriter
-from stages.stage import Inputs, Stage
+from stages.plan.stage import Inputs, Stage
+from stages.store.artifacts import ArtifactWriter
 from stages.train.config import TrainConfig
 
 METRICS = "metrics.parquet"
@@ -17,9 +17,9 @@ METRICS = "metrics.parquet"
 
 def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Train, or go on from the last checkpoint, and write the results."""
-    from stages.train.job import Job
-    from stages.train.launching import run_in_processes
-    from stages.train.trackers import check_trackers
+    from stages.train.processes.job import Job
+    from stages.train.processes.launching import run_in_processes
+    from stages.train.tracking.trackers import check_trackers
 
     check_trackers(config.tracking.trackers)
     run_name = STAGE.key_for(config, inputs)

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comat_core.files.paths import user_path
-from stages.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
-from stages.local_disk import disk_errors_told
+from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.sampling import Sampler, SamplingConfig
+from stages.store.local_disk import disk_errors_told
 
 LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")]
 Schedule = Annotated[

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
-from comat_core.attribute_concentration import EntityTokens
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator
+from comat_core.losses.attribute_concentration import EntityTokens
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator
 from comat_core.training_inputs import CoMatBatch
-from stages.artifacts import Artifact
+from stages.store.artifacts import Artifact
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,18 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from comat_core.adapters import active_adapter
-from comat_core.errors import UserError
+from comat_core.backbones.adapters import active_adapter
+from comat_core.support.errors import UserError
 from comat_core.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
 from stages.train.models import ADAPTER_NAME, make_trainee, step_settings
+from stages.train.processes.termination import TrainingStopped, termination_noticed
 from stages.train.random_states import gather_random_states, restore_random_states
-from stages.train.reporting import Reporter
 from stages.train.state import TrainingState
 from stages.train.steps import Run, judge_step, online_step
-from stages.train.termination import TrainingStopped, termination_noticed
-from stages.train.validation import draw_validation_images, validation_prompts
+from stages.train.tracking.reporting import Reporter
+from stages.train.tracking.validation import draw_validation_images, validation_prompts
 
 
 def train(

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from comat_core.activation_memory import kept_activations
-from comat_core.adapters import active_adapter, lora_parameters
-from comat_core.attention_maps import CaptureRequest
+from comat_core.backbones.adapters import active_adapter, lora_parameters
+from comat_core.backbones.attention_maps import CaptureRequest
+from comat_core.backbones.guided_unet import GuidedUnet
 from comat_core.captioners import TransformersCaptioner
 from comat_core.discriminators import UNetDiscriminator
 from comat_core.discriminators.unet import unet_memory
-from comat_core.guided_unet import GuidedUnet
-from comat_core.offloading import OffloadedCaptioner, OffloadedSegmenter, networks_of
-from comat_core.precisions import PRECISIONS
+from comat_core.support.activation_memory import kept_activations
+from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter, networks_of
+from comat_core.support.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.models import ADAPTER_NAME

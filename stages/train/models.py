@@ -8,14 +8,14 @@ from diffusers.optimization import get_scheduler
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from comat_core.adapters import add_lora, lora_parameters
+from comat_core.backbones.adapters import add_lora, lora_parameters
+from comat_core.backbones.schedulers import make_scheduler
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.captioners import load_captioner
 from comat_core.discriminators import Discriminator, UNetDiscriminator, last_timestep, load_dino_discriminator
-from comat_core.offloading import OffloadedCaptioner, OffloadedSegmenter
-from comat_core.precisions import PRECISIONS
-from comat_core.schedulers import make_scheduler
 from comat_core.segmenters import Segmenter, load_segmenter
-from comat_core.text_to_image import TextToImageModel
+from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
+from comat_core.support.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatModels, LossWeights, StepSettings
 from stages.train.config import DiscriminatorSettings, OnlineSettings, TrainConfig
 from stages.train.optimizers import make_optimizer

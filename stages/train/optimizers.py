@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 OptimizerKind = Literal["adamw", "adamw_8bit", "adamw_8bit_if_installed"]
 PACKAGE = "bitsandbytes"

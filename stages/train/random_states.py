@@ -1,7 +1,7 @@
 """The global random generators of every process, as tensors for a checkpoint.
 
-The project's own numbers are derived from seed and step (`comat_core.randomness`) and need none of this. Libraries may
-draw from the global generators, and a resumed run then draws what an undisturbed one would have drawn.
+The project's own numbers are derived from seed and step (`comat_core.support.randomness`) and need none of this.
+Libraries may draw from the global generators, and a resumed run then draws what an undisturbed one would have drawn.
 """
 
 import math

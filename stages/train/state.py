@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stages.local_disk import disk_errors_told
+from stages.store.local_disk import disk_errors_told
 from stages.train.models import Learner, Trainee
 
 logger = logging.getLogger("comat")

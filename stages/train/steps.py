@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 
-from comat_core.precisions import PRECISIONS
+from comat_core.support.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatBatch, CoMatModels, StepSettings
 from comat_core.training_step import StepOutput, discriminator_step, training_step
 from stages.train.config import TrainConfig

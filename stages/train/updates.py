@@ -8,7 +8,7 @@ import torch
 import torch.distributed
 from torch import nn
 
-from comat_core.numerics import nonfinite_gradients
+from comat_core.support.numerics import nonfinite_gradients
 from stages.train.models import Learner
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.text_to_image import TextToImageModel
+from comat_core.backbones.text_to_image import TextToImageModel
 
 KINDS = ("sd", "sd2", "sdxl")
 

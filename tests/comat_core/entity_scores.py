@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from comat_core.entities import parse_entities
+from comat_core.language.entities import parse_entities
 from data.noun_filter import load_noun_filter
 from tests.comat_core.entity_templates import GoldPrompt
 from tests.comat_core.parsed import parser

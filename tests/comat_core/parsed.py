@@ -5,8 +5,8 @@ from functools import lru_cache
 from spacy.language import Language
 from transformers import CLIPTokenizer
 
-from comat_core.entities import Entity, parse_entities
-from comat_core.parsers import load_parser
+from comat_core.language.entities import Entity, parse_entities
+from comat_core.language.parsers import load_parser
 from data.noun_filter import load_noun_filter
 from tests.comat_core.entity_templates import gold_prompts
 

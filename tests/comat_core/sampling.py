@@ -8,9 +8,9 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.denoising import DenoisingResult, denoise
-from comat_core.randomness import make_generator, normal_noise
-from comat_core.text_to_image import TextToImageModel
+from comat_core.support.randomness import make_generator, normal_noise
 from tests.tiny_models import IMAGE_SIDE, LATENT_CHANNELS, LATENT_SIDE
 
 PROMPTS = ("a red circle and a striped blue square", "a green star")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
 
-from comat_core.attention_maps import CaptureRequest, captured_attention, cross_attention_layers
+from comat_core.backbones.attention_maps import CaptureRequest, captured_attention, cross_attention_layers
+from comat_core.backbones.schedulers import make_scheduler, noisy_start
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.denoising import denoise
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator, normal_noise
-from comat_core.schedulers import make_scheduler, noisy_start
-from comat_core.text_to_image import TextToImageModel
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator, normal_noise
 from tests.comat_core.sampling import GUIDANCE, PROMPTS, STEPS, row_generators, sample, stock_images, stock_pipeline
 from tests.tiny_models import IMAGE_SIDE
 

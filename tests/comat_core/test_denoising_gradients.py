@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from comat_core.adapters import active_adapter, add_lora
-from comat_core.attention_maps import CaptureRequest
+from comat_core.backbones.adapters import active_adapter, add_lora
+from comat_core.backbones.attention_maps import CaptureRequest
+from comat_core.backbones.schedulers import make_scheduler
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.denoising import DenoisingResult
-from comat_core.randomness import make_generator, normal_noise
-from comat_core.schedulers import make_scheduler
-from comat_core.text_to_image import TextToImageModel
+from comat_core.support.randomness import make_generator, normal_noise
 from tests.comat_core.sampling import GUIDANCE, PROMPTS, STEPS, row_generators, sample
 from tests.tiny_models import IMAGE_SIDE
 

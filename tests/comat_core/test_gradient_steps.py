@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from comat_core.errors import UserError
 from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uniform
-from comat_core.randomness import make_generator
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator
 
 
 def test_uniform_steps_are_distinct_sorted_and_evenly_spread() -> None:

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from comat_core.adapters import active_adapter, add_lora, merge_lora, save_lora
-from comat_core.kohya import kohya_lora, original_block_name
-from comat_core.lora_metadata import describe_lora, kohya_notes
-from comat_core.safetensors_files import read_metadata, save_with_metadata
-from comat_core.schedulers import make_scheduler
-from comat_core.text_to_image import TextToImageModel
+from comat_core.backbones.adapters import active_adapter, add_lora, merge_lora, save_lora
+from comat_core.backbones.kohya import kohya_lora, original_block_name
+from comat_core.backbones.lora_metadata import describe_lora, kohya_notes
+from comat_core.backbones.schedulers import make_scheduler
+from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.support.safetensors_files import read_metadata, save_with_metadata
+from tests.comat_core.backbones.test_adapters import randomise
 from tests.comat_core.sampling import sample, stock_images, stock_pipeline
-from tests.comat_core.test_adapters import randomise
 
 ModelOf = Callable[[str], TextToImageModel]
 KINDS = ("sd", "sd2", "sdxl")

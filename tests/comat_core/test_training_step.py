@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comat_core.concept_activation import concept_activation_loss
+from comat_core.losses.concept_activation import concept_activation_loss
 from comat_core.training_inputs import LossWeights
 from comat_core.training_step import discriminator_step
 from tests.comat_core.training_steps import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from comat_core.fidelity import discriminator_loss, generator_adversarial_loss
+from comat_core.losses.fidelity import discriminator_loss, generator_adversarial_loss
 from comat_core.training_inputs import LossWeights
 from comat_core.training_step import discriminator_step
 from tests.comat_core.training_steps import (

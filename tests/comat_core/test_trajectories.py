@@ -5,9 +5,9 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator, normal_noise
-from comat_core.text_to_image import TextToImageModel
+from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator, normal_noise
 from comat_core.trajectories import pair_start_steps, start_from_images, start_from_noise
 from tests.tiny_models import IMAGE_SIDE
 

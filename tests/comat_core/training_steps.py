@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from comat_core.adapters import active_adapter, lora_parameters
+from comat_core.backbones.adapters import active_adapter, lora_parameters
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.discriminators import UNetDiscriminator
-from comat_core.text_to_image import TextToImageModel
 from comat_core.training_inputs import CoMatBatch, CoMatModels, StepSettings
 from comat_core.training_step import StepOutput, training_step
 from tests.comat_core.training_world import (

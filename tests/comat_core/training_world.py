@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from comat_core.adapters import active_adapter, add_lora
-from comat_core.attribute_concentration import EntityTokens
+from comat_core.backbones.adapters import active_adapter, add_lora
+from comat_core.backbones.schedulers import make_scheduler
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.captioners.protocol import CaptionLikelihood
 from comat_core.denoising import denoise
 from comat_core.discriminators import UNetDiscriminator
-from comat_core.randomness import derive_seed, make_generator
-from comat_core.schedulers import make_scheduler
-from comat_core.text_to_image import TextToImageModel
+from comat_core.losses.attribute_concentration import EntityTokens
+from comat_core.support.randomness import derive_seed, make_generator
 from comat_core.training_inputs import CoMatBatch, CoMatModels, LossWeights, StepSettings
 from comat_core.trajectories import start_from_noise
 from tests.tiny_models import IMAGE_SIDE

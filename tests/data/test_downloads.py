@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data import downloads, resumed_download
 from data.downloads import fetch
 from data.registry import PromptSet, Source

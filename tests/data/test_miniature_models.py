@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 import data
-from comat_core.randomness import make_generator
+from comat_core.support.randomness import make_generator
 from data.miniature_world.accuracy import measure_accuracy
 
 FOLDER = Path(data.__file__).parent / "miniature"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.prompt_sources import read_user_file
 from data.readers import (
     Prompt,

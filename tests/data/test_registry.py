@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.checksums import file_digest, verify
 from data.downloads import fetch
 from data.prompt_sources import GENERATORS, draw, read_prompt_set

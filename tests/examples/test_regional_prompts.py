@@ -8,11 +8,11 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from comat_core.adapters import add_lora, save_lora
-from comat_core.text_to_image import TextToImageModel
+from comat_core.backbones.adapters import add_lora, save_lora
+from comat_core.backbones.text_to_image import TextToImageModel
 from examples.regional_prompts import Region, draw_regions
+from tests.comat_core.backbones.test_adapters import randomise
 from tests.comat_core.sampling import stock_pipeline
-from tests.comat_core.test_adapters import randomise
 from tests.tiny_models import IMAGE_SIDE
 
 LEFT, RIGHT = "a red circle", "a green star"

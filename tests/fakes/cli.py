@@ -2,10 +2,10 @@
 
 import sys
 
-from flows.cli import main
-from stages import registry
+from flows.command_line.cli import main
+from stages.plan import dag
 from tests.fakes.dag import NODES
 
 if __name__ == "__main__":
-    registry.NODES = NODES
+    dag.NODES = NODES
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.registry import Node
+from stages.plan.dag import Node
 
 PRESET = str(Path(__file__).parent / "fake.yaml")
 

@@ -5,10 +5,10 @@ from typing import Annotated
 import pyarrow as pa
 from pydantic import Field
 
-from comat_core.errors import UserError
-from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, StageConfig
-from stages.stage import Inputs, Stage
+from comat_core.support.errors import UserError
+from stages.plan.config import NOT_IN_KEY, StageConfig
+from stages.plan.stage import Inputs, Stage
+from stages.store.artifacts import ArtifactWriter
 from tests.fakes.tally import tally
 
 

@@ -3,10 +3,10 @@
 import os
 import time
 
-from stages.artifacts import ArtifactWriter
-from stages.config import StageConfig
-from stages.stage import Inputs, Stage
-from stages.train.termination import TrainingStopped, termination_noticed
+from stages.plan.config import StageConfig
+from stages.plan.stage import Inputs, Stage
+from stages.store.artifacts import ArtifactWriter
+from stages.train.processes.termination import TrainingStopped, termination_noticed
 from tests.fakes.tally import tally
 
 

@@ -1,8 +1,8 @@
 """Adds everything up and writes a page."""
 
-from stages.artifacts import ArtifactWriter
-from stages.config import StageConfig
-from stages.stage import Inputs, Stage
+from stages.plan.config import StageConfig
+from stages.plan.stage import Inputs, Stage
+from stages.store.artifacts import ArtifactWriter
 from tests.fakes.tally import tally
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import pyarrow as pa
 from pydantic import Field
 
-from stages.artifacts import ArtifactWriter
-from stages.config import NOT_IN_KEY, StageConfig
-from stages.stage import Inputs, ShardedStage
+from stages.plan.config import NOT_IN_KEY, StageConfig
+from stages.plan.stage import Inputs, ShardedStage
+from stages.store.artifacts import ArtifactWriter
 from tests.fakes.tally import tally
 
 PER_SHARD = 2

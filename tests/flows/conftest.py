@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import registry
+from stages.plan import dag
 from tests.fakes.dag import NODES, PRESET
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,7 +44,7 @@ def tally_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def fake_dag(monkeypatch: pytest.MonkeyPatch) -> str:
     """Put the fake DAG in the real one's place and give the path of its preset."""
-    monkeypatch.setattr(registry, "NODES", NODES)
+    monkeypatch.setattr(dag, "NODES", NODES)
     return PRESET
 
 

@@ -16,11 +16,11 @@ import torch
 import transformers  # noqa: F401
 
 import stages.train.loop  # noqa: F401
-from comat_core import parsers, text_to_image  # noqa: F401
-from stages.pipeline import Plan, Step, make_plan
-from stages.presets import load_preset
-from stages.stage import ShardedStage, Stage
-from stages.store import Store
+from comat_core.backbones import text_to_image  # noqa: F401
+from stages.plan.pipeline import Plan, Step, make_plan
+from stages.plan.presets import load_preset
+from stages.plan.stage import ShardedStage, Stage
+from stages.store.store import Store
 from stages.train.state import TrainingState
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import ablate_command
-from flows.cli import main
-from stages.runs import kept_runs
-from stages.store import Store
+from flows.command_line import ablate_command
+from flows.command_line.cli import main
+from stages.plan.runs import kept_runs
+from stages.store.store import Store
 from tests.flows.test_bad_input import fails_with
 from tests.scaled_down import ARGUMENTS
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
-from stages.registry import stage_names
-from stages.store import Store
+from flows.command_line.cli import main
+from stages.plan.dag import stage_names
+from stages.store.store import Store
 
 
 def fails_with(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -10,9 +10,9 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-from comat_core.adapters import ATTENTION_PROJECTIONS
-from comat_core.safetensors_files import read_metadata
-from flows.cli import main
+from comat_core.backbones.adapters import ATTENTION_PROJECTIONS
+from comat_core.support.safetensors_files import read_metadata
+from flows.command_line.cli import main
 from tests.scaled_down import ARGUMENTS
 from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 

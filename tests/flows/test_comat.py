@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
-from stages.artifacts import MANIFEST
-from stages.store import Store
+from flows.command_line.cli import main
+from stages.store.artifacts import MANIFEST
+from stages.store.store import Store
 from tests.fakes import numbers
 from tests.fakes.tally import tallied
 

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from flows.execution import GPU_TAG
-from stages.pipeline import make_plan
-from stages.presets import load_preset
-from stages.registry import NODES
+from stages.plan.dag import NODES
+from stages.plan.pipeline import make_plan
+from stages.plan.presets import load_preset
 from tests.flows.conftest import ROOT
 from tests.scaled_down import SETTINGS
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.execution import started
-from stages.pipeline import make_plan
-from stages.presets import Execution, load_preset
-from stages.store import Store
+from stages.plan.pipeline import make_plan
+from stages.plan.presets import Execution, load_preset
+from stages.store.store import Store
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
-from flows import commands, failures
-from flows.cli import main
+from comat_core.support.errors import UserError
+from flows import failures
+from flows.command_line import commands
+from flows.command_line.cli import main
 from flows.failures import failure_line, thread_failures_told
 from tests.flows.conftest import ROOT
 
@@ -108,7 +109,7 @@ def test_threads_that_fail_say_it_in_one_line(capsys: pytest.CaptureFixture[str]
 
 def comat(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "flows.command_line.cli", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": ""},
         stderr=subprocess.PIPE,
@@ -134,3 +135,28 @@ def test_output_that_cannot_be_written_is_told() -> None:
     assert "No space left on device (trace in " in finished.stderr
     assert "Traceback" not in finished.stderr
     assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("library", "code", "told"),
+    [
+        ("raise ImportError('libarrow.so: cannot open shared object file')", 1, "comat: ImportError: libarrow.so: "),
+        ("raise KeyboardInterrupt", 130, ""),
+    ],
+)
+def test_a_program_that_cannot_be_loaded_says_so_in_one_line(
+    tmp_path: Path, library: str, code: int, told: str
+) -> None:
+    (tmp_path / "pyarrow.py").write_text(library)
+    finished = subprocess.run(
+        [sys.executable, "-c", "import sys; from flows.command_line.entry import main; sys.exit(main())"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (finished.returncode, finished.stdout) == (code, "")
+    assert finished.stderr.startswith(told)
+    assert finished.stderr.count("\n") == (1 if told else 0)

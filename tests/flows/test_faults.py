@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.registry import stage_names
-from stages.store import Store
+from stages.plan.dag import stage_names
+from stages.store.store import Store
 from tests.fakes.dag import PRESET
 from tests.fakes.tally import tallied
 

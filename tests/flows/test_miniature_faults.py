@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.artifacts import PARTS
-from stages.pipeline import Plan, look_up, make_plan
-from stages.presets import load_preset
-from stages.registry import stage_names
-from stages.stage import ShardedStage
-from stages.store import Condition, Store
+from stages.plan.dag import stage_names
+from stages.plan.pipeline import Plan, look_up, make_plan
+from stages.plan.presets import load_preset
+from stages.plan.stage import ShardedStage
+from stages.store.artifacts import PARTS
+from stages.store.store import Condition, Store
 from tests.flows.conftest import ROOT
 from tests.scaled_down import SETTINGS
 
@@ -152,7 +152,17 @@ def check_lost_work(name: str, computed: Counter[str], expected: set[str], kills
 
 
 def start_comat(dag: RealDag, store: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "flows.cli", "run", "miniature", *dag.arguments, "--store", store, *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.command_line.cli",
+        "run",
+        "miniature",
+        *dag.arguments,
+        "--store",
+        store,
+        *arguments,
+    ]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

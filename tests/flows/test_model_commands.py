@@ -10,10 +10,10 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from comat_core.errors import UserError
-from flows.cli import main
-from stages.config import ModelReference
-from stages.hub import HALF_PRECISION, MODEL_FILES, Presence, fetch_file, fetch_folder, look_up, push_folder
+from comat_core.support.errors import UserError
+from flows.command_line.cli import main
+from stages.models.hub import HALF_PRECISION, MODEL_FILES, Presence, fetch_file, fetch_folder, look_up, push_folder
+from stages.plan.config import ModelReference
 from tests.changed_checkpoints import UNET, copy_of, pickled_alone
 from tests.flows.test_bad_input import fails_with
 

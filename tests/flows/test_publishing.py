@@ -10,8 +10,8 @@ from PIL import Image
 from flows import publishing
 from flows.execution import Outcome
 from flows.publishing import image_grid, publish, score_rows
-from stages.artifacts import Artifact
-from stages.store import Store
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from tests.stages.fake_run import (
     fidelity_summary,
     flat_png,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows import execution
-from flows.cli import main
-from stages.pipeline import Step
+from flows.command_line.cli import main
+from stages.plan.pipeline import Step
 from tests.scaled_down import ARGUMENTS
 
 pytestmark = pytest.mark.usefixtures("prefect_url")

@@ -3,7 +3,7 @@
 import pytest
 from prefect.states import Failed
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.retrying import is_worth_retrying
 from flows.tasks import build_shard
 

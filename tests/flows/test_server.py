@@ -1,12 +1,14 @@
 """The start of Prefect: it starts, or one line tells what to do."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from flows import server
 from tests.fakes.dag import PRESET
 from tests.flows.answering import NOBODY
 from tests.flows.conftest import ROOT
@@ -45,6 +47,13 @@ def test_first_runs_in_a_fresh_folder_at_once_behind_a_proxy_all_end_well(tmp_pa
         assert process.returncode == 0, errors
         assert "Traceback" not in errors
         assert output.endswith("report.html\n")
+
+
+def test_a_server_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "END_SECONDS", 0.2)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdin=subprocess.PIPE)
+    server._end(process)
+    assert process.returncode == -signal.SIGKILL
 
 
 class TestOneLineEach:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 import flows.comat as flow_module
-from flows.cli import main
+from flows.command_line.cli import main
 from flows.execution import Outcome
-from stages.artifacts import Artifact
-from stages.history import read_history
-from stages.store import Store
+from stages.plan.history import read_history
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from tests.stages.fake_run import make_artifact, summary
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
-from stages.pipeline import make_plan
-from stages.presets import load_preset
-from stages.store import Store
+from flows.command_line.cli import main
+from stages.plan.pipeline import make_plan
+from stages.plan.presets import load_preset
+from stages.store.store import Store
 
 FILES = 500
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from tests.fuzz.mutations import damaged_bytes, damaged_checksummed_tar, damaged_json, damaged_text
 
 Mutation = Callable[[bytes, random.Random], bytes]
@@ -62,8 +62,8 @@ def picture(kind: str, size: tuple[int, int] = (12, 9), mode: str = "RGB") -> by
 
 def _read_preset(path: Path) -> object:
     """What `comat show` and `comat status` do with a preset."""
-    from stages.pipeline import make_plan
-    from stages.presets import as_yaml, load_preset, preset_lineage
+    from stages.plan.pipeline import make_plan
+    from stages.plan.presets import as_yaml, load_preset, preset_lineage
 
     preset_lineage(str(path))
     preset = load_preset(str(path))
@@ -75,7 +75,7 @@ def _read_preset(path: Path) -> object:
 
 def _read_override(path: Path) -> object:
     """The file's first lines as --set."""
-    from stages.presets import load_preset
+    from stages.plan.presets import load_preset
 
     return load_preset("miniature", path.read_bytes().decode("utf-8", "replace").splitlines()[:3])
 
@@ -259,8 +259,8 @@ def _questions(module: str, config: str, **changes: Any) -> Callable[[Path], obj
     def read(path: Path) -> object:
         from importlib import import_module
 
-        from stages.config import ModelReference
-        from stages.evaluate.question_files import QuestionFile
+        from stages.evaluate.questions.question_files import QuestionFile
+        from stages.plan.config import ModelReference
 
         file = QuestionFile(file=str(path))
         given = {"seed": 1, "resamples": 100, "device": "cpu", "batch_size": 3, **changes}
@@ -301,14 +301,14 @@ def _question_files() -> Iterator[Target]:
 
 def _read_image_list(path: Path) -> object:
     from data.formats.images import read_image
-    from stages.image_folders import read_folder
+    from stages.images.image_folders import read_folder
 
     wanted = [{"text": "a red cat"}, {"text": "a dog, and a bird"}, {"text": "a red cat"}]
     return [read_image(image) for image in read_folder(path.parent, wanted)]
 
 
 def _read_index(path: Path) -> object:
-    from comat_core.pipeline_index import check_backbone, left_out_of, read_index
+    from comat_core.backbones.pipeline_index import check_backbone, left_out_of, read_index
 
     index = read_index(path.parent)
     check_backbone(index, str(path.parent))
@@ -316,13 +316,13 @@ def _read_index(path: Path) -> object:
 
 
 def _read_schedule(path: Path) -> object:
-    from comat_core.pipeline_index import check_schedule
+    from comat_core.backbones.pipeline_index import check_schedule
 
     return check_schedule(path.parent.parent)
 
 
 def _read_weights_index(path: Path) -> object:
-    from comat_core.checkpoint_files import Network, weights_variant
+    from comat_core.support.checkpoint_files import Network, weights_variant
 
     return weights_variant(Network("its unet", path.parent, ("diffusion_pytorch_model",)))
 

@@ -9,20 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from stages import locks, registry
-from stages.artifacts import MANIFEST
-from stages.history import HISTORY, Result, history_folder
-from stages.locks import lease
-from stages.pipeline import look_up, make_plan
-from stages.presets import load_preset
+from stages.plan import dag
+from stages.plan.history import HISTORY, Result, history_folder
+from stages.plan.pipeline import look_up, make_plan
+from stages.plan.presets import load_preset
+from stages.plan.runs import RUNS, find_garbage, recorded_run
 from stages.report.timeline import timeline_page
-from stages.runs import RUNS, find_garbage, recorded_run
-from stages.store import LEASES, Store
+from stages.store import locks
+from stages.store.artifacts import MANIFEST
+from stages.store.locks import lease
+from stages.store.store import LEASES, Store
 from tests.fakes.dag import NODES, PRESET
 from tests.fuzz.mutations import damaged_bytes, damaged_json
 from tests.fuzz.watch import HangError, told
 from tests.stages.fake_run import summary
-from tests.stages.test_pipeline import build_all
+from tests.stages.plan.test_pipeline import build_all
 
 NAME = "fake"
 MUTATIONS = (damaged_json, damaged_json, damaged_bytes)
@@ -30,7 +31,7 @@ MUTATIONS = (damaged_json, damaged_json, damaged_bytes)
 
 @pytest.fixture(autouse=True)
 def _fake_dag_and_little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(registry, "NODES", NODES)
+    monkeypatch.setattr(dag, "NODES", NODES)
     monkeypatch.setenv("COMAT_TEST_TALLY", str(tmp_path / "tally.txt"))
     for name, seconds in (("LEASE_SECONDS", 0.1), ("POLL_SECONDS", 0.01), ("UNREADABLE_SECONDS", 0.02)):
         monkeypatch.setattr(locks, name, seconds)
@@ -62,7 +63,7 @@ def look(root: Path) -> list[str | None]:
     plan, store = make_plan(load_preset(PRESET).sections), Store(str(root))
 
     def verify() -> None:
-        for stage, key in store.entries(registry.stage_names()):
+        for stage, key in store.entries(dag.stage_names()):
             store.look_up(stage, key, check_digests=True)
 
     return [told(lambda: look_up(plan, store)), told(verify), told(lambda: find_garbage(store, keep=1))]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 
 SECONDS = 20.0
 """Longer than any reader takes on a busy machine."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.store import Store
+from stages.store.store import Store
 
 
 @pytest.fixture(params=["file", "memory", "s3"])

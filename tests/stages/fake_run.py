@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from stages.artifacts import Artifact
-from stages.store import Store
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 
 PROMPT_FIELDS = ("prompt_id", "text", "source", "skill", "split")
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from comat_core.errors import UserError
-from comat_core.text_to_image import TextToImageModel
+from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.support.errors import UserError
 from stages import adapt, latents
-from stages.artifacts import Artifact
-from stages.config import ModelReference
-from stages.store import Store
+from stages.plan.config import ModelReference
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from tests.stages.fake_run import make_artifact, prompts_table
 
 PROMPTS = [(f"p{index}", f"{index} red circles", "color", "train") for index in range(5)]

@@ -6,21 +6,22 @@ from typing import Any
 
 import pytest
 
-from comat_core.errors import UserError
-from stages import adapt, images, latents, other_images, pairs
-from stages.artifacts import Artifact
-from stages.comparison import Comparer, draw_rows
+from comat_core.support.errors import UserError
+from stages import adapt, images, latents, pairs
+from stages.images import other_images
+from stages.plan.stage import ShardedStage, Stage
 from stages.sampling import sampling_model
-from stages.stage import ShardedStage, Stage
-from stages.store import Store
-from stages.tuned_model import TunedModel
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
+from stages.tuned.comparison import Comparer, draw_rows
+from stages.tuned.tuned_model import TunedModel
 from tests.changed_checkpoints import UNET, VAE, copy_of, without_numbers
 from tests.stages.fake_run import make_artifact, prompts_table
+from tests.stages.images.test_images import config as images_config
+from tests.stages.images.test_images import trained
+from tests.stages.images.test_other_images import config as other_config
 from tests.stages.test_adapt import config as adapt_config
-from tests.stages.test_images import config as images_config
-from tests.stages.test_images import trained
 from tests.stages.test_latents import config as latents_config
-from tests.stages.test_other_images import config as other_config
 from tests.tiny_models import save_tiny_deep_sd
 from tests.tiny_pipelines import save_tiny_pixart
 
@@ -85,7 +86,7 @@ def test_a_lora_that_is_no_numbers_draws_nothing(
 def test_a_warm_up_that_leaves_the_numbers_is_not_kept(
     store: Store, prompts: Artifact, tiny_sd_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from comat_core import diffusion_loss
+    from comat_core.losses import diffusion_loss
 
     usual = diffusion_loss.diffusion_loss
     monkeypatch.setattr(diffusion_loss, "diffusion_loss", lambda *values: usual(*values) * float("inf"))

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from stages import registry
-from stages.pipeline import Plan, look_up, make_plan
-from stages.presets import load_preset
-from stages.store import Condition, Store
+from stages.plan import dag
+from stages.plan.pipeline import Plan, look_up, make_plan
+from stages.plan.presets import load_preset
+from stages.store.store import Condition, Store
 from tests.fakes.dag import NODES, PRESET
 from tests.fakes.tally import tallied
-from tests.stages.test_pipeline import build_all
+from tests.stages.plan.test_pipeline import build_all
 
 KILLS = 20
 SHARD_SECONDS = 0.1
@@ -24,7 +24,7 @@ SHARD_SECONDS = 0.1
 
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr(registry, "NODES", NODES)
+    monkeypatch.setattr(dag, "NODES", NODES)
     return make_plan(load_preset(PRESET, ["numbers.count=12", f"squares.delay={SHARD_SECONDS}"]).sections)
 
 

@@ -7,9 +7,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from comat_core.errors import UserError
-from stages.artifacts import MANIFEST
-from stages.store import Condition, Store
+from comat_core.support.errors import UserError
+from stages.store.artifacts import MANIFEST
+from stages.store.store import Condition, Store
 from tests.fakes import numbers, squares
 from tests.fakes.numbers import NumbersConfig
 from tests.fakes.squares import SquaresConfig

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
-from stages.presets import as_yaml, load_preset
-from stages.store import Condition, Store
+from comat_core.support.errors import UserError
+from stages.plan.presets import as_yaml, load_preset
+from stages.store.store import Condition, Store
 from tests.stages.fake_run import make_artifact
 
 

@@ -4,16 +4,16 @@ from typing import Any
 import pytest
 import torch
 
+from comat_core.backbones.schedulers import make_scheduler
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.denoising import denoise
-from comat_core.errors import UserError
-from comat_core.randomness import derive_seed
-from comat_core.schedulers import make_scheduler
-from comat_core.text_to_image import TextToImageModel
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import derive_seed
 from comat_core.trajectories import start_from_noise
 from stages import latents
-from stages.artifacts import Artifact
-from stages.config import ModelReference
-from stages.store import Store
+from stages.plan.config import ModelReference
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from tests.stages.fake_run import make_artifact, prompts_table
 from tests.tiny_models import save_tiny_sd
 

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator
-from comat_core.text_to_image import TextToImageModel
+from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator
 from stages import pairs
-from stages.artifacts import Artifact
-from stages.config import ModelReference
-from stages.store import Store
+from stages.plan.config import ModelReference
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 
 
 def config(model: Path, folder: Path | None = None, **changes: Any) -> pairs.PairsConfig:

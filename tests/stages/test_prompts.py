@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.registry import select_sets
 from stages.prompts import STAGE, PromptsConfig, run
 from stages.prompts.cleaning import is_english, normalise, prompt_id
-from stages.prompts.seen import SeenHashes
-from stages.store import Store
+from stages.prompts.hash_sets import SeenHashes
+from stages.store.store import Store
 
 Rows = list[dict[str, str]]
 Build = Callable[..., tuple[Rows, dict[str, Any]]]

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from comat_core.captioners import CAPTIONERS, TransformersCaptioner, load_captioner
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator
 from tests.pictures import natural_pictures
 
 CAPTIONS = ["a red circle", "Two zebras and a blue square", ""]
@@ -151,6 +151,6 @@ def test_unknown_kind_names_the_known_ones() -> None:
 
 
 def _processor(captioner: TransformersCaptioner) -> object:
-    from comat_core.pretrained import load_processor
+    from comat_core.support.pretrained import load_processor
 
     return load_processor(captioner.model.name_or_path)

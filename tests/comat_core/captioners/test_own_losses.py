@@ -8,8 +8,8 @@ from comat_core.captioners.blip import BlipCaptioner
 from comat_core.captioners.git import GitCaptioner
 from comat_core.captioners.llava import INSTRUCTION, LlavaCaptioner
 from comat_core.captioners.protocol import CaptionLikelihood
-from comat_core.errors import UserError
-from comat_core.pretrained import load_processor
+from comat_core.support.errors import UserError
+from comat_core.support.pretrained import load_processor
 from tests.pictures import as_bytes, natural_pictures
 from tests.tiny_captioners import IMAGE_SIDE, PATCH_SIDE, blip_processor, word_piece_tokenizer
 

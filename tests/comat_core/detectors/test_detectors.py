@@ -5,8 +5,8 @@ import torch
 from comat_core.detectors import load_detector
 from comat_core.detectors.clipseg import ClipSegObjects, boxes_of
 from comat_core.detectors.grounding_dino import GroundingDinoObjects
-from comat_core.errors import UserError
 from comat_core.segmenters.grounding_dino import Detections
+from comat_core.support.errors import UserError
 from tests.tiny_segmenters import save_tiny_clipseg
 
 

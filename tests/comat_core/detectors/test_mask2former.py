@@ -8,7 +8,7 @@ from transformers import Mask2FormerImageProcessor
 
 from comat_core.detectors import Instance, load_detector
 from comat_core.detectors.mask2former import Mask2FormerObjects
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_instance_models import save_tiny_mask2former
 

@@ -15,8 +15,8 @@ from transformers import (
 )
 
 from comat_core.discriminators import DinoDiscriminator, load_dino_discriminator
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator
 from tests.deterministic_weights import fill_with_noise
 
 SIZES: dict[str, Any] = {

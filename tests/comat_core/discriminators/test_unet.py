@@ -5,7 +5,8 @@ import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
 
-from comat_core.adapters import active_adapter, add_lora, lora_parameters
+from comat_core.backbones.adapters import active_adapter, add_lora, lora_parameters
+from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.discriminators import (
     UNetDiscriminator,
     last_timestep,
@@ -14,9 +15,8 @@ from comat_core.discriminators import (
     unet_memory,
 )
 from comat_core.discriminators.unet import ADAPTER_NAME
-from comat_core.errors import UserError
-from comat_core.randomness import make_generator
-from comat_core.text_to_image import TextToImageModel
+from comat_core.support.errors import UserError
+from comat_core.support.randomness import make_generator
 from tests.tiny_models import IMAGE_SIDE
 
 ModelOf = Callable[[str], TextToImageModel]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from comat_core.errors import UserError
 from comat_core.files.json_files import JsonLimits, parse_json, read_json
+from comat_core.support.errors import UserError
 
 
 def refusal(content: bytes | str, **options: Any) -> str:

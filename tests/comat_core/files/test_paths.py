@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
 from comat_core.files.paths import file_exists, folder_exists, path_exists, user_path
+from comat_core.support.errors import UserError
 
 
 def test_what_is_there(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
 from comat_core.files.regular_files import open_regular_file, read_file, read_regular_file
+from comat_core.support.errors import UserError
 
 SECONDS = 5
 

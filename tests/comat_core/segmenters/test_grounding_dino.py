@@ -16,8 +16,8 @@ from torchvision.ops import box_convert
 from torchvision.transforms.v2.functional import to_pil_image
 from transformers import BertModel
 
-from comat_core.errors import UserError
 from comat_core.segmenters.grounding_dino import GroundingDinoConfig, GroundingDinoDetector, TextEncoder
+from comat_core.support.errors import UserError
 from tests.pictures import natural_picture, natural_pictures
 from tests.tiny_captioners import word_piece_tokenizer
 from tests.tiny_segmenters import TINY_DETECTOR

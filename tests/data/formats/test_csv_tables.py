@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.csv_tables import read_csv_rows
 
 

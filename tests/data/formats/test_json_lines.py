@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.json_lines import read_json_lines
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.parquet_tables import read_text_columns
 
 
@@ -80,7 +80,7 @@ def test_damage_over_which_the_library_would_end_the_process_is_told(tmp_path: P
     program = """
 import sys
 from pathlib import Path
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.parquet_tables import read_text_columns
 for path in map(Path, sys.argv[1:]):
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.records import parse_record, read_yaml_record
 
 

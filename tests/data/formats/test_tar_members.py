@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats import tar_members
 from data.formats.tar_members import opened_tar
 

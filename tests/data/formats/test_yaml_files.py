@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.yaml_files import parse_yaml, read_yaml_mapping
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.formats.zip_members import read_zip_member
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.prefect_start.configured_api import check_configured_api
 from tests.flows.answering import NOBODY, answering
 

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.prefect_start.proxies import check_proxies, no_proxy_for_loopback
 from tests.flows.answering import NOBODY, answering
 from tests.flows.prefect_start.conftest import PROXIES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from flows.prefect_start.start_lock import LOCK_FILE, one_start_at_a_time
 
 

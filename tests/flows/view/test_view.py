@@ -22,21 +22,21 @@ import pytest
 import torch
 from PIL import Image
 
-from comat_core.errors import UserError
-from flows.cli import main
+from comat_core.support.errors import UserError
+from flows.command_line.cli import main
 from flows.view import app
 from flows.view import server as server_module
 from flows.view.app import LONGEST_BODY
 from flows.view.rendering import render_page
 from flows.view.server import ViewServer
 from flows.view.site import LONGEST_PROMPT, Site
-from stages.comparison import Comparison, ComparisonAbandoned, comparer_of, draw_rows
 from stages.entities import EntitiesConfig
-from stages.pipeline import make_plan
-from stages.png import encode_png
-from stages.presets import Preset, load_preset
-from stages.store import Store
-from stages.tuned_model import find_tuned_model
+from stages.images.png import encode_png
+from stages.plan.pipeline import make_plan
+from stages.plan.presets import Preset, load_preset
+from stages.store.store import Store
+from stages.tuned.comparison import Comparison, ComparisonAbandoned, comparer_of, draw_rows
+from stages.tuned.tuned_model import find_tuned_model
 from tests.flows.conftest import ROOT
 from tests.flows.test_bad_input import fails_with
 from tests.stages.fake_run import flat_png, make_artifact, prompts_table
@@ -54,9 +54,9 @@ def preset() -> Preset:
 @pytest.fixture(scope="module")
 def trained(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with a trained model: the shipped one with a LoRA of random weights."""
-    from comat_core.adapters import add_lora, lora_parameters, save_lora
-    from comat_core.randomness import make_generator
-    from comat_core.text_to_image import TextToImageModel
+    from comat_core.backbones.adapters import add_lora, lora_parameters, save_lora
+    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.support.randomness import make_generator
 
     folder = tmp_path_factory.mktemp("trained")
     model = TextToImageModel.load(ROOT / "data" / "miniature" / "base")
@@ -454,7 +454,17 @@ def test_mistakes_are_told(
 
 @pytest.mark.slow
 def test_interrupt_ends_it_at_once_even_amid_a_request(trained: Store) -> None:
-    command = [sys.executable, "-m", "flows.cli", "view", "miniature", "--store", trained.url, "--set", SETTINGS[0]]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.command_line.cli",
+        "view",
+        "miniature",
+        "--store",
+        trained.url,
+        "--set",
+        SETTINGS[0],
+    ]
     process = subprocess.Popen([*command, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = process.stdout.readline().split()[0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from stages.ablation.writing import as_markdown, as_page, write_results
 from tests.stages.ablation.made_up_summaries import make_results
 

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from stages.ablation.settings import Row, load_ablation
 from stages.ablation.variants import Variant, distinct_runs, list_variants, overrides
-from stages.config import ModelReference
-from stages.pipeline import make_plan
-from stages.presets import load_preset, preset_lineage, preset_names
+from stages.plan.config import ModelReference
+from stages.plan.pipeline import make_plan
+from stages.plan.presets import load_preset, preset_lineage, preset_names
 from stages.train.config import TrainConfig
 from tests.scaled_down import SETTINGS
 

@@ -2,7 +2,7 @@
 
 import json
 
-from stages.config import ModelReference
+from stages.plan.config import ModelReference
 
 COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
 ROWS = [

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from comat_core.errors import UserError
 from comat_core.metrics.spatial import Detection
-from stages.config import ModelReference
+from comat_core.support.errors import UserError
 from stages.evaluate import clip_score, complex, spatial
-from stages.evaluate.class_detectors import ClassDetectorSettings
-from stages.evaluate.settings import DetectorSettings
+from stages.evaluate.objects.class_detectors import ClassDetectorSettings
+from stages.evaluate.scoring.settings import DetectorSettings
+from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import make_artifact
 from tests.tiny_clip import save_tiny_clip
@@ -103,7 +103,7 @@ def test_grounding_dino_gets_its_text_encoder_as_a_folder_because_it_knows_no_hu
     settings_type, tmp_path, monkeypatch
 ):
     (tmp_path / "detector.pth").touch()
-    monkeypatch.setattr("stages.config.fetch_folder", lambda name, revision: f"cache/{name}@{revision}")
+    monkeypatch.setattr("stages.plan.config.fetch_folder", lambda name, revision: f"cache/{name}@{revision}")
     monkeypatch.setattr("comat_core.detectors.load_detector", lambda *_arguments, **settings: settings)
     bert = ModelReference(path="google-bert/bert-base-uncased", revision="86b5e09")
     settings = settings_type(kind="grounding_dino", text_encoder=bert)
@@ -173,7 +173,7 @@ def test_clip_score_of_a_run_is_the_models_cosine(store, inputs, tmp_path):
     config = clip_score.ClipScoreConfig(clip=ModelReference(path=folder), seed=1, resamples=100, device="cpu")
     artifact = clip_score.run(config, inputs, store)
     rows = {(row["model"], row["prompt_id"]): row["clip_score"] for row in artifact.read_table("items").to_pylist()}
-    from comat_core.clip_score import ClipScorer
+    from comat_core.scorers.clip_score import ClipScorer
 
     red = torch.zeros(1, 3, 16, 16)
     red[:, 0] = 1
@@ -184,7 +184,7 @@ def test_clip_score_of_a_run_is_the_models_cosine(store, inputs, tmp_path):
 
 
 def test_clip_reads_complex_prompts_without_their_adjectives():
-    from stages.evaluate.generated_images import Prompt
+    from stages.evaluate.images.generated_images import Prompt
 
     prompts = {
         "a": Prompt("a", "a red circle", "colour"),

@@ -5,9 +5,9 @@ import torch
 
 from comat_core.metrics.spatial import FRAME, Detection
 from comat_core.metrics.spatial_3d import spatial_3d_score
-from stages.config import ModelReference
 from stages.evaluate import numeracy, spatial_3d
-from stages.evaluate.settings import DetectorSettings
+from stages.evaluate.scoring.settings import DetectorSettings
+from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.tiny_instance_models import save_tiny_dpt
 from tests.tiny_segmenters import save_tiny_clipseg
@@ -51,7 +51,7 @@ def inputs(store):
 @pytest.fixture
 def _scripted(monkeypatch):
     monkeypatch.setattr("comat_core.detectors.load_detector", lambda *_args, **_kwargs: ScriptedDetector())
-    monkeypatch.setattr("comat_core.depth.DepthEstimator.load", lambda *_args, **_kwargs: NearerBelow())
+    monkeypatch.setattr("comat_core.scorers.depth.DepthEstimator.load", lambda *_args, **_kwargs: NearerBelow())
 
 
 def settings(skill, **changes):
@@ -144,7 +144,7 @@ def test_they_run_with_clipseg_and_dpt(store, inputs, tmp_path):
     assert all(0 <= score <= 1 for score in counted.read_table("items")["numeracy"].to_pylist())
     config = spatial_3d.Spatial3dConfig(**settings("3d_spatial", depth=ModelReference(path=dpt), **models))
     rows = spatial_3d.run(config, inputs, store).read_table("items").to_pylist()
-    from comat_core.depth import DepthEstimator
+    from comat_core.scorers.depth import DepthEstimator
 
     red = torch.zeros(1, 3, 16, 16)
     red[:, 0] = 1

@@ -12,8 +12,8 @@ from PIL import Image, ImageFilter
 from data.miniature_world.pairs import base_world_pair
 from data.miniature_world.vocabulary import IMAGE_SIZE
 from stages.evaluate import fidelity
-from stages.presets import load_preset
-from stages.store import Store
+from stages.plan.presets import load_preset
+from stages.store.store import Store
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
 COUNT = 150

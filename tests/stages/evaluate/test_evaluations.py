@@ -3,14 +3,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from comat_core.errors import UserError
-from comat_core.metrics.judge import PairVocabulary
-from stages.config import ModelReference
+from comat_core.scorers.judge import PairVocabulary
+from comat_core.support.errors import UserError
 from stages.evaluate import attributes, judge
-from stages.evaluate.generated_images import GeneratedImage, decode_images, image_parts, read_part, read_prompts
-from stages.evaluate.real_images import RealImages, read_real_images
-from stages.evaluate.summaries import summarise_items
-from stages.store import Store
+from stages.evaluate.images.generated_images import GeneratedImage, decode_images, image_parts, read_part, read_prompts
+from stages.evaluate.images.real_images import RealImages, read_real_images
+from stages.evaluate.scoring.summaries import summarise_items
+from stages.plan.config import ModelReference
+from stages.store.store import Store
 from tests.stages.evaluate.made_up_images import make_inputs
 from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_tables
 
@@ -146,7 +146,8 @@ def attributes_config(**changes):
 @pytest.fixture
 def redness(monkeypatch):
     monkeypatch.setattr(
-        "comat_core.visual_question_answering.VisualQuestionAnswerer.load", lambda *_args, **_kwargs: RednessAnswerer()
+        "comat_core.scorers.visual_question_answering.VisualQuestionAnswerer.load",
+        lambda *_args, **_kwargs: RednessAnswerer(),
     )
 
 
@@ -226,7 +227,7 @@ def test_batch_size_and_device_do_not_change_the_key(inputs):
 
 @pytest.fixture
 def colour_judge(monkeypatch):
-    monkeypatch.setattr("comat_core.metrics.judge.Judge.load", lambda *_args, **_kwargs: ColourJudge())
+    monkeypatch.setattr("comat_core.scorers.judge.Judge.load", lambda *_args, **_kwargs: ColourJudge())
 
 
 @pytest.mark.usefixtures("colour_judge")

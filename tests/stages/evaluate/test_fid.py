@@ -10,16 +10,17 @@ from pydantic import ValidationError
 from torchmetrics.image.fid import FrechetInceptionDistance
 from transformers import Dinov2Config, Dinov2Model
 
-from comat_core.clip_score import ClipScorer
-from comat_core.errors import UserError
-from comat_core.image_features import PooledFeatures, load_inception
 from comat_core.metrics.fid import library_distance
 from comat_core.metrics.frechet import frechet_distance, summarise
-from stages.config import ModelReference
-from stages.evaluate import extractors, fid
-from stages.evaluate.extractors import Inception
+from comat_core.scorers.clip_score import ClipScorer
+from comat_core.scorers.image_features import PooledFeatures, load_inception
+from comat_core.support.errors import UserError
+from stages.evaluate import fid
 from stages.evaluate.fid import ExtractorSettings
-from stages.evaluate.real_images import RealImages
+from stages.evaluate.images import feature_extractors
+from stages.evaluate.images.feature_extractors import Inception
+from stages.evaluate.images.real_images import RealImages
+from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import flat_png
 from tests.tiny_clip import save_tiny_clip
@@ -163,7 +164,7 @@ def test_inception_is_the_librarys_own(inception_file):
     assert features.shape == (2, 2048)
     torch.testing.assert_close(features, library(images))
     one_of_fidelitys = Inception(weights=file, sha256=digest).load("cpu")
-    (items,) = extractors.extract([one_of_fidelitys], images)
+    (items,) = feature_extractors.extract([one_of_fidelitys], images)
     torch.testing.assert_close(items, features[:, None])
     antialiased = load_inception(file, sha256=digest, antialias=True)(images)
     assert not torch.allclose(features, antialiased, rtol=1e-3)

@@ -5,16 +5,25 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from comat_core.errors import UserError
-from stages.config import ModelReference
-from stages.evaluate import extractors, fidelity
-from stages.evaluate.extractors import AnyFeatures, Extractor, Inception, JudgeFeatures, Patches, PatchMean, extract
+from comat_core.support.errors import UserError
+from stages.evaluate import fidelity
 from stages.evaluate.fidelity import FidelityConfig
-from stages.evaluate.fidelity_summary import headline_extractor
-from stages.evaluate.independence import training_model
-from stages.evaluate.real_images import RealImages
-from stages.presets import load_preset
-from stages.store import Store
+from stages.evaluate.images import feature_extractors
+from stages.evaluate.images.feature_extractors import (
+    AnyFeatures,
+    Extractor,
+    Inception,
+    JudgeFeatures,
+    Patches,
+    PatchMean,
+    extract,
+)
+from stages.evaluate.images.fidelity_summary import headline_extractor
+from stages.evaluate.images.independence import training_model
+from stages.evaluate.images.real_images import RealImages
+from stages.plan.config import ModelReference
+from stages.plan.presets import load_preset
+from stages.store.store import Store
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import flat_png, make_artifact
 
@@ -44,8 +53,8 @@ def networks(monkeypatch):
         quarters = torch.nn.functional.avg_pool2d(images.float() / 255, images.shape[-1] // 2)
         return quarters.flatten(2).transpose(1, 2)
 
-    monkeypatch.setattr(extractors, "_pooled", lambda *_: judge)
-    monkeypatch.setattr(extractors, "_patch_tokens", lambda *_: dino)
+    monkeypatch.setattr(feature_extractors, "_pooled", lambda *_: judge)
+    monkeypatch.setattr(feature_extractors, "_patch_tokens", lambda *_: dino)
     return ran
 
 

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from comat_core.errors import UserError
 from comat_core.metrics.spatial import Detection
-from stages.config import ModelReference
+from comat_core.support.errors import UserError
 from stages.evaluate import geneval
-from stages.evaluate.class_detectors import ClassDetectorSettings
-from stages.evaluate.question_files import QuestionFile
+from stages.evaluate.objects.class_detectors import ClassDetectorSettings
+from stages.evaluate.questions.question_files import QuestionFile
+from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_instance_models import save_tiny_mask2former
@@ -86,7 +86,7 @@ def config_of(metadata, **changes):
 def _scripted(monkeypatch):
     monkeypatch.setattr("comat_core.detectors.load_detector", lambda *_args, **_kwargs: ScriptedDetector())
     monkeypatch.setattr(
-        "comat_core.zero_shot_colours.ColourClassifier.load", lambda *_args, **_kwargs: ScriptedColours()
+        "comat_core.scorers.zero_shot_colours.ColourClassifier.load", lambda *_args, **_kwargs: ScriptedColours()
     )
 
 

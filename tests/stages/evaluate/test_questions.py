@@ -8,14 +8,14 @@ from statistics import fmean
 
 import pytest
 
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.miniature_world.drawing import draw_scene
 from data.miniature_world.scenes import balanced_scene
-from stages.config import ModelReference
 from stages.evaluate import dpg, dsg, geneval, tifa
-from stages.evaluate.generated_images import MODELS
-from stages.evaluate.question_files import QuestionFile
-from stages.evaluate.question_scores import QUESTION_COLUMNS
+from stages.evaluate.images.generated_images import MODELS
+from stages.evaluate.questions.question_files import QuestionFile
+from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
+from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.evaluate.question_rows import COLUMNS, ROWS, settings
 from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_table
@@ -39,7 +39,8 @@ class ScriptedAnswerer:
 @pytest.fixture
 def _scripted(monkeypatch):
     monkeypatch.setattr(
-        "comat_core.visual_question_answering.VisualQuestionAnswerer.load", lambda *_args, **_kwargs: ScriptedAnswerer()
+        "comat_core.scorers.visual_question_answering.VisualQuestionAnswerer.load",
+        lambda *_args, **_kwargs: ScriptedAnswerer(),
     )
 
 
@@ -120,7 +121,7 @@ def test_tifa_weighs_captions_alike_and_pools_types(store, tmp_path, monkeypatch
     ]
     path.write_text(json.dumps([dict(zip(tifa.FIELDS, row, strict=True)) for row in asked]))
     monkeypatch.setattr(
-        "comat_core.sentence_similarity.SentenceSimilarity.load",
+        "comat_core.scorers.sentence_similarity.SentenceSimilarity.load",
         lambda *_args, **_kwargs: lambda _answer, choices: [float(choice == "one") for choice in choices],
     )
     config = tifa.TifaConfig(**settings(QuestionFile(file=str(path))))
@@ -164,7 +165,9 @@ def official_tifa(rows, answers):
 
 @pytest.mark.usefixtures("_scripted")
 def test_tifa_scores_captions_with_one_text_by_their_own_questions(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("comat_core.sentence_similarity.SentenceSimilarity.load", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr(
+        "comat_core.scorers.sentence_similarity.SentenceSimilarity.load", lambda *_args, **_kwargs: None
+    )
     asked = [
         ("coco_1", "a red circle", "is there a circle?"),
         ("coco_1", "a red circle", "is there one?"),

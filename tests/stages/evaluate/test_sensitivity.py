@@ -9,13 +9,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from comat_core.captioners import CaptionLikelihood
-from comat_core.errors import UserError
+from comat_core.support.errors import UserError
 from data.aro import AroList
 from data.miniature_world.pairs import base_world_pair
-from stages.config import ModelReference
 from stages.evaluate import sensitivity
-from stages.evaluate.captioned_images import CaptionedImages
+from stages.evaluate.images.captioned_images import CaptionedImages
 from stages.evaluate.sensitivity import SensitivityConfig
+from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 
 PROMPT = "a red circle to the left of a blue square"

@@ -4,15 +4,15 @@ import random
 
 import pytest
 
-from comat_core.metrics.judge import PairVocabulary
+from comat_core.scorers.judge import PairVocabulary
 from data.miniature_world.drawing import draw_scene
 from data.miniature_world.prompts import held_out_prompts
 from data.miniature_world.scenes import Scene, SceneObject
 from data.miniature_world.vocabulary import PLAIN, colour_shape_pairs
-from stages.config import ModelReference
 from stages.evaluate import attributes, complex, judge, spatial
-from stages.evaluate.settings import DetectorSettings
-from stages.store import Store
+from stages.evaluate.scoring.settings import DetectorSettings
+from stages.plan.config import ModelReference
+from stages.store.store import Store
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
 BACKGROUND = (172, 174, 170)

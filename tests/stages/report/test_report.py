@@ -9,14 +9,14 @@ import pytest
 import torch
 
 import stages.report as report
-from comat_core.errors import UserError
-from stages.config import ModelReference
-from stages.report import attention
-from stages.report.attention import Recording, captured_steps
-from stages.report.overlays import SIDE, heat_map
-from stages.report.pictures import shown_picture
+from comat_core.support.errors import UserError
+from stages.plan.config import ModelReference
+from stages.report.pictures import attention
+from stages.report.pictures.attention import Recording, captured_steps
+from stages.report.pictures.overlays import SIDE, heat_map
+from stages.report.pictures.pictures import shown_picture
 from stages.sampling import Sampler
-from stages.store import Store
+from stages.store.store import Store
 from tests.stages.fake_run import (
     fidelity_summary,
     flat_png,
@@ -286,11 +286,11 @@ def test_captured_steps_are_spread_over_the_sampling():
 
 def test_attention_of_real_models_belongs_to_the_images_of_the_run(store, inputs, tiny_sd_folder, tmp_path):
     """The page's attention images are the images stage's own, for both models; the tuned one differs."""
-    from comat_core.adapters import add_lora, lora_parameters, save_lora
-    from comat_core.randomness import make_generator
-    from comat_core.text_to_image import TextToImageModel
+    from comat_core.backbones.adapters import add_lora, lora_parameters, save_lora
+    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.support.randomness import make_generator
     from stages import images
-    from stages.evaluate.generated_images import decode_images, read_prompts
+    from stages.evaluate.images.generated_images import decode_images, read_prompts
 
     model = TextToImageModel.load(tiny_sd_folder)
     add_lora(model.unet, "tuned", rank=2, seed=0)

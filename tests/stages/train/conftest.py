@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from comat_core.randomness import make_generator
-from stages.artifacts import Artifact, ArtifactWriter
-from stages.config import StageConfig
-from stages.stage import Inputs, Stage
-from stages.store import Store
+from comat_core.support.randomness import make_generator
+from stages.plan.config import StageConfig
+from stages.plan.stage import Inputs, Stage
+from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.store import Store
 from stages.train import TrainConfig
 from tests.tiny_captioners import save_tiny_blip
 from tests.tiny_models import IMAGE_SIDE, LATENT_CHANNELS, LATENT_SIDE

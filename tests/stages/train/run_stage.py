@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from comat_core.errors import UserError
-from stages.artifacts import Artifact
-from stages.store import Store
+from comat_core.support.errors import UserError
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from stages.train import TrainConfig, run
 
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 import stages.train.loop as loop_module
-from comat_core.errors import UserError
-from stages.artifacts import Artifact
-from stages.store import Store
+from comat_core.support.errors import UserError
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from stages.train import TrainConfig, run
-from stages.train.job import Job
+from stages.train.processes.job import Job
 from stages.train.state import MARKER, TENSORS, TrainingState, checkpoints
 from tests.small_disk import fill, small_disk
 

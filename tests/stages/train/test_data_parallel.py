@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.artifacts import Artifact
+from stages.store.artifacts import Artifact
 from stages.train import TrainConfig
-from stages.train.job import Job
-from stages.train.launching import run_in_processes
+from stages.train.processes.job import Job
+from stages.train.processes.launching import run_in_processes
 from stages.train.state import TENSORS, checkpoints
 
 STEPS = 3

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from benchmarks.peak_memory import peak_bytes
-from comat_core.adapters import active_adapter, lora_parameters
-from comat_core.offloading import OffloadedCaptioner, OffloadedSegmenter
+from comat_core.backbones.adapters import active_adapter, lora_parameters
+from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.training_step import training_step
-from stages.artifacts import Artifact
+from stages.store.artifacts import Artifact
 from stages.train import TrainConfig, optimizers
 from stages.train.dataset import TrainingData
 from stages.train.memory_plan import describe_peak, plan_memory

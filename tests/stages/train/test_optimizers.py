@@ -10,9 +10,9 @@ import torch
 
 import stages.train.loop as loop_module
 import stages.train.optimizers as optimizers_module
-from comat_core.errors import UserError
-from stages.artifacts import Artifact
-from stages.store import Store
+from comat_core.support.errors import UserError
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from stages.train import TrainConfig, run
 from stages.train.optimizers import OptimizerKind, make_optimizer
 

@@ -15,13 +15,13 @@ import psutil
 import pytest
 import torch
 
-import stages.train.launching as launching_module
-from comat_core.errors import UserError
-from stages.artifacts import Artifact
-from stages.store import Store
+import stages.train.processes.launching as launching_module
+from comat_core.support.errors import UserError
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from stages.train import TrainConfig, run
-from stages.train.job import Job
-from stages.train.launching import run_in_processes
+from stages.train.processes.job import Job
+from stages.train.processes.launching import run_in_processes
 from stages.train.state import checkpoints
 from tests.stages.train.run_stage import Request
 
@@ -64,7 +64,7 @@ def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "stages.train.worker" in child.cmdline()]
+    return [child for child in children if "stages.train.processes.worker" in child.cmdline()]
 
 
 def finished_steps(folder: Path) -> list[int]:

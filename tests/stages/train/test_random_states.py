@@ -12,8 +12,8 @@ import torch
 from accelerate import Accelerator
 
 import stages.train.loop as loop_module
-from stages.artifacts import Artifact
-from stages.store import Store
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from stages.train import TrainConfig, run
 from stages.train.random_states import gather_random_states, restore_random_states
 

@@ -14,11 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import stages.train.loop as loop_module
 import stages.train.steps as steps_module
-from comat_core.errors import UserError
-from stages.artifacts import Artifact
-from stages.store import Store
+from comat_core.support.errors import UserError
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
 from stages.train import TrainConfig, run
-from stages.train.termination import TrainingStopped
+from stages.train.processes.termination import TrainingStopped
 
 MakeConfig = Callable[..., TrainConfig]
 LORA = "lora/pytorch_lora_weights.safetensors"

@@ -1,0 +1,83 @@
+"""One UNet call of the denoising loop: guidance, attention capture, and recomputation in the backward pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from comat_core.backbones.adapters import adapters_as_now
+from comat_core.backbones.attention_maps import CaptureRequest, captured_attention, cross_attention_layers
+from comat_core.backbones.text_to_image import PromptConditioning, TextToImageModel
+
+
+@dataclass(frozen=True)
+class GuidedUnet:
+    """A UNet with classifier-free guidance, for a batch of B rows of which any part may be denoised."""
+
+    model: TextToImageModel
+    conditioning: PromptConditioning
+    """B rows."""
+    negative_conditioning: PromptConditioning | None
+    """B rows, or None for no guidance: the UNet's batch then has no unconditional half."""
+    guidance_scale: float
+    capture: CaptureRequest | None
+
+    def predict(
+        self, latents: Tensor, rows: Sequence[int], step: int, timestep: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predict for some rows of the batch, both halves in one call.
+
+        Args:
+            latents: (len(rows), C, h, w), scaled for the timestep.
+            rows: which rows of the batch they are.
+            step: index of the denoising step.
+            timestep: a scalar of the training schedule.
+
+        Returns:
+            The guided prediction (len(rows), C, h, w), and the maps by layer (none at a step that is not captured).
+        """
+        conditioning, unet_input = self.conditioning.select(rows), latents
+        if self.negative_conditioning is not None:
+            conditioning = PromptConditioning.concatenate([self.negative_conditioning.select(rows), conditioning])
+            unet_input = torch.cat([latents, latents])
+        timesteps = timestep.to(latents.device).expand(len(unet_input))
+        if self.capture is not None and step in self.capture.steps:
+            layers = cross_attention_layers(self.model.unet, self.capture.blocks)
+            first_conditional = len(unet_input) - len(rows)
+            captured_rows = [first_conditional + row for row in self._captured(self.capture, rows)]
+            with captured_attention(layers, captured_rows, (latents.shape[-2], latents.shape[-1])) as maps:
+                output = self.model.predict(unet_input, timesteps, conditioning)
+        else:
+            output, maps = self.model.predict(unet_input, timesteps, conditioning), {}
+        return self._guided(output), maps
+
+    def predict_recomputed(
+        self, latents: Tensor, rows: Sequence[int], step: int, timestep: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predict without keeping activations: the call is repeated in the backward pass.
+
+        By then another adapter may be active on the same UNet, so the present ones are pinned to the call.
+        """
+        pinned = adapters_as_now(self.model.unet)
+
+        def repeatable(repeatable_latents: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            with pinned():
+                return self.predict(repeatable_latents, rows, step, timestep)
+
+        return checkpoint(repeatable, latents, use_reentrant=False)  # pyright: ignore[reportReturnType]
+
+    def _guided(self, output: Tensor) -> Tensor:
+        if self.negative_conditioning is None:
+            return output
+        unconditional, conditional = output.chunk(2)
+        return unconditional + self.guidance_scale * (conditional - unconditional)
+
+    def _captured(self, capture: CaptureRequest, rows: Sequence[int]) -> list[int]:
+        """Positions among the given rows of those whose maps are asked for."""
+        asked = slice(None) if capture.rows is None else capture.rows
+        wanted = range(len(self.conditioning))[asked] if isinstance(asked, slice) else asked
+        missing = sorted(set(wanted) - set(rows))
+        assert not missing, f"rows {missing} have not joined yet at a captured step"
+        return [list(rows).index(row) for row in wanted]

@@ -1,0 +1,211 @@
+"""What a diffusers pipeline's model_index.json names, and what of it may be loaded.
+
+The file says which class of which library each part is. It comes with the checkpoint, and a library imported because
+a checkpoint names it would run whatever code stands there; so everything in it is compared with lists of what there
+may be, before any of it is looked up. Nothing here imports a model library.
+"""
+
+import re
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from comat_core.files.paths import path_exists
+from comat_core.support.checkpoint_files import DIFFUSERS_STEM, TRANSFORMERS_STEM, Network, read_config
+from comat_core.support.errors import UserError
+
+INDEX_FILE: Final = "model_index.json"
+LIBRARIES: Final = frozenset({"diffusers", "transformers"})
+PIPELINE_MODULES: Final = frozenset(
+    {"deepfloyd_if", "flux", "kandinsky", "kolors", "latent_diffusion", "stable_diffusion"}
+)
+"""Modules of diffusers' pipelines that define parts of text-to-image pipelines themselves."""
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NOT_NETWORKS: Final = ("Tokenizer", "TokenizerFast", "Scheduler", "Extractor", "Processor", "ProcessorFast")
+_WITHOUT_FOREIGN_CODE: Final = "use a checkpoint whose parts are classes of diffusers and transformers"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component of a pipeline: which class of which library it is."""
+
+    name: str
+    library: str
+    class_name: str
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it has weights."""
+        return not self.class_name.endswith(_NOT_NETWORKS)
+
+    def network(self, folder: Path) -> Network:
+        """Its files, in the pipeline's folder."""
+        stems = {"diffusers": (DIFFUSERS_STEM,), "transformers": (TRANSFORMERS_STEM,)}
+        both = (DIFFUSERS_STEM, TRANSFORMERS_STEM)
+        return Network(f"its {self.name}", folder / self.name, stems.get(self.library, both))
+
+
+@dataclass(frozen=True)
+class PipelineIndex:
+    """A pipeline's class and its parts, all of them of the libraries that may be used."""
+
+    kind: str
+    parts: dict[str, Part]
+
+
+def read_index(folder: Path) -> PipelineIndex:
+    """Read and check the index of a pipeline's folder.
+
+    Raises:
+        UserError: there is none, it is damaged, or it names code that is not part of the libraries.
+    """
+    index = check_index(read_config(folder / INDEX_FILE), str(folder))
+    # The library would import these in the place of its own modules.
+    shadows = [folder / "None.py", *(folder / part.name / f"{part.library}.py" for part in index.parts.values())]
+    for shadow in shadows:
+        if path_exists(shadow):
+            raise UserError(f"the checkpoint brings code of its own, {shadow.name}", str(shadow.parent), "remove it")
+    return index
+
+
+def check_index(config: Mapping[str, Any], where: str) -> PipelineIndex:
+    """Check what an index names.
+
+    Args:
+        config: the JSON object.
+        where: the checkpoint, for the reader.
+
+    Raises:
+        UserError: it names code that is not part of the libraries, or is damaged.
+    """
+    kind = config.get("_class_name")
+    if not isinstance(kind, str) or not _IDENTIFIER.fullmatch(kind):
+        raise UserError(f"the pipeline's class is {kind!r}, no class of diffusers", where, _WITHOUT_FOREIGN_CODE)
+    parts = {}
+    for name, value in config.items():
+        if isinstance(value, list) and value and (value[0] is None or isinstance(value[0], str)):
+            part = _check_part(name, value, where)
+            if part is not None:
+                parts[name] = part
+    return PipelineIndex(kind, parts)
+
+
+def check_backbone(index: PipelineIndex, where: str, given: Container[str] = ()) -> None:
+    """Make sure that a pipeline is of a kind that can be trained, and each part of the class that kind has.
+
+    Args:
+        given: names of the parts that are loaded from elsewhere.
+
+    Raises:
+        UserError: the pipeline's kind is not supported; a part is missing or of another class.
+    """
+    if index.kind not in BACKBONE_CLASSES:
+        supported = f"use one of: {', '.join(sorted(BACKBONE_CLASSES))}"
+        raise UserError(f"the checkpoint is a {index.kind}, which is not supported", where, supported)
+    for name, classes in BACKBONE_CLASSES[index.kind].items():
+        part = index.parts.get(name)
+        if name in given:
+            continue
+        if part is None:
+            raise UserError(f"the checkpoint has no {name}", where, "use a complete text-to-image checkpoint")
+        if part.class_name not in classes:
+            raise _of_another_class(part, classes, where)
+
+
+def check_schedule(folder: Path) -> None:
+    """Make sure that the noise levels of a checkpoint's own scheduler are betas, which another one can take over.
+
+    Raises:
+        UserError: they are not.
+    """
+    file = folder / "scheduler" / "scheduler_config.json"
+    config = read_config(file)
+    kind = config.get("_class_name", _SCHEDULERS_OF_BETAS[0])
+    if kind not in _SCHEDULERS_OF_BETAS:
+        raise _without_betas(f"is {kind}", str(file))
+    if config.get("beta_start") is None and config.get("trained_betas") is None:
+        raise _without_betas("names no betas", str(file))
+
+
+def left_out_of(index: PipelineIndex) -> dict[str, Any]:
+    """What to hand to a pipeline in the place of parts that are not loaded, since drawing images calls none of them.
+
+    A safety checker blackens images, which would be scored as they are.
+    """
+    found = ("safety_checker",) if "safety_checker" in index.parts else ()
+    left_out: dict[str, Any] = dict.fromkeys(_LEFT_OUT.get(index.kind, found))
+    return left_out | {"requires_safety_checker": False} if "safety_checker" in left_out else left_out
+
+
+def _check_part(name: str, value: list[Any], where: str) -> Part | None:
+    """One entry of the index; None for a part that the pipeline was saved without."""
+    if value == [None, None]:
+        return None
+    if len(value) != 2 or not all(isinstance(word, str) for word in value):
+        raise UserError(f"the entry of its {name} is {value!r}", where, "get the checkpoint again")
+    library, class_name = value
+    known = library in LIBRARIES | PIPELINE_MODULES and _IDENTIFIER.fullmatch(class_name)
+    if not known or not _IDENTIFIER.fullmatch(name):
+        problem = f"its {name} is {library}.{class_name}, which is no part of diffusers or transformers"
+        raise UserError(problem, where, _WITHOUT_FOREIGN_CODE)
+    return Part(name, library, class_name)
+
+
+def _of_another_class(part: Part, classes: tuple[str, ...], where: str) -> UserError:
+    if part.name == "scheduler":
+        return _without_betas(f"is {part.class_name}", where)
+    problem = f"its {part.name} is {part.class_name}, not {classes[0]}"
+    return UserError(problem, where, "use a plain text-to-image checkpoint")
+
+
+def _without_betas(what: str, where: str) -> UserError:
+    problem = f"its scheduler {what}, so that ddpm, ddim and dpm-solver++ cannot take its noise levels over"
+    return UserError(problem, where, "use a checkpoint trained with a schedule of betas, as Stable Diffusion was")
+
+
+_SCHEDULERS_OF_BETAS: Final = (
+    "DDIMInverseScheduler",
+    "DDIMParallelScheduler",
+    "DDIMScheduler",
+    "DDPMParallelScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepInverseScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LCMScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "SASolverScheduler",
+    "TCDScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Those whose noise levels ddpm, ddim and dpm-solver++ can take over (`comat_core.backbones.schedulers`)."""
+
+_STABLE_DIFFUSION: Final = {
+    "vae": ("AutoencoderKL",),
+    "text_encoder": ("CLIPTextModel",),
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "unet": ("UNet2DConditionModel",),
+    "scheduler": _SCHEDULERS_OF_BETAS,
+}
+
+BACKBONE_CLASSES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "StableDiffusionPipeline": _STABLE_DIFFUSION,
+    "StableDiffusionXLPipeline": _STABLE_DIFFUSION
+    | {"text_encoder_2": ("CLIPTextModelWithProjection",), "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast")},
+}
+"""Kind of pipeline -> part -> the classes that it may be of."""
+
+_LEFT_OUT: Final = {
+    "StableDiffusionPipeline": ("safety_checker", "feature_extractor", "image_encoder"),
+    "StableDiffusionXLPipeline": ("feature_extractor", "image_encoder"),
+}

@@ -1,0 +1,1 @@
+"""From a prompt to its entities, noun phrases and tokens."""

@@ -1,0 +1,1 @@
+"""The loss terms of Algorithm 1, a file each."""

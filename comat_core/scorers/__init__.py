@@ -1,0 +1,1 @@
+"""Networks that judge images: answering models, CLIP, depth, the judge, feature extractors."""

@@ -1,0 +1,1 @@
+"""What everything above stands on: errors, numerics, random numbers, loading."""

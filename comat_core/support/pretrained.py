@@ -1,0 +1,146 @@
+"""Load frozen transformers models, and refuse checkpoints that would silently be another model or half random.
+
+Code that comes with a checkpoint is never run, nor is anybody asked whether it may be.
+"""
+
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from comat_core.support.checkpoint_files import (
+    FP16,
+    TRANSFORMERS_STEM,
+    Network,
+    refuse_foreign_kernels,
+    weights_variant,
+)
+from comat_core.support.errors import UserError
+from comat_core.support.loading_bars import without_loading_bars
+from comat_core.support.loading_errors import NO_SUCH_FILE, loading_errors_told
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+ADVICE: Final = "give a folder saved by save_pretrained, or a reachable hub id"
+
+
+def load_frozen_model(
+    model_class: type[Model],
+    folder: str,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> Model:
+    """Load a model for inference and input gradients only: evaluation mode, no parameter asks for a gradient.
+
+    Args:
+        model_class: the transformers class the checkpoint was saved from.
+        folder: a local folder or a hub id.
+        revision: a hub id's branch, tag or commit.
+        options: of the class's constructor, beside the config.
+
+    Raises:
+        UserError: the checkpoint cannot be read, is of another architecture, or lacks some of the weights.
+    """
+    _check_architecture(model_class, folder, revision)
+    model, report = load_with_report(model_class, folder, revision, dtype=dtype, **options)
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UserError(
+            f"the checkpoint lacks {len(missing)} weights of {model_class.__name__}, among them {missing[0]}",
+            folder,
+            "use a complete checkpoint of this model class",
+        )
+    return model.requires_grad_(False).eval().to(device)
+
+
+def load_with_report(model_class: Any, folder: str, revision: str | None, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """Load a model of transformers, and what the library says of weights that it had to make up.
+
+    Raises:
+        UserError: the checkpoint cannot be read.
+    """
+    settings = {"revision": revision, "output_loading_info": True, "trust_remote_code": False, **options}
+
+    def load(variant: str | None) -> tuple[Any, dict[str, Any]]:
+        with loading_errors_told("cannot load the model", folder, ADVICE), without_loading_bars():
+            return model_class.from_pretrained(folder, variant=variant, **settings)
+
+    if Path(folder).is_dir():
+        return load(weights_variant(Network("the model", Path(folder), (TRANSFORMERS_STEM,), reads_pickles=True)))
+    try:
+        return load(None)
+    except UserError as error:
+        if NO_SUCH_FILE not in error.what:
+            raise
+        try:
+            return load(FP16)
+        except UserError:
+            raise error from error.__cause__
+
+
+def load_processor(folder: str, revision: str | None = None) -> Any:
+    """Load the processor (tokenizer and image processor) saved beside a model.
+
+    Raises:
+        UserError: the folder holds no processor that transformers can read.
+    """
+    with loading_errors_told("cannot load the model's processor", folder, ADVICE):
+        return AutoProcessor.from_pretrained(folder, revision=revision, trust_remote_code=False)
+
+
+def load_image_processor(folder: str, revision: str | None = None) -> Any:
+    """Load the image processor saved beside a model that reads no text.
+
+    Raises:
+        UserError: the folder holds none that transformers can read.
+    """
+    with loading_errors_told("the model has no image processor", folder, "save it beside the model"):
+        return AutoImageProcessor.from_pretrained(folder, revision=revision, trust_remote_code=False)
+
+
+def load_tokenizer(folder: str, revision: str | None = None, **options: Any) -> Any:
+    """Load the tokenizer saved beside a model, or in the subfolder that the options name.
+
+    Raises:
+        UserError: the folder holds none that transformers can read.
+    """
+    with loading_errors_told("the model has no tokenizer", folder, ADVICE):
+        return AutoTokenizer.from_pretrained(folder, revision=revision, trust_remote_code=False, **options)
+
+
+def read_model_config(folder: str, revision: str | None = None, problem: str = "cannot load the model") -> Any:
+    """Read the config of a model of any class.
+
+    Args:
+        problem: what to say if there is none.
+
+    Raises:
+        UserError: there is none that transformers can read, or it asks for code that does not come with the library.
+    """
+    with loading_errors_told(problem, folder, ADVICE):
+        values, _ = PreTrainedConfig.get_config_dict(folder, revision=revision)
+        refuse_foreign_kernels(values, folder)
+        return AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False)
+
+
+def _check_architecture(model_class: Any, folder: str, revision: str | None) -> None:
+    config = read_model_config(folder, revision)
+    architectures = config.architectures or []
+    same_family = config.model_type == model_class.config_class.model_type
+    if not same_family or (architectures and model_class.__name__ not in architectures):
+        raise UserError(
+            f"the checkpoint is a {' or '.join(architectures) or config.model_type}, not a {model_class.__name__}",
+            folder,
+            "name a checkpoint of the right kind",
+        )

@@ -1,0 +1,70 @@
+"""`comat ablate`: the paper's ablations as runs of the flow over one store, and their tables."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from flows.command_line.commands import quiet_prefect, show_progress
+from flows.server import prefect_api
+from stages.ablation.results import gather
+from stages.ablation.settings import load_ablation
+from stages.ablation.variants import Variant, distinct_runs, list_variants
+from stages.ablation.writing import MARKDOWN, NUMBERS, PAGE, write_results
+from stages.plan.presets import load_preset
+from stages.store.store import Store
+
+logger = logging.getLogger("comat")
+
+RUN_MESSAGE = "%s (run %d of %d)"
+FILES = (MARKDOWN, NUMBERS, PAGE)
+
+Summaries = dict[tuple[str, ...], dict[str, Any]]
+"""Identity of a run -> summary.json of each of its evaluations, by step."""
+
+
+def ablate(options: argparse.Namespace) -> int:
+    """Train and score every row with every seed, unless the store has it, and write the tables."""
+    name = load_preset(options.preset, options.settings).name
+    ablation = load_ablation().select(options.table, options.row)
+    variants = list_variants(ablation, options.preset, options.settings, options.seeds)
+    Store(options.store).mark()
+    show_progress()
+    quiet_prefect()
+    with prefect_api():
+        summaries = run_variants(variants, name, options.store)
+    found = [summaries[variant.identity] for variant in variants]
+    results = gather(ablation, name, options.settings, variants, found)
+    folder = Path(options.output or f"{name}-ablation")
+    write_results(results, folder)
+    print(json.dumps(results.as_json()) if options.json else "\n".join(str(folder / file) for file in FILES))
+    return 0
+
+
+def run_variants(variants: list[Variant], name: str, store: str) -> Summaries:
+    """Run the flow once per distinct variant, in order. What an earlier call has finished is taken from the store.
+
+    Args:
+        name: of the preset, for the flow runs' names.
+        store: its URL.
+    """
+    from flows.comat import comat
+
+    summaries: Summaries = {}
+    runs = distinct_runs(variants)
+    for number, variant in enumerate(runs, start=1):
+        title = f"{name} ablation: {variant.row.name}, seed {variant.seed}"
+        logger.info(RUN_MESSAGE, title, number, len(runs))
+        state: Any = comat.with_options(flow_run_name=title)(
+            preset=variant.preset,
+            only=list(variant.evaluations),
+            store=store,
+            settings=list(variant.settings),
+            recorded_as=title,
+            return_state=True,
+        )
+        outcomes = state.result()
+        found = {step: outcomes[step].artifact.read_json("summary.json") for step in variant.evaluations}
+        summaries[variant.identity] = found
+    return summaries

@@ -1,0 +1,52 @@
+"""`comat images`: a run's images as files in T2I-CompBench's layout, for its scripts and others that read it."""
+
+import argparse
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from comat_core.support.errors import UserError
+from stages.images.image_folders import write_folder
+from stages.plan.pipeline import Plan, make_plan
+from stages.plan.presets import load_preset
+from stages.plan.splits import images_node
+from stages.store.artifacts import Artifact
+from stages.store.new_folder import new_folder
+from stages.store.store import Store
+
+
+def images(options: argparse.Namespace) -> int:
+    """Write one model's images of a split, and print the folder."""
+    plan = make_plan(load_preset(options.preset, options.settings).sections)
+    store = Store(options.store)
+    node = images_node(options.model, options.split)
+    drawn = _finished(plan, node, store, options.preset)
+    prompts = _finished(plan, "prompts", store, options.preset)
+    output = Path(options.output)
+    with new_folder(output, "images") as folder:
+        texts = _chosen_texts(prompts, options.split, options.skill)
+        count = write_folder(folder, drawn, texts, with_manifest=options.manifest)
+    print(f"{count} images in {output}")
+    return 0
+
+
+def _finished(plan: Plan, name: str, store: Store, preset: str) -> Artifact:
+    if name not in plan.by_name:
+        known = ", ".join(step for step in plan.by_name if step.startswith("images."))
+        raise UserError(f"the preset draws no {name}", "--split, --model", f"choose what it draws: {known}")
+    step = plan.by_name[name]
+    artifact = store.look_up(step.stage.name, step.key).artifact
+    if artifact is None:
+        advice = f"run `comat run {preset} --only {name}` with the same --set and --store first"
+        raise UserError(f"the store holds no finished {name} artifact of this preset", f"key {step.key}", advice)
+    return artifact
+
+
+def _chosen_texts(prompts: Artifact, split: str, skills: list[str]) -> dict[str, str]:
+    """Prompt id -> text, of the prompts whose images are wanted."""
+    rows = prompts.read_table("prompts.parquet").filter(pc.field("split") == split).to_pylist()
+    known = sorted({row["skill"] for row in rows})
+    for skill in skills:
+        if skill not in known:
+            raise UserError(f"no prompt is of the skill {skill!r}", "--skill", f"choose from {', '.join(known)}")
+    return {row["prompt_id"]: row["text"] for row in rows if not skills or row["skill"] in skills}

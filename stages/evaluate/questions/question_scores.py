@@ -1,0 +1,66 @@
+"""Summaries of evaluations whose items are questions: images first, then every category's questions pooled."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.evaluate.questions.free_answers import QuestionsConfig
+from stages.evaluate.scoring.summaries import summarise_items
+
+QUESTION_COLUMNS = [
+    ("model", pa.string()),
+    ("prompt_id", pa.string()),
+    ("sample", pa.int64()),
+    ("question", pa.string()),
+    ("category", pa.string()),
+    ("answer", pa.string()),
+    ("score", pa.float64()),
+    ("category_score", pa.float64()),
+]
+"""`score` counts for the image's mean; `category_score` for the category's, unless it is null."""
+
+
+def summarise_questions(
+    items: pa.Table, metric: str, *, protocol: str, skills: Mapping[str, str], config: QuestionsConfig
+) -> dict[str, Any]:
+    """Average over images of the mean over their questions, then as "metric/category" over a category's questions.
+
+    A category's intervals, too, are resampled by prompt.
+    """
+    images = items.group_by(["model", "prompt_id", "sample"]).aggregate([("score", "mean")])
+    images = images.rename_columns([metric if name == "score_mean" else name for name in images.column_names])
+    settings: dict[str, Any] = {"benchmark": metric, "protocol": protocol}
+    settings |= {"seed": config.seed, "resamples": config.resamples}
+    one_kind = dict.fromkeys(skills, metric)
+    summary = summarise_items(images, [metric], skills=one_kind, **settings)
+    pooled = items.filter(pc.field("category_score").is_valid())
+    for category in sorted(set(pooled["category"].to_pylist())):
+        name = f"{metric}/{category}"
+        columns = ["model", "prompt_id", "sample", "category_score"]
+        of_category = pooled.filter(pc.field("category") == category).select(columns)
+        renamed = of_category.rename_columns([*columns[:3], name])
+        part = summarise_items(renamed, [name], skills=one_kind, **settings)
+        _merge(summary, part)
+    return summary
+
+
+def question_rows(
+    identity: Mapping[str, Any],
+    questions: Sequence[str],
+    categories: Sequence[str],
+    answers: Sequence[str],
+    scores: Sequence[float],
+    category_scores: Sequence[float | None],
+) -> list[dict[str, Any]]:
+    """Rows of the items table of one image."""
+    names = ("question", "category", "answer", "score", "category_score")
+    rows = zip(questions, categories, answers, scores, category_scores, strict=True)
+    return [{**identity, **dict(zip(names, row, strict=True))} for row in rows]
+
+
+def _merge(summary: dict[str, Any], part: Mapping[str, Any]) -> None:
+    for model, scores in part["models"].items():
+        summary["models"][model] |= scores
+    summary["delta"] |= part["delta"]

@@ -1,0 +1,114 @@
+"""Which models presets need, where they lie, and under which licence they came."""
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import data
+from comat_core.support.errors import UserError
+from data.downloads import PublishedFile
+from data.formats.yaml_files import read_yaml_mapping
+from stages.models.folder_files import files_below
+from stages.models.hub import Presence, cached_folder, fetch_file, fetch_folder, look_up
+from stages.models.model_references import references
+from stages.models.usable_models import check_folder, given_beside
+from stages.plan.config import ModelReference
+from stages.plan.presets import Preset
+
+FACTS_FILE = Path(data.__file__).parent / "models.yaml"
+Roles = dict[str, Container[str]]
+"""Dotted setting that names a model -> parts of it that this stage takes from elsewhere."""
+
+
+@dataclass(frozen=True)
+class NeededModel:
+    """A model and what is known of it here."""
+
+    roles: tuple[str, ...]
+    """The settings that name it, dotted."""
+    name: str
+    revision: str | None
+    presence: str
+    """"local" for a folder, "installed" for a package, else what the cache of downloads holds; and what is amiss."""
+    size: int | None
+    """Bytes: of the local files, or as published if there are none; None if unknown."""
+    licence: str
+    reference: ModelReference | PublishedFile | None
+    """None for a package."""
+
+
+def needed_models(presets: Sequence[Preset]) -> list[NeededModel]:
+    """List the models that the presets' stages load, in the order of their sections, each once."""
+    found: dict[object, tuple[ModelReference | PublishedFile, Roles]] = {}
+    for preset in presets:
+        for section, config in preset.sections.items():
+            for role, reference in references(config, section):
+                _, roles = found.setdefault(_identity(reference), (reference, {}))
+                roles[role] = given_beside(config)
+    facts = read_yaml_mapping(FACTS_FILE, "list of models")
+    models = [_describe(reference, roles, facts) for reference, roles in found.values()]
+    parsers = dict.fromkeys(getattr(preset.sections.get("entities"), "parser", None) for preset in presets)
+    return models + [_describe_parser(parser, facts) for parser in parsers if parser is not None]
+
+
+def fetch_model(model: NeededModel) -> None:
+    """Download what the cache lacks of a published model.
+
+    Raises:
+        UserError: it cannot be reached, or there is no such model.
+    """
+    reference = model.reference
+    if isinstance(reference, PublishedFile):
+        reference.fetch()
+    elif reference is None or reference.local_path() is not None:
+        return
+    elif reference.file is None:
+        fetch_folder(reference.path, reference.revision)
+    else:
+        fetch_file(reference.path, reference.file, reference.revision)
+
+
+def _identity(reference: ModelReference | PublishedFile) -> object:
+    return reference if isinstance(reference, PublishedFile) else (reference.path, reference.revision, reference.file)
+
+
+def _describe(reference: ModelReference | PublishedFile, roles: Roles, facts: dict[str, Any]) -> NeededModel:
+    known = facts.get(reference.name if isinstance(reference, PublishedFile) else reference.path, {})
+    licence, published = known.get("licence", "unknown"), known.get("bytes")
+    names = tuple(roles)
+    if isinstance(reference, PublishedFile):
+        cached = reference.cached()
+        size = published if cached is None else cached.stat().st_size
+        presence = Presence.MISSING if cached is None else Presence.CACHED
+        return NeededModel(names, reference.name, None, str(presence), size, licence, reference)
+    local = reference.local_path()
+    if local is not None:
+        size = sum(file.stat().st_size for file in ([local] if local.is_file() else files_below(local)))
+        presence = "local" + ("" if local.is_file() else _drawback(local, roles))
+        return NeededModel(names, str(reference.path), None, presence, size, licence, reference)
+    presence, size = look_up(reference.path, reference.file, reference.revision)
+    name = reference.path if reference.file is None else f"{reference.path}/{reference.file}"
+    shown = size if presence is Presence.CACHED else published
+    is_whole = reference.file is None and presence is Presence.CACHED
+    folder = cached_folder(reference.path, reference.revision) if is_whole else None
+    drawback = "" if folder is None else _drawback(folder, roles)
+    return NeededModel(names, name, reference.revision, f"{presence}{drawback}", shown, licence, reference)
+
+
+def _drawback(folder: Path, roles: Roles) -> str:
+    """What is to be said of a model whose files are at hand, but cannot be used as they are."""
+    try:
+        variants = [check_folder(folder, role, given) for role, given in roles.items()]
+    except UserError as error:
+        return f", but unusable: {error.what}"
+    return " (fp16)" if any(variants) else ""
+
+
+def _describe_parser(name: str, facts: dict[str, Any]) -> NeededModel:
+    known = facts.get(name, {})
+    installed = find_spec(name) is not None
+    presence = "installed" if installed else f"not installed: python -m spacy download {name}"
+    licence = known.get("licence", "unknown")
+    return NeededModel(("entities.parser",), name, None, presence, known.get("bytes"), licence, None)

@@ -1,0 +1,151 @@
+"""A stage: a named, versioned function from (config, input artifacts) to one artifact.
+
+Every stage module ends with its `STAGE`, a `Stage` or a `ShardedStage`, and `run = STAGE.run`. No orchestrator is
+needed to run one:
+
+    artifact = run(config, inputs, store)
+
+A run that was killed goes on at the first missing shard; runs at the same time on one store do each part once.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from stages.plan.config import StageConfig
+from stages.plan.digests import digest_json
+from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.locks import Lease
+from stages.store.store import Store, input_records
+
+KEY_LENGTH = 24  # hexadecimal digits: 96 bits, so two results never share a key by accident
+
+Inputs = Mapping[str, Artifact]
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyStage(Generic[ConfigT]):
+    """What both kinds of stage have.
+
+    Attributes:
+        name: the stage's name, and its folder in the store.
+        version: raised by hand when the code changes what it writes; part of the key.
+        config_type: the stage's config model.
+        inputs: roles of the artifacts that it needs ("prompts", "latents").
+        optional_inputs: roles that it takes when the pipeline has them.
+
+    A role may be played by several artifacts, which are told apart by what follows a dot: "other.one", "other.two".
+    """
+
+    name: str
+    version: int
+    config_type: type[ConfigT]
+    inputs: tuple[str, ...] = ()
+    optional_inputs: tuple[str, ...] = ()
+
+    def key(self, config: ConfigT, input_keys: Mapping[str, str]) -> str:
+        """The artifact's key: a digest of name, version, config and the inputs' keys. No path, host or time in it."""
+        missing = set(self.inputs) - set(input_keys)
+        unknown = {role.split(".")[0] for role in input_keys} - set(self.inputs) - set(self.optional_inputs)
+        assert not missing, f"stage {self.name} lacks its inputs {sorted(missing)}"
+        assert not unknown, f"stage {self.name} does not take {sorted(unknown)}"
+        return digest_json([self.name, self.version, config.key_payload(), dict(input_keys)])[:KEY_LENGTH]
+
+    def key_for(self, config: ConfigT, inputs: Inputs) -> str:
+        """The key for artifacts at hand."""
+        return self.key(config, {role: artifact.key for role, artifact in inputs.items()})
+
+    def _finished(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact | None:
+        return store.usable(self.name, self.key_for(config, inputs), inputs, self.version)
+
+    def _writer(self, config: ConfigT, inputs: Inputs, store: Store, held: Lease) -> ArtifactWriter:
+        manifest: dict[str, Any] = {"version": self.version, "config": config.model_dump(mode="json")}
+        return store.writer(self.name, self.key_for(config, inputs), manifest, input_records(inputs), held)
+
+    def _lease(self, config: ConfigT, inputs: Inputs, store: Store, part: str) -> AbstractContextManager[Lease]:
+        return store.lease(self.name, self.key_for(config, inputs), part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(AnyStage[ConfigT]):
+    """A stage that is done in one piece.
+
+    Attributes:
+        build: `build(config, inputs, writer)` writes all files of the artifact.
+        resumable: files that a killed run left behind (checkpoints) stay for the next one; otherwise it starts empty.
+        progress: `progress(config, working_folder) -> share` says how much of the work is done, in [0, 1], from what
+            lies in the working folder; for long stages.
+    """
+
+    build: Callable[[ConfigT, Inputs, ArtifactWriter], None]
+    resumable: bool = False
+    progress: Callable[[ConfigT, Path], float] | None = None
+
+    def run(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
+        """Return the finished artifact, building it unless the store has it."""
+        with self._lease(config, inputs, store, "whole") as held:
+            finished = self._finished(config, inputs, store)
+            if finished is not None:
+                return finished
+            if not self.resumable:
+                store.discard(self.name, self.key_for(config, inputs))
+            try:
+                writer = self._writer(config, inputs, store, held)
+                self.build(config, inputs, writer)
+                return writer.finish()
+            except BaseException:
+                if not self.resumable and not held.is_lost:
+                    store.discard(self.name, self.key_for(config, inputs))
+                raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardedStage(AnyStage[ConfigT]):
+    """A stage whose artifact is made of independent shards.
+
+    How many items a shard holds is a field of the config like any other, and so part of the key.
+
+    Attributes:
+        count_shards: `count_shards(config, inputs) -> int`.
+        build_shard: `build_shard(config, inputs, writer, index)` writes the files of one shard.
+        build_rest: `build_rest(config, inputs, writer)` writes what concerns the whole artifact, after all shards.
+    """
+
+    count_shards: Callable[[ConfigT, Inputs], int]
+    build_shard: Callable[[ConfigT, Inputs, ArtifactWriter, int], None]
+    build_rest: Callable[[ConfigT, Inputs, ArtifactWriter], None] | None = None
+
+    def run(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
+        """Return the finished artifact, building the shards that the store lacks, one after the other."""
+        for index in range(self.count_shards(config, inputs)):
+            self.run_shard(config, inputs, store, index)
+        return self.finish(config, inputs, store)
+
+    def run_shard(self, config: ConfigT, inputs: Inputs, store: Store, index: int) -> None:
+        """Build one shard unless it is there."""
+        with self._lease(config, inputs, store, f"shard-{index:05d}") as held:
+            if self._finished(config, inputs, store) is not None:
+                return
+            self._complete_shard(config, inputs, self._writer(config, inputs, store, held), index)
+
+    def finish(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
+        """Complete the artifact from its shards. A shard that went missing in the meantime is built here."""
+        with self._lease(config, inputs, store, "whole") as held:
+            finished = self._finished(config, inputs, store)
+            if finished is not None:
+                return finished
+            writer = self._writer(config, inputs, store, held)
+            for index in range(self.count_shards(config, inputs)):
+                self._complete_shard(config, inputs, writer, index)
+            if self.build_rest is not None:
+                self.build_rest(config, inputs, writer)
+            return writer.finish()
+
+    def _complete_shard(self, config: ConfigT, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
+        name = f"shard-{index:05d}"
+        if not writer.has_part(name):
+            with writer.part(name):
+                self.build_shard(config, inputs, writer, index)

@@ -1,0 +1,1 @@
+"""What the page shows: images, attention maps, charts."""

@@ -1,0 +1,71 @@
+"""The generated images of every held-out prompt, as the page keeps them: small, and only what it shows."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from stages.evaluate.images.generated_images import MODELS, Prompt, evaluated_models, image_parts, read_part
+from stages.plan.splits import SPLITS, TEST
+from stages.plan.stage import Inputs
+from stages.report.pictures.pictures import shown_picture, thumbnail
+
+FIDELITY = "fidelity"
+"""The split whose images are scored as a whole: none of them is shown."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """What the page keeps of the generated images."""
+
+    models: list[str]
+    shown: dict[tuple[str, str, int], str]  # (model, prompt id, sample) -> data URI
+    thumbnails: dict[tuple[str, str], str]  # (model, prompt id) -> data URI
+    samples: dict[str, list[int]]  # prompt id -> its samples
+
+    def models_of(self, prompt_id: str, sample: int) -> list[str]:
+        """The models whose image of that number the page shows."""
+        return [model for model in self.models if (model, prompt_id, sample) in self.shown]
+
+
+def read_held_out_prompts(inputs: Inputs) -> dict[str, Prompt]:
+    """The prompts of every split whose images are looked at one by one, by their ids."""
+    splits = [split for split, _ in _image_sets(inputs)]
+    table = inputs["prompts"].read_table("prompts.parquet")
+    chosen = table.filter(pc.field("split").isin(splits)).select(["prompt_id", "text", "skill"])
+    return {row["prompt_id"]: Prompt(**row) for row in chosen.to_pylist()}
+
+
+def read_images(
+    inputs: Inputs, shown_ids: Collection[str], thumbnail_ids: Collection[str], shown_samples: int
+) -> ImageFiles:
+    """Go through all parts once, so that no more than one part's images are in memory.
+
+    Args:
+        shown_ids: prompts whose first `shown_samples` images are kept.
+        thumbnail_ids: prompts whose first image is kept as a thumbnail.
+    """
+    models = {model: None for _, of_split in _image_sets(inputs) for model in evaluated_models(of_split)}
+    files = ImageFiles(list(models), {}, {}, {})
+    for _, of_split in _image_sets(inputs):
+        for part in image_parts(of_split):
+            for image in read_part(of_split, part):
+                samples = files.samples.setdefault(image.prompt_id, [])
+                if image.sample not in samples:
+                    samples.append(image.sample)
+                if samples[0] == image.sample and image.prompt_id in thumbnail_ids:
+                    files.thumbnails[image.model, image.prompt_id] = thumbnail(image.png)
+                if image.prompt_id in shown_ids and samples.index(image.sample) < shown_samples:
+                    files.shown[image.model, image.prompt_id, image.sample] = shown_picture(image.png)
+    return files
+
+
+def _image_sets(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
+    """Split -> its images by model, for every split that images were drawn of."""
+    for split in SPLITS:
+        if split == FIDELITY:
+            continue
+        suffix = "" if split == TEST else f".{split}"
+        own = {role.removesuffix(suffix): artifact for role, artifact in inputs.items() if role.endswith(suffix)}
+        if all(model in own for model in MODELS):
+            yield split, own

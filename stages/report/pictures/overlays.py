@@ -1,0 +1,56 @@
+"""Attention maps as pictures: warm where a word looks, the image in grey below."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.images.png import decode_png
+from stages.report.pictures.pictures import jpeg_uri
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+SIDE = 192  # pixels
+FAINTEST, STRONGEST = 0.25, 0.85
+"""Opacity of the colours where the attention is 0 and where it is at the scale's top."""
+
+
+def heat_map(layers: "list[Tensor]", tokens: list[int]) -> "NDArray[np.float32]":
+    """Average one image's attention to some tokens over layers and steps.
+
+    Args:
+        layers: maps (h, w, tokens) of any sizes, probabilities over tokens.
+        tokens: positions whose attention is added up.
+
+    Returns:
+        (SIDE, SIDE), in [0, 1].
+    """
+    import torch
+    from torch.nn import functional
+
+    maps = [layer[..., tokens].sum(dim=-1)[None, None].float() for layer in layers]
+    enlarged = [functional.interpolate(one, (SIDE, SIDE), mode="bilinear", align_corners=False) for one in maps]
+    return torch.cat(enlarged).mean(dim=0)[0].clamp(0, 1).cpu().numpy()
+
+
+def draw_overlay(png: bytes, heat: "NDArray[np.float32]", top: float) -> str:
+    """Lay a heat map over its image.
+
+    Args:
+        heat: (SIDE, SIDE), at least 0.
+        top: the heat of the strongest colour; the same for all maps that are to be compared.
+
+    Returns:
+        a data URI.
+    """
+    from matplotlib import colormaps
+    from PIL import Image
+
+    image = decode_png(png).convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    grey = np.asarray(image, dtype=np.float32)[..., None] / 255
+    strength = np.clip(heat / max(top, 1e-12), 0, 1)
+    colours = colormaps["inferno"](strength)[..., :3]
+    opacity = (FAINTEST + (STRONGEST - FAINTEST) * strength)[..., None]
+    blended = grey * (1 - opacity) + colours * opacity
+    return jpeg_uri(Image.fromarray((blended * 255).round().astype(np.uint8)))

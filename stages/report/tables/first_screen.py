@@ -1,0 +1,91 @@
+"""What a reader sees first: what was gained, by the judge and by the answering model, and what became of fidelity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stages.report.pictures.charts import Interval
+from stages.report.render import interval, number
+from stages.report.tables.scores import Benchmark, ScoreRow, headline_rank
+
+TITLES: Final = {
+    "all_right": "All objects right, by the judge",
+    "attribute_binding": "Attribute binding, by VQA",
+}
+MOST: Final = 1.05
+"""Ratio above which fidelity counts as worse, whatever its interval says."""
+WORDS: Final = {"better": "better", "worse": "worse", "unclear": "no clear change"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One score in large print."""
+
+    title: str
+    meaning: str
+    row: ScoreRow
+    verdict: str  # "better", "worse" or "unclear"
+
+    @property
+    def in_words(self) -> str:
+        return WORDS[self.verdict]
+
+
+def first_screen(benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+    """The page's top, by the template's names."""
+    rows = [row for benchmark in benchmarks for row in benchmark.rows if row.change]
+    headlines = sorted((row for row in rows if row.is_headline), key=lambda row: headline_rank(row.name))
+    cards = [_card(row) for row in headlines]
+    leading = [card for card in cards if card.row.name in TITLES or card.row.ratio]
+    distances = [row for row in rows if row.ratio]
+    return {
+        "headlines": leading,
+        "further_headlines": [card for card in cards if card not in leading],
+        "warnings": fidelity_warnings(distances) if rows else [],
+    }
+
+
+def fidelity_verdict(ratio: Interval) -> str:
+    """Of a distance's ratio, tuned over base. Chance may hide a loss, so a ratio above MOST is one in any case."""
+    if ratio.low > 1 or ratio.mean > MOST:
+        return "worse"
+    return "better" if ratio.high < 1 else "unclear"
+
+
+def fidelity_warnings(distances: Sequence[ScoreRow]) -> list[tuple[str, str]]:
+    """(what is wrong, the sentence that says so) for a reader who looks at nothing else.
+
+    Args:
+        distances: every row that compares with real images. The judge's own, and those by networks that training looked
+            at, count only where there are no others.
+    """
+    if not distances:
+        return [("Fidelity was not measured.", "Whether the gain was paid for with the images' quality is not known.")]
+    independent = [row for row in distances if row.independent]
+    warnings = []
+    if not independent:
+        reasons = "; ".join(f"{row.metric.label}: {row.remark}" for row in distances)
+        warnings.append(("No independent features measured fidelity.", f"{reasons}."))
+    counted = [(row.metric.label, row.ratio) for row in independent or distances if row.ratio is not None]
+    worse = [_sentence(label, ratio) for label, ratio in counted if fidelity_verdict(ratio) == "worse"]
+    if worse:
+        measured = "; ".join(worse)
+        told = f"The tuned model's images lie further from real ones than the base model's: {measured}."
+        warnings.append(("Fidelity got worse.", told))
+    return warnings
+
+
+def _sentence(label: str, ratio: Interval) -> str:
+    doubt = ", which may be chance" if ratio.low <= 1 else ""
+    return f"{label} × {number(ratio.mean)} {interval(ratio)}{doubt}"
+
+
+def _card(row: ScoreRow) -> Card:
+    verdict = row.verdict if row.ratio is None else fidelity_verdict(row.ratio)
+    if not row.features:
+        return Card(TITLES.get(row.name, row.metric.label), row.metric.meaning, row, verdict)
+    title = "Fidelity, by independent features" if row.independent else "Fidelity, by features that are not independent"
+    meaning = f"Fréchet distance to real images by the {row.features}; lower is better"
+    if row.real is not None:
+        meaning += f". Real images among themselves: {number(row.real.mean)}"
+    return Card(title, meaning, row, verdict)

@@ -1,0 +1,62 @@
+"""The table of all held-out prompts, which the page's script filters and sorts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.evaluate.images.generated_images import Prompt
+from stages.report.pictures.drawn_images import ImageFiles
+from stages.report.tables.prompt_scores import SHOWN_DIGITS, PromptScores, measured_metrics, verdict_of
+from stages.report.tables.scores import METRICS
+
+COLUMNS = (
+    *("attribute_binding", "spatial", "numeracy", "spatial_3d", "complex", "tifa", "dpg", "dsg", "geneval"),
+    *("clip_score", "all_right"),
+)
+NO_SCORES = PromptScores()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A prompt's scores under one metric."""
+
+    means: list[float | None]  # by model, in the table's order
+    change: float  # from base to tuned
+    verdict: str
+
+
+def table_metrics(scores: Mapping[str, PromptScores]) -> list[str]:
+    """The metrics that have columns, in their order."""
+    measured = measured_metrics(scores.values())
+    return [metric for metric in COLUMNS if metric in measured]
+
+
+def compose_table(
+    prompts: Mapping[str, Prompt], scores: Mapping[str, PromptScores], models: Sequence[str], images: ImageFiles
+) -> dict[str, Any]:
+    """The table's content, by the template's names."""
+    metrics = table_metrics(scores)
+    rows = []
+    for prompt_id, prompt in prompts.items():
+        own = scores.get(prompt_id, NO_SCORES)
+        thumbnails = {
+            model: images.thumbnails[model, prompt_id]
+            for model in images.models
+            if (model, prompt_id) in images.thumbnails
+        }
+        cells = [_cell(own, metric, models) for metric in metrics]
+        rows.append({"text": prompt.text, "skill": prompt.skill, "thumbnails": thumbnails, "cells": cells})
+    columns = [METRICS[metric].label for metric in metrics]
+    return {
+        "prompt_columns": columns,
+        "prompt_rows": rows,
+        "skills": sorted({prompt.skill for prompt in prompts.values()}),
+    }
+
+
+def _cell(scores: PromptScores, metric: str, models: Sequence[str]) -> Cell | None:
+    change = scores.change(metric)
+    if change is None:
+        return None
+    means = [scores.mean(metric, model) for model in models]
+    return Cell(means, round(change, SHOWN_DIGITS), verdict_of(change))

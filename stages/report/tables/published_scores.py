@@ -1,0 +1,100 @@
+"""The run's scores beside published ones, where both are of the same benchmark and skill."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from data.paper_results import PublishedModel, PublishedRow, load_paper_results
+from stages.plan.splits import TEST
+from stages.report.tables.scores import Benchmark, ScoreRow
+from stages.store.artifacts import Artifact
+
+SkillSources = dict[str, set[str]]
+OWN_SPLITS = {"fid": "fidelity"}
+"""Benchmark -> split of its prompts, where that goes by another name."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One score of the run with the published ones."""
+
+    published: PublishedRow
+    own: ScoreRow
+    mode: str | None
+    same_prompts: bool
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """Fine-tuned model -> its published score minus that of the model it was made from."""
+        models, scores = load_paper_results().models, self.published.scores
+        return {
+            name: score - scores[origin]
+            for name, score in scores.items()
+            if (origin := models[name].tuned_from) in scores
+        }
+
+
+@dataclass(frozen=True)
+class BesideThePaper:
+    """The table's content."""
+
+    models: dict[str, PublishedModel]  # those that some row has a score of
+    rows: list[Comparison]
+    publications: list[str]
+    notes: list[str]  # "benchmark label: note"
+
+
+def compare_with_paper(benchmarks: Sequence[Benchmark], prompts: Artifact) -> BesideThePaper:
+    """Find the run's own score of every published row."""
+    results = load_paper_results()
+    sources = _sources(prompts)
+    rows = []
+    for row in results.rows:
+        found = _own_row(row, benchmarks, sources)
+        if found is not None:
+            benchmark, own = found
+            used = _sources_used(own, benchmark, _of_benchmark(benchmark, sources))
+            same = bool(used) and all(fnmatchcase(source, row.prompts) for source in used)
+            rows.append(Comparison(row, own, benchmark.mode, same))
+    present = {name for row in rows for name in row.published.scores}
+    cited = dict.fromkeys(results.sources[row.published.source].title for row in rows)
+    published = [row.published for row in rows]
+    notes = [f"{row.benchmark}, {row.label}: {row.note}" for row in published if row.note]
+    return BesideThePaper(
+        {name: model for name, model in results.models.items() if name in present}, rows, list(cited), notes
+    )
+
+
+def _own_row(
+    row: PublishedRow, benchmarks: Sequence[Benchmark], sources: Mapping[str, SkillSources]
+) -> tuple[Benchmark, ScoreRow] | None:
+    """The score of the row's skill; the score of all prompts where the row names no skill, or they are all of it."""
+    for benchmark in benchmarks:
+        own = {score.name: score for score in benchmark.rows if score.change}
+        for skill in row.skills:
+            if f"{row.metric}/{skill}" in own:
+                return benchmark, own[f"{row.metric}/{skill}"]
+        scored = set(benchmark.skills or _of_benchmark(benchmark, sources))
+        if row.metric in own and (not row.skills or (len(scored) == 1 and scored <= set(row.skills))):
+            return benchmark, own[row.metric]
+    return None
+
+
+def _sources_used(own: ScoreRow, benchmark: Benchmark, sources: SkillSources) -> set[str]:
+    """Where the scored prompts come from."""
+    skills = [own.skill] if own.skill in sources else benchmark.skills or list(sources)
+    return set().union(*(sources.get(skill, set()) for skill in skills if skill))
+
+
+def _of_benchmark(benchmark: Benchmark, sources: Mapping[str, SkillSources]) -> SkillSources:
+    """The prompts that the benchmark scored: of its own split where there is one, else the held-out ones."""
+    return sources.get(OWN_SPLITS.get(benchmark.name, benchmark.name), sources.get(TEST, {}))
+
+
+def _sources(prompts: Artifact) -> dict[str, SkillSources]:
+    """Split -> skill -> prompt sets that its prompts come from."""
+    rows = prompts.read_table("prompts.parquet").select(["source", "skill", "split"]).to_pylist()
+    found: dict[str, SkillSources] = {}
+    for row in rows:
+        found.setdefault(row["split"], {}).setdefault(row["skill"], set()).add(row["source"])
+    return found

@@ -1,0 +1,1 @@
+"""One training run in one or several processes: started, watched, stopped."""

@@ -1,0 +1,87 @@
+"""One training run as a value that a file can hold, so that other processes can be given it."""
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from tqdm import tqdm
+
+from stages.store.artifacts import Artifact
+from stages.store.local_disk import disk_errors_told
+from stages.train.config import TrainConfig
+
+
+class Job(BaseModel):
+    """What a training process needs to know; the same for all processes of a run.
+
+    Attributes:
+        folder: local; holds the checkpoints, and in the end the LoRA and the history.
+        run_name: of the logs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    config: TrainConfig
+    inputs: dict[str, Artifact]
+    folder: Path
+    run_name: str
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def lora_folder(self) -> Path:
+        return self.folder / "lora"
+
+    def read_history(self) -> list[dict[str, float]]:
+        """One row of metrics per step of the finished run."""
+        return json.loads(self._history_file.read_text())
+
+    def run(self) -> None:
+        """Train, alone or as one of several processes; the main one leaves LoRA and history in the folder.
+
+        Raises:
+            UserError: an input, a model or a setting cannot be used, the disk is full, or training goes nowhere.
+            TrainingStopped: after SIGTERM, once the state is saved.
+        """
+        from comat_core.backbones.adapters import save_lora
+        from comat_core.backbones.lora_metadata import describe_lora
+        from stages.train.dataset import TrainingData
+        from stages.train.loop import train
+        from stages.train.memory_plan import describe_peak, plan_memory
+        from stages.train.model_card import MODEL_CARD, base_name, model_title, write_model_card
+        from stages.train.models import ADAPTER_NAME, load_models
+        from stages.train.tracking.reporting import make_accelerator
+
+        accelerator = make_accelerator(self.config)
+        training_data = TrainingData.read(self.inputs, seed=self.config.seed)
+        with self.inputs["adapt"].local_path("unet/") if "adapt" in self.inputs else nullcontext() as unet:
+            models = load_models(self.config, accelerator.device, unet)
+        if accelerator.is_main_process:
+            tqdm.write(str(plan_memory(self.config, models)), file=sys.stderr)
+        state = train(
+            self.config,
+            models,
+            training_data,
+            accelerator,
+            checkpoint_folder=self.checkpoint_folder,
+            run_name=self.run_name,
+        )
+        if accelerator.is_main_process:
+            tqdm.write(describe_peak(accelerator.device), file=sys.stderr)
+            title, base = model_title(self.config), base_name(self.config)
+            metadata = describe_lora(
+                models.online, ADAPTER_NAME, base=base, resolution=self.config.resolution, title=title
+            )
+            card = write_model_card(self.config, adapted="adapt" in self.inputs)
+            with disk_errors_told("LoRA", self.folder, "free some space; the same command goes on from the last step"):
+                save_lora(models.online, self.lora_folder, ADAPTER_NAME, metadata)
+                (self.lora_folder / MODEL_CARD).write_text(card)
+                self._history_file.write_text(json.dumps(state.history))
+
+    @property
+    def _history_file(self) -> Path:
+        return self.folder / "history.json"

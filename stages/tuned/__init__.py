@@ -1,0 +1,1 @@
+"""A preset's trained model in use: sampled from, compared, exported."""

