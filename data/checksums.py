@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from comat_core.files.regular_files import opened_file
 from comat_core.support.errors import UserError
 
 BLOCK = 1 << 20  # bytes
@@ -29,11 +30,15 @@ def difference(path: Path, checksum: str | None) -> str | None:
 
 
 def file_digest(path: Path, algorithm: str) -> str:
-    """Hexadecimal digest of a file; "git-blob" is SHA-1 over git's header and the content."""
+    """Hexadecimal digest of a file; "git-blob" is SHA-1 over git's header and the content.
+
+    Raises:
+        UserError: it cannot be read, or is no regular file.
+    """
     digest = hashlib.new("sha1" if algorithm == "git-blob" else algorithm)
-    if algorithm == "git-blob":
-        digest.update(f"blob {path.stat().st_size}\0".encode())
-    with path.open("rb") as file:
+    with opened_file(path, "file") as file:
+        if algorithm == "git-blob":
+            digest.update(f"blob {path.stat().st_size}\0".encode())
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import fsspec
 
+from comat_core.files.paths import file_exists, user_path
 from comat_core.support.credentials import without_credentials
 from comat_core.support.errors import UserError
 from data.checksums import difference, verify
@@ -61,9 +62,9 @@ def _fetch_file(
             _copy_remote(f"{folder}/{name}", target, expected) for name in _trailing_parts(path)
         )
     else:
-        candidates = [Path(folder).expanduser() / name for name in _trailing_parts(path)]
-        target = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
-        found = target.is_file()
+        candidates = [user_path(folder) / name for name in _trailing_parts(path)]
+        target = next((candidate for candidate in candidates if file_exists(candidate)), candidates[0])
+        found = file_exists(target)
     if not found:
         what = f"the file of prompt set {source.name}/{prompt_set.name} is missing"
         advice = f"get it from {url}, with or without its leading folders"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from comat_core.files.paths import path_exists
 from comat_core.support.checkpoint_files import DIFFUSERS_STEM, TRANSFORMERS_STEM, Network, read_config
 from comat_core.support.errors import UserError
 
@@ -64,7 +65,7 @@ def read_index(folder: Path) -> PipelineIndex:
     # The library would import these in the place of its own modules.
     shadows = [folder / "None.py", *(folder / part.name / f"{part.library}.py" for part in index.parts.values())]
     for shadow in shadows:
-        if shadow.exists():
+        if path_exists(shadow):
             raise UserError(f"the checkpoint brings code of its own, {shadow.name}", str(shadow.parent), "remove it")
     return index
 

@@ -51,11 +51,11 @@ def open_regular_file(path: Path) -> BinaryIO:
     return file
 
 
-def read_regular_file(path: Path, limit: int) -> bytes:
+def read_regular_file(path: Path, limit: int | None) -> bytes:
     """Read a whole file.
 
     Args:
-        limit: bytes.
+        limit: bytes; None for a file whose size is known to be right.
 
     Raises:
         TooLargeError: it is longer.
@@ -63,7 +63,11 @@ def read_regular_file(path: Path, limit: int) -> bytes:
     """
     with open_regular_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = b"" if size > limit else file.read(limit + 1)  # a file may grow meanwhile, or not tell its size
+        if limit is None:
+            return file.read()
+        content = b"" if size > limit else file.read(size + 1)
+        if len(content) > size:  # it grows meanwhile, or does not tell its size
+            content += file.read(limit + 1 - len(content))
     if max(size, len(content)) > limit:
         what = f"it has more than {limit:,} bytes, which nothing of its kind can have"
         raise TooLargeError(errno.EFBIG, what, str(path))

@@ -3,7 +3,6 @@
 Nothing here imports a model library, so that a mistake can be told at once.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
+from comat_core.files.json_files import read_json
+from comat_core.files.paths import file_exists, folder_exists
 from comat_core.support.errors import UserError
-
-LARGEST_CONFIG: Final = 64 * 2**20
-"""Bytes. The largest real ones, indices of sharded weights, take a hundredth of it."""
 
 FP16: Final = "fp16"
 """The variant that is taken where there are no other weights."""
@@ -33,18 +31,9 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing, is no plain file, or holds something else.
     """
-    advice = "get the checkpoint again"
-    try:
-        if not path.is_file():
-            raise UserError(f"there is no {path.name}", str(path.parent), "give the folder of a saved model")
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise UserError("the config is larger than any real one", str(path), advice)
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"the config cannot be read: {_first_line(error)}", str(path), advice) from error
-    if not isinstance(value, dict):
-        raise UserError("the config is no JSON object", str(path), advice)
-    return value
+    if not file_exists(path):
+        raise UserError(f"there is no {path.name}", str(path.parent), "give the folder of a saved model")
+    return read_json(path, "config", shape="object", advice="get the checkpoint again")
 
 
 def refuse_foreign_kernels(config: Mapping[str, Any], where: str) -> None:
@@ -78,7 +67,7 @@ def weights_variant(network: Network) -> str | None:
     Raises:
         UserError: it has neither, or not all of their files.
     """
-    if not network.folder.is_dir():
+    if not folder_exists(network.folder):
         raise UserError(f"{network.name} is missing", str(network.folder), "give a folder that `save_pretrained` wrote")
     for variant in (None, FP16):
         if _has_weights(network, variant):
@@ -105,10 +94,10 @@ def _has_weights(network: Network, variant: str | None) -> bool:
     endings = [".safetensors", ".bin"] if network.reads_pickles else [".safetensors"]
     for stem, ending in product(network.stems, endings):
         file = ("pytorch_model" if ending == ".bin" else stem) + ending
-        if (network.folder / _with_variant(file, variant)).is_file():
+        if file_exists(network.folder / _with_variant(file, variant)):
             return True
         index = network.folder / _with_variant(f"{file}.index.json", variant)
-        if index.is_file():
+        if file_exists(index):
             _check_shards(index, network.name)
             return True
     return False
@@ -126,7 +115,7 @@ def _check_shards(index: Path, name: str) -> None:
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise UserError(f"the index of {name}'s weights is damaged", str(index), "get the checkpoint again")
     for shard in sorted(set(shards.values())):
-        if Path(shard).name != shard or not (index.parent / shard).is_file():
+        if Path(shard).name != shard or not file_exists(index.parent / shard):
             raise UserError(f"{name} lacks {shard}, a part of its weights", str(index.parent), "get it again, whole")
 
 
@@ -142,7 +131,3 @@ def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name, value
         if isinstance(value, dict):
             yield from _settings(value)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

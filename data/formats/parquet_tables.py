@@ -17,8 +17,6 @@ from comat_core.support.errors import UserError
 
 ROWS_AT_A_TIME: Final = 1024
 LONGEST_CELL: Final = MEBIBYTE // 4
-LARGEST_CHUNK: Final = 1024 * MEBIBYTE
-"""Bytes of one column in one row group, uncompressed: it is decoded as a whole."""
 LARGEST_FOOTER: Final = 64 * MEBIBYTE
 MOST_IN_FOOTER: Final = 1_000_000  # columns of row groups
 
@@ -33,7 +31,7 @@ def read_text_columns(
 
     Raises:
         UserError: the file cannot be read, is no Parquet, is damaged, or lacks a column; a column holds something else
-            than text; a cell or a row group is larger than any real one.
+            than text; a cell is larger than any real one.
     """
     with opened_file(path, kind, advice=advice) as opened, _damage_told(path, advice):
         metadata = _checked_metadata(opened, columns, path)
@@ -47,7 +45,10 @@ def read_text_columns(
 
 
 def _checked_metadata(opened: BinaryIO, columns: Sequence[str], path: Path) -> pq.FileMetaData:
-    """Read the footer alone, and compare what it says with what may be."""
+    """Read the footer alone, and compare the columns that it names with those that are wanted.
+
+    Not what it says of row groups: the library ends the whole process over damage there, unless it reads them itself.
+    """
     with _no_parquet_told(path):
         file = pq.ParquetFile(
             opened, thrift_string_size_limit=LARGEST_FOOTER, thrift_container_size_limit=MOST_IN_FOOTER
@@ -61,12 +62,6 @@ def _checked_metadata(opened: BinaryIO, columns: Sequence[str], path: Path) -> p
             raise UserError(f"column {name!r} stands twice in the file", str(path), "rename one of them")
         if not _is_text(schema.field(name).type):
             raise UserError(f"column {name!r} holds no text", f"{path}, row 1", "name another column")
-    for group in range(file.metadata.num_row_groups):
-        for index in range(file.metadata.num_columns):
-            chunk = file.metadata.row_group(group).column(index)
-            if chunk.path_in_schema in columns and not 0 <= chunk.total_uncompressed_size <= LARGEST_CHUNK:
-                problem = f"column {chunk.path_in_schema!r} has more than {LARGEST_CHUNK:,} bytes in one row group"
-                raise UserError(problem, str(path), "write it with smaller row groups")
     return file.metadata
 
 

@@ -22,6 +22,7 @@ from stages.store.store import Store
 
 HISTORY = ".history"
 SUMMARY = "summary.json"
+LARGEST_RECORD = 2**24  # bytes
 
 
 Score = Annotated[float, Field(ge=-1e12, le=1e12)]
@@ -98,7 +99,7 @@ def _read_result(folder: Folder, name: str) -> Result:
     advice = "remove it; a run of the preset notes its results down again while their artifacts are there"
     where = f"{folder.url}/{name}"
     with reading_errors_told("record of an evaluation", where, advice):
-        content = folder.read(name)
+        content = folder.read(name, limit=LARGEST_RECORD)
     return parse_record(Result, content, "record of an evaluation", where, advice=advice)
 
 

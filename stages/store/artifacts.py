@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 
+from comat_core.files.json_files import LARGE, parse_json
 from comat_core.support.errors import UserError
 from stages.plan.digests import digest_bytes, digest_json
 from stages.store.filesystem import Folder
@@ -146,22 +147,48 @@ class Artifact(BaseModel):
         return content
 
     def read_json(self, name: str) -> Any:
-        return json.loads(self.read_bytes(name))
+        """Read one JSON document.
+
+        Raises:
+            DamagedArtifactError: the file is not the one that the stage wrote.
+        """
+        content, where = self.read_bytes(name), f"{self.url}/{name}"
+        try:
+            return parse_json(content, "file of the artifact", where, limits=LARGE)
+        except UserError as error:
+            raise DamagedArtifactError(self.stage, where, error.what) from error
 
     def read_table(self, name: str) -> pa.Table:
-        """Read one Parquet file ("index.parquet"), or all of a folder ("index") as one table in the order of names."""
+        """Read one Parquet file ("index.parquet"), or all of a folder ("index") as one table in the order of names.
+
+        Raises:
+            DamagedArtifactError: a file is not the one that the stage wrote.
+        """
         if name.endswith(".parquet"):
-            return pq.read_table(io.BytesIO(self.read_bytes(name)))
+            content = self.read_bytes(name)
+            try:
+                return pq.read_table(io.BytesIO(content))
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise DamagedArtifactError(self.stage, f"{self.url}/{name}", "the table cannot be read") from error
         parts = self.files(f"{name}/")
         if not parts:
             raise KeyError(f"artifact {self.stage}/{self.key} has no table {name}")
         return pa.concat_tables([self.read_table(part) for part in parts])
 
     def read_tensors(self, name: str) -> "dict[str, Tensor]":
-        """Read one safetensors file."""
+        """Read one safetensors file.
+
+        Raises:
+            DamagedArtifactError: the file is not the one that the stage wrote.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
-        return load(self.read_bytes(name))
+        content = self.read_bytes(name)
+        try:
+            return load(content)
+        except SafetensorError as error:
+            raise DamagedArtifactError(self.stage, f"{self.url}/{name}", "the tensors cannot be read") from error
 
     @contextmanager
     def local_path(self, prefix: str = "") -> Iterator[Path]:

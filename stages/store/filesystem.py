@@ -4,7 +4,6 @@ import errno
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -14,6 +13,7 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from comat_core.files.regular_files import NotAFileError, TooLargeError, read_regular_file
 from comat_core.support.errors import UserError
 from stages.store.file_names import fitting_name
 from stages.store.local_disk import check_folder, disk_errors_told
@@ -241,16 +241,11 @@ def _read_plain_file(path: Path, limit: int | None) -> bytes:
         NoPlainFileError: it is something else, a loop of links, or longer than the limit.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_regular_file(path, limit)
     except OSError as error:
-        if error.errno in _NO_FILE_AT_ALL:
+        if isinstance(error, NotAFileError | TooLargeError) or error.errno in _NO_FILE_AT_ALL:
             raise NoPlainFileError(str(path)) from error
         raise
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or (limit is not None and status.st_size > limit):
-            raise NoPlainFileError(str(path))
-        return file.read()
 
 
 def _reason(error: Exception) -> str:

@@ -165,7 +165,7 @@ class TrackingSettings(Part):
     @property
     def logs(self) -> Path:
         """The folder, with a ~ resolved."""
-        return Path(self.folder).expanduser()
+        return user_path(self.folder)
 
     def check_folder(self) -> None:
         """Make sure that the logs can be written.

@@ -6,6 +6,7 @@ import random
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from comat_core.support.errors import UserError
 from tests.fuzz.mutations import damaged_bytes, damaged_checksummed_tar, damaged_json, damaged_text
 
 Mutation = Callable[[bytes, random.Random], bytes]
@@ -59,10 +61,16 @@ def picture(kind: str, size: tuple[int, int] = (12, 9), mode: str = "RGB") -> by
 
 
 def _read_preset(path: Path) -> object:
+    """What `comat show` and `comat status` do with a preset."""
+    from stages.plan.pipeline import make_plan
     from stages.plan.presets import as_yaml, load_preset, preset_lineage
 
     preset_lineage(str(path))
-    return as_yaml(load_preset(str(path)))
+    preset = load_preset(str(path))
+    for step in make_plan(preset.sections).steps:
+        with suppress(UserError):  # a file that its settings name is missing
+            _ = step.key
+    return as_yaml(preset)
 
 
 def _read_override(path: Path) -> object:
@@ -288,4 +296,57 @@ def _question_files() -> Iterator[Target]:
     yield Target("questions, JSON lines", "a.jsonl", lines, _questions("tifa", "TifaConfig"), (damaged_json,), 50)
 
 
-TARGETS = (*_settings(), *_prompts(), *_captions(), *_question_files())
+# Images of other generators, and checkpoints
+
+
+def _read_image_list(path: Path) -> object:
+    from data.formats.images import read_image
+    from stages.images.image_folders import read_folder
+
+    wanted = [{"text": "a red cat"}, {"text": "a dog, and a bird"}, {"text": "a red cat"}]
+    return [read_image(image) for image in read_folder(path.parent, wanted)]
+
+
+def _read_index(path: Path) -> object:
+    from comat_core.backbones.pipeline_index import check_backbone, left_out_of, read_index
+
+    index = read_index(path.parent)
+    check_backbone(index, str(path.parent))
+    return left_out_of(index)
+
+
+def _read_schedule(path: Path) -> object:
+    from comat_core.backbones.pipeline_index import check_schedule
+
+    return check_schedule(path.parent.parent)
+
+
+def _read_weights_index(path: Path) -> object:
+    from comat_core.support.checkpoint_files import Network, weights_variant
+
+    return weights_variant(Network("its unet", path.parent, ("diffusion_pytorch_model",)))
+
+
+def _folders() -> Iterator[Target]:
+    import data
+
+    entries = [("a red cat", "0.png"), ("a dog, and a bird", "1.png"), ("a red cat", "2.png")]
+    images = tuple((name, picture("PNG")) for _, name in entries)
+    table = "prompt,file\n" + "".join(f'"{prompt}",{name}\n' for prompt, name in entries)
+    listed = json.dumps([{"prompt": prompt, "file": name} for prompt, name in entries])
+    yield Target("list of images, CSV", "manifest.csv", table.encode(), _read_image_list, (damaged_text,), 50, images)
+    yield Target(
+        "list of images, JSON", "manifest.json", listed.encode(), _read_image_list, (damaged_json,), 50, images
+    )
+    base = Path(data.__file__).parent / "miniature" / "base"
+    damaged = (damaged_json, damaged_json, damaged_bytes)
+    index, schedule = (base / name for name in ("model_index.json", "scheduler/scheduler_config.json"))
+    yield Target("model_index.json", "model_index.json", index.read_bytes(), _read_index, damaged, 60)
+    yield Target("scheduler", "scheduler/scheduler_config.json", schedule.read_bytes(), _read_schedule, damaged, 40)
+    name, shards = "diffusion_pytorch_model.safetensors.index.json", [f"part-{number}.safetensors" for number in (1, 2)]
+    content = json.dumps({"metadata": {"total_size": 2}, "weight_map": dict(zip("ab", shards, strict=True))}).encode()
+    parts = tuple((shard, b"") for shard in shards)
+    yield Target("index of weights", name, content, _read_weights_index, damaged, 40, parts)
+
+
+TARGETS = (*_settings(), *_prompts(), *_captions(), *_question_files(), *_folders())

@@ -7,7 +7,7 @@ from types import FrameType
 
 from comat_core.support.errors import UserError
 
-SECONDS = 10.0
+SECONDS = 20.0
 """Longer than any reader takes on a busy machine."""
 LONGEST_LINE = 4000  # characters
 

@@ -1,6 +1,5 @@
 """Benchmarks' own files of questions: from the registry or a path of the user's, read row by row."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from comat_core.files.json_files import LARGE, parse_json
+from comat_core.files.paths import file_exists, user_path
 from comat_core.files.text_files import read_text
 from comat_core.support.errors import UserError
 from data.formats.csv_tables import read_csv_rows
@@ -129,15 +129,9 @@ class QuestionFile(BaseModel):
         return fetch(source, prompt_set, self.local_dir)[0]
 
     def _existing(self) -> Path:
-        try:
-            path = Path(self.file or "").expanduser()
-            exists, is_open = path.is_file(), os.access(path, os.R_OK)
-        except (OSError, RuntimeError, ValueError) as error:  # a name too long or with \0, ~ of nobody, a closed folder
-            raise UserError(f"the file of questions cannot be found: {error}", f"{self.file!r:.200}", ADVICE) from error
-        if not exists:
+        path = user_path(self.file or "")
+        if not file_exists(path):
             raise UserError("the file of questions does not exist", str(path), "correct the path")
-        if not is_open:
-            raise UserError("the file of questions cannot be read", str(path), "let the run's user read it")
         return path
 
     def read_csv(self, columns: Iterable[str]) -> list[Row]:

@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from comat_core.support.errors import UserError
-from data.formats import parquet_tables
 from data.formats.parquet_tables import read_text_columns
 
 
@@ -59,13 +60,6 @@ def test_a_small_file_that_names_gigabytes_of_text_is_refused(tmp_path: Path) ->
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
-def test_a_row_group_that_would_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_tables, "LARGEST_CHUNK", 1000)
-    path = written(tmp_path, pa.table({"text": [f"{number} cats" for number in range(1000)]}))
-    with pytest.raises(UserError, match=r"column 'text' has more than 1,000 bytes in one row group"):
-        list(read_text_columns(path, "table", ["text"]))
-
-
 @pytest.mark.parametrize("kept", [0, 3, 12, 200, -1, -8, -9, -40])
 def test_a_cut_file_is_told(tmp_path: Path, kept: int) -> None:
     path = written(tmp_path, pa.table({"text": [f"{number} cats" for number in range(1000)]}))
@@ -78,3 +72,28 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.parquet")
     with pytest.raises(UserError, match="the table cannot be read: it is a pipe"):
         list(read_text_columns(tmp_path / "a.parquet", "table", ["text"]))
+
+
+def test_damage_over_which_the_library_would_end_the_process_is_told(tmp_path: Path) -> None:
+    content = written(tmp_path, pa.table({"text": ["a cat", "a dog", None]})).read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    program = """
+import sys
+from pathlib import Path
+from comat_core.support.errors import UserError
+from data.formats.parquet_tables import read_text_columns
+for path in map(Path, sys.argv[1:]):
+    try:
+        print(len(list(read_text_columns(path, "table", ["text"]))))
+    except UserError as error:
+        print(error)
+"""
+    paths = []
+    for place in (footer + 18, footer + 19, footer + 20, footer + 110):
+        for bit in range(8):
+            paths.append(tmp_path / f"{place}-{bit}.parquet")
+            paths[-1].write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+    command = [sys.executable, "-c", program, *map(str, paths)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert len(finished.stdout.splitlines()) == len(paths)
