@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from comat_core.files.paths import user_path
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
