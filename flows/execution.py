@@ -12,6 +12,7 @@ from prefect.task_runners import TaskRunner
 from pydantic import BaseModel, Field
 
 from comat_core.support.errors import UserError
+from comat_core.support.library_imports import import_model_libraries
 from flows.runners import make_task_runner
 from flows.tasks import Work, build_artifact, build_shard
 from stages.plan.pipeline import PROMPTS, Plan, Step, check_prompts
@@ -129,6 +130,8 @@ def started(plan: Plan, store: Store, execution: Execution) -> Iterator[PlanRun]
         UserError: several threads, and a step in half precision; or the runner is not installed.
     """
     _check_threads(plan, execution)
+    if execution.runner == "threads" and execution.workers > 1:
+        import_model_libraries()
     with make_task_runner(execution) as runner:
         yield PlanRun(plan, store, execution, runner)
 
