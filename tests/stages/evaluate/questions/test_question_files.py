@@ -61,9 +61,16 @@ def test_malformed_json_files_are_told(tmp_path, content, message):
         tifa.TifaConfig(**settings(QuestionFile(file=str(path)))).read_items()
 
 
-@pytest.mark.parametrize("name", ["q" * 5000, "~nobody-of-this-name/q.csv", "a\0b"])
-def test_names_that_no_file_can_have_are_told(name):
-    with pytest.raises(UserError, match="the file of questions"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("q" * 5000, "File name too long"),
+        ("~nobody-of-this-name/q.csv", "no such home folder"),
+        ("a\0b", "the file of questions"),
+    ],
+)
+def test_names_that_no_file_can_have_are_told(name, message):
+    with pytest.raises(UserError, match=message):
         QuestionFile(file=name).content_identity()
 
 
