@@ -1,6 +1,7 @@
 """How good the miniature models are, on scenes that none of them has seen."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
@@ -24,7 +25,7 @@ from data.miniature_world.judge import pair_targets
 from data.miniature_world.scenes import Scene
 from data.miniature_world.seeing import patch_labels
 from data.miniature_world.segmenter import word_mask
-from data.miniature_world.visual_questions import ask
+from data.miniature_world.visual_questions import Question, ask, ask_for_place
 from data.miniature_world.vocabulary import COLOURS, INVERSE_RELATION, SHAPES
 
 UNSEEN_SEED: Final = 777
@@ -41,7 +42,8 @@ def measure_accuracy(folder: Path) -> dict[str, float]:
             "judge_exact": judge_accuracy(folder, scenes, images),
             **captioner_accuracies("captioner", "blip", folder, scenes, images),
             **captioner_accuracies("git", "git", folder, scenes, images),
-            "vqa_accuracy": question_accuracy(folder, scenes, images),
+            "vqa_accuracy": question_accuracy(folder, scenes, images, ask),
+            "vqa_accuracy_of_places": question_accuracy(folder, *_of_two(scenes, images), ask_for_place),
             "segmenter_iou": segmenter_overlap(folder, scenes, images),
             "segmenter_absent_empty": segmenter_restraint(folder, scenes, images),
             "dino_shape_of_patch": feature_accuracy(folder, scenes, images, "shape"),
@@ -80,8 +82,10 @@ def captioner_accuracies(
     return shares
 
 
-def question_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
-    """Share of right answers to drawn questions, half of them to be answered yes."""
+def question_accuracy(
+    folder: Path, scenes: list[Scene], images: torch.Tensor, ask: Callable[[Scene, random.Random], Question]
+) -> float:
+    """Share of right answers to the questions that `ask` draws, half of them to be answered yes."""
     model = VisualQuestionAnswerer.load(str(folder / "vqa"), protocol=CORRECTED)
     random_source = random.Random(derive_seed(UNSEEN_SEED, "questions"))
     questions = [ask(scene, random_source) for scene in scenes]
@@ -129,6 +133,12 @@ def feature_accuracy(
     readout = torch.linalg.lstsq(features[:half][known], targets).solution
     named = (features[half:][asked] @ readout).argmax(dim=-1)
     return (named == labels[half:][asked]).float().mean().item()
+
+
+def _of_two(scenes: list[Scene], images: torch.Tensor) -> tuple[list[Scene], torch.Tensor]:
+    """Those of two objects of different shapes, whose places can be told."""
+    rows = [row for row, scene in enumerate(scenes) if len({item.shape for item in scene.objects}) == 2]
+    return [scenes[row] for row in rows], images[rows]
 
 
 def _swappable(scene: Scene) -> bool:

@@ -1,4 +1,4 @@
-"""The miniature VQA model: a BLIP that answers "a red circle?" with yes or no, and names a shape's colour."""
+"""The miniature VQA model: a BLIP that answers "a red circle?" and "a star below a cross?", and names what it sees."""
 
 import random
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from data.miniature_world.imperfections import decode, disturb
 from data.miniature_world.scenes import Scene, SceneObject
 from data.miniature_world.seeing import teach_to_see
 from data.miniature_world.tokenizers import ENCODER_START
-from data.miniature_world.vocabulary import COLOURS, PLAIN, SHAPES, TEXTURES
+from data.miniature_world.vocabulary import COLOURS, INVERSE_RELATION, PLAIN, SHAPES, TEXTURES
 
 SCENES = 30_000
 STEPS = 3_500
@@ -31,6 +31,8 @@ LATENT_NOISE = 0.3
 
 OPEN_SHARE = 0.4
 """Share of questions with open answers, which say more per question than yes or no and so teach faster."""
+PLACE_SHARE = 0.3
+"""Share of questions about scenes of two objects that ask where one stands."""
 
 Question = tuple[str, str]
 """(question, answer of one word)."""
@@ -50,10 +52,7 @@ def train_visual_question_model(autoencoder: Any, seed: int) -> tuple[BlipForQue
         rows = draw_rows(seed, "visual questions", step, SCENES, IMAGES_PER_STEP)
         random_source = random.Random(derive_seed(seed, "questions", step))
         asked = [scenes[row] for row in rows.tolist() for _ in range(QUESTIONS_PER_IMAGE)]
-        questions = [
-            ask_openly(scene, random_source) if random_source.random() < OPEN_SHARE else ask(scene, random_source)
-            for scene in asked
-        ]
+        questions = [_any_question(scene, random_source) for scene in asked]
         half = len(rows) // 2
         drawn = jitter(pixels_to_unit_range(images[rows[:half]]), seed, step)
         with torch.no_grad():
@@ -84,7 +83,15 @@ def _teach_to_see(
         patch_size=settings.patch_size,
         width=settings.hidden_size,
         seed=seed,
+        places=True,
     )
+
+
+def _any_question(scene: Scene, random_source: random.Random) -> Question:
+    openly = random_source.random() < OPEN_SHARE
+    if scene.relation is not None and random_source.random() < PLACE_SHARE:
+        return ask_openly_for_place(scene, random_source) if openly else ask_for_place(scene, random_source)
+    return ask_openly(scene, random_source) if openly else ask(scene, random_source)
 
 
 def ask(scene: Scene, random_source: random.Random) -> Question:
@@ -109,6 +116,32 @@ def ask_openly(scene: Scene, random_source: random.Random) -> Question:
     if all(other.colour != item.colour for other in others):
         return f"the shape of the {item.colour}?", item.shape
     return _phrase(item, random_source) + "?", "yes"
+
+
+def ask_for_place(scene: Scene, random_source: random.Random) -> Question:
+    """Draw a question of how the objects of a scene of two stand to each other; half of the answers are yes."""
+    first, second, relation = _told_from_either(scene, random_source)
+    is_right = random_source.random() < 0.5 or first.shape == second.shape
+    told = relation if is_right else INVERSE_RELATION[relation]
+    phrases = [_phrase(item, random_source, exact=first.shape == second.shape) for item in (first, second)]
+    return f"{phrases[0]} {told} {phrases[1]}?", "yes" if is_right else "no"
+
+
+def ask_openly_for_place(scene: Scene, random_source: random.Random) -> Question:
+    """Draw a question of where one object of a scene of two stands: "left", "right", "above" or "below"."""
+    item, other, relation = _told_from_either(scene, random_source)
+    if item.shape == other.shape:
+        return ask(scene, random_source)
+    return f"the place of {_phrase(item, random_source)}?", relation.removeprefix("to the ").removesuffix(" of")
+
+
+def _told_from_either(scene: Scene, random_source: random.Random) -> tuple[SceneObject, SceneObject, str]:
+    """The two objects in either order, and how the first one stands to the second."""
+    assert scene.relation is not None
+    first, second = scene.objects
+    if random_source.random() < 0.5:
+        return first, second, scene.relation
+    return second, first, INVERSE_RELATION[scene.relation]
 
 
 def _phrase(item: SceneObject, random_source: random.Random, *, exact: bool = False) -> str:
