@@ -11,16 +11,14 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 from pydantic import BaseModel, Field
 
-from comat_core.support.errors import UserError
-from comat_core.support.library_imports import import_model_libraries
 from flows.runners import make_task_runner
 from flows.tasks import Work, build_artifact, build_shard
+from flows.worker_processes import workers_ended_on_failure
 from stages.plan.pipeline import PROMPTS, Plan, Step, check_prompts
 from stages.plan.presets import Execution
 from stages.plan.stage import ShardedStage
 from stages.store.artifacts import Artifact
 from stages.store.store import Condition, Store
-from stages.train.processes.termination import termination_passed_on
 
 logger = logging.getLogger("comat")
 
@@ -109,30 +107,16 @@ def _tags(step: Step) -> list[str]:
     return [GPU_TAG] if getattr(step.config, "device", "cpu") != "cpu" else []
 
 
-def _check_threads(plan: Plan, execution: Execution) -> None:
-    """Refuse what would change results: loading in half precision changes the default type of the whole process."""
-    if execution.runner != "threads" or execution.workers == 1:
-        return
-    for step in plan.steps:
-        if getattr(step.config, "precision", "fp32") != "fp32":
-            raise UserError(
-                f"{step.name} loads models in half precision, which other threads of the run would notice",
-                "execution.workers",
-                "write execution.workers=1, or execution.runner=dask for workers that are processes",
-            )
-
-
 @contextmanager
 def started(plan: Plan, store: Store, execution: Execution) -> Iterator[PlanRun]:
     """Start the task runner for a run of the plan.
 
     Raises:
-        UserError: several threads, and a step in half precision; or the runner is not installed.
+        UserError: the runner is not installed.
+        WorkerLostError: a worker process of this machine was killed.
+        TrainingStopped: after SIGTERM, once the state of the training under way is saved.
     """
-    _check_threads(plan, execution)
-    if execution.runner == "threads" and execution.workers > 1:
-        import_model_libraries()
-    with make_task_runner(execution) as runner:
+    with make_task_runner(execution) as runner, workers_ended_on_failure():
         yield PlanRun(plan, store, execution, runner)
 
 
@@ -143,7 +127,7 @@ def carry_out(plan: Plan, wanted: set[str], store: Store, execution: Execution) 
         UserError: a step can do nothing with the prompts; or a user's mistake in one of them.
         TrainingStopped: after SIGTERM, once the state of the training under way is saved.
     """
-    with termination_passed_on(), started(plan, store, execution) as run:
+    with started(plan, store, execution) as run:
         for step in plan.steps:
             if step.name in wanted:
                 run.submit(step)

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from flows.command_line.commands import quiet_prefect, show_progress
+from flows.command_line.commands import quiet_prefect
+from flows.messages import show_messages
 from flows.server import prefect_api
 from stages.ablation.results import gather
 from stages.ablation.settings import load_ablation
@@ -34,7 +35,7 @@ def ablate(options: argparse.Namespace) -> int:
     folder = Path(options.output or fitting_name(name, "-ablation"))
     check_folder("results", folder, OUTPUT_ADVICE)
     Store(options.store).mark()
-    show_progress()
+    show_messages()
     quiet_prefect()
     with prefect_api():
         summaries = run_variants(variants, name, options.store)

@@ -2,16 +2,13 @@
 
 import argparse
 import json
-import logging
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from comat_core.support.errors import UserError
+from flows.messages import show_messages
 from flows.server import prefect_api
 from stages.plan.dag import stage_names
 from stages.plan.pipeline import Plan, Step, look_up, make_plan
@@ -37,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = [*plan.select(options.only, "--only"), *plan.select(options.refresh, "--refresh")]
     plan.renewed(options.refresh, plan.wanted(options.only))
     store.mark()
-    show_progress()
+    show_messages()
     quiet_prefect()
     with prefect_api():
         outcomes = _run_flow(options)
@@ -170,21 +167,3 @@ def _existing_store(options: argparse.Namespace) -> Store:
     if not store.exists():
         raise UserError("there is no store", options.store, "correct --store, or COMAT_STORE")
     return store
-
-
-class _AboveProgressBars(logging.Handler):
-    """Writes messages to standard error without breaking a progress bar that is drawn there."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
-
-
-def show_progress() -> None:
-    """Let the stages' messages appear on standard error, between the progress bars."""
-    logger = logging.getLogger("comat")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    if not logger.handlers:
-        handler = _AboveProgressBars()
-        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-        logger.addHandler(handler)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stages.plan.dag import stage_names
@@ -60,12 +61,16 @@ def test_killed_run_goes_on_where_it_stopped(start_comat: Start, undisturbed: di
     assert repetitions <= 2 * at_work
 
 
-def test_interrupt_ends_the_run_with_one_line(start_comat: Start, tmp_path: Path) -> None:
-    process = start_comat("run", PRESET, *SLOW, "--store", str(tmp_path / "store"))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_interrupt_ends_the_run_with_one_line(start_comat: Start, tmp_path: Path, workers: int) -> None:
+    settings = ("--set", f"execution.workers={workers}", "--set", "squares.delay=600")
+    process = start_comat("run", PRESET, *settings, "--store", str(tmp_path / "store"))
     while "squares-0" not in tallied():
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    for one in (process, *psutil.Process(process.pid).children()):  # as a terminal does
+        if "flows.server" not in " ".join(psutil.Process(one.pid).cmdline()):
+            one.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "comat: interrupted; the same command goes on where it stopped"
