@@ -1,7 +1,7 @@
 """The two Prefect tasks that build artifacts.
 
 The store is the cache. A task looks there first; one whose artifact is whole ends in the state Cached. Prefect keeps
-no results: nothing that lies in a store says how it is to be read, or which artifact stands for which step.
+no results: nothing that lies in a store says how it is to be read, or which artifact stands for which node.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from flows.retrying import is_worth_retrying
 from flows.worker_processes import task_of_a_worker
 from stages.plan.config import StageConfig
 from stages.plan.dag import load_stage
-from stages.plan.pipeline import Step
+from stages.plan.pipeline import PlannedNode
 from stages.plan.stage import ShardedStage, Stage
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
@@ -34,15 +34,15 @@ class Work(BaseModel):
     key: str
 
     @classmethod
-    def of(cls, step: Step, inputs: dict[str, Artifact], store: Store) -> "Work":
-        config = step.config.model_dump(mode="json")
+    def of(cls, node: PlannedNode, inputs: dict[str, Artifact], store: Store) -> "Work":
+        config = node.config.model_dump(mode="json")
         return cls(
-            node=step.name,
-            module=step.node.module,
+            node=node.name,
+            module=node.declared.module,
             config=config,
             inputs=inputs,
             store=store.url,
-            key=step.key,
+            key=node.key,
         )
 
     def load(self) -> tuple[Stage | ShardedStage, StageConfig]:

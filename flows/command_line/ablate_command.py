@@ -24,7 +24,7 @@ RUN_MESSAGE = "%s (run %d of %d)"
 FILES = (MARKDOWN, NUMBERS, PAGE)
 
 Summaries = dict[tuple[str, ...], dict[str, Any]]
-"""Identity of a run -> summary.json of each of its evaluations, by step."""
+"""Identity of a run -> summary.json of each of its evaluations, by node."""
 
 
 def ablate(options: argparse.Namespace) -> int:
@@ -69,6 +69,6 @@ def run_variants(variants: list[Variant], name: str, store: str) -> Summaries:
             return_state=True,
         )
         outcomes = state.result()
-        found = {step: outcomes[step].artifact.read_json("summary.json") for step in variant.evaluations}
+        found = {node: outcomes[node].artifact.read_json("summary.json") for node in variant.evaluations}
         summaries[variant.identity] = found
     return summaries

@@ -11,7 +11,7 @@ from comat_core.support.errors import UserError
 from flows.messages import show_messages
 from flows.server import prefect_api
 from stages.plan.dag import stage_names
-from stages.plan.pipeline import Plan, Step, look_up, make_plan
+from stages.plan.pipeline import Plan, PlannedNode, look_up, make_plan
 from stages.plan.presets import Preset, as_yaml, load_preset, preset_names
 from stages.plan.runs import collect_garbage, find_garbage
 from stages.progress import progress_bar
@@ -68,23 +68,23 @@ def _run_flow(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print one line per step: its name, condition, key and path."""
+    """Print one line per node: its name, condition, key and path."""
     plan, store = _plan(options), _store(options)
     store.exists()
     findings = look_up(plan, store)
-    width = max(len(step.name) for step in plan.steps)
-    for step in plan.steps:
-        finding = findings[step.name]
-        place = "" if finding.condition is Condition.BLOCKED else _place(store, step)
-        print(f"{step.name:<{width}} {finding.condition:<9} {place}".rstrip())
+    width = max(len(node.name) for node in plan.nodes)
+    for node in plan.nodes:
+        finding = findings[node.name]
+        place = "" if finding.condition is Condition.BLOCKED else _place(store, node)
+        print(f"{node.name:<{width}} {finding.condition:<9} {place}".rstrip())
         for problem in _first_problems(finding.problems):
             print(f"{'':<{width}} {problem}")
     return 0
 
 
-def _place(store: Store, step: Step) -> str:
-    folder = store.folder(step.stage.name, step.key)
-    return f"{step.key}  {folder.local or folder.url}"
+def _place(store: Store, node: PlannedNode) -> str:
+    folder = store.folder(node.stage.name, node.key)
+    return f"{node.key}  {folder.local or folder.url}"
 
 
 def presets(options: argparse.Namespace) -> int:  # noqa: ARG001  (every command takes its options)

@@ -31,8 +31,8 @@ def render_page(preset: Preset, store: Store, longest_prompt: int) -> str:
 
 def _held_out_prompts(preset: Preset, store: Store) -> list[str]:
     """A few prompts that the model was not trained on, one of each skill in turn; none if the store has none."""
-    step = make_plan(preset.sections).by_name.get("prompts")
-    artifact = store.look_up(step.stage.name, step.key).artifact if step else None
+    node = make_plan(preset.sections).by_name.get("prompts")
+    artifact = store.look_up(node.stage.name, node.key).artifact if node else None
     if artifact is None:
         return []
     table = artifact.read_table("prompts.parquet")

@@ -101,7 +101,7 @@ def test_two_runs_at_once_do_everything_once(start_comat: Start, undisturbed: di
     for outcomes in [finish(process) for process in processes]:
         assert digests_of(store, outcomes) == undisturbed
     assert max(Counter(name for name in tallied() if not name.startswith("squares")).values()) == 1
-    assert set(Counter(name for name in tallied() if name.startswith("squares")).values()) == {2}  # one per step
+    assert set(Counter(name for name in tallied() if name.startswith("squares")).values()) == {2}  # one per node
 
 
 def test_dask_workers_make_the_same_artifacts(
