@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from comat_core.support.errors import UserError
-from stages.models.usable_models import check_models
+from stages.models.model_checks import check_models
 from stages.plan import dag
 from stages.plan.config import StageConfig
 from stages.plan.dag import Node, load_stage

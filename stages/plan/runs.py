@@ -15,8 +15,8 @@ from comat_core.support.errors import UserError
 from stages.plan.dag import stage_names
 from stages.plan.pipeline import Plan, PlannedNode
 from stages.store.filesystem import Folder
-from stages.store.leftovers import own_files
 from stages.store.locks import Lease, lease, live_ones
+from stages.store.own_files import own_files
 from stages.store.store import LEASES, Store
 
 logger = logging.getLogger("comat")

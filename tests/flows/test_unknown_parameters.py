@@ -9,7 +9,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
 
-from flows.parameters import end_run_with_unknown_parameters
+from flows.unknown_parameters import end_run_with_unknown_parameters
 
 pytestmark = pytest.mark.usefixtures("prefect_url")
 
