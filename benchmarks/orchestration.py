@@ -68,7 +68,7 @@ def run_flow(options: argparse.Namespace) -> dict[str, float]:
         moments.append(time.perf_counter())
         return moments[-1] - moments[-2]
 
-    from flows.command_line.commands import quiet_prefect
+    from flows.prefect_start.quiet import quiet_prefect
     from flows.server import prefect_api
     from stages.plan.pipeline import make_plan
     from stages.plan.presets import load_preset

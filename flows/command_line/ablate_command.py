@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from flows.command_line.commands import quiet_prefect
 from flows.messages import show_messages
+from flows.prefect_start.quiet import quiet_prefect
 from flows.server import prefect_api
 from stages.ablation.results import gather
 from stages.ablation.settings import load_ablation
