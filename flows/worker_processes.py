@@ -37,7 +37,12 @@ def make_process_pool(workers: int) -> ProcessPoolTaskRunner:
 
 
 def begin_worker(workers: int, with_messages: bool) -> None:
-    """Prepare this process, which is one of so many workers."""
+    """What a worker does before its first task: leave its end to the run, and take its share of the cores.
+
+    Args:
+        workers: how many share this machine.
+        with_messages: the stages' messages go to standard error, as in the run's own process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the run's own ends these
     end_with_parent()
     # Set before torch is imported: otherwise each worker would take all cores.

@@ -7,7 +7,6 @@ from stages.store.local_disk import check_folder
 
 
 def miniature(options: argparse.Namespace) -> int:
-    """Rebuild the miniature world's models."""
     from data.miniature_world.build import build
 
     target = Path(options.target)

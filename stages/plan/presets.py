@@ -65,7 +65,6 @@ class Preset(BaseModel):
 
 
 def preset_names() -> list[str]:
-    """Names of the shipped presets."""
     return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
 
 

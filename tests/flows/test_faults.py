@@ -71,7 +71,7 @@ def test_interrupt_ends_the_run_with_one_line(start_comat: Start, tmp_path: Path
     for one in (process, *psutil.Process(process.pid).children()):  # as a terminal does
         if "flows.server" not in " ".join(psutil.Process(one.pid).cmdline()):
             one.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "comat: interrupted; the same command goes on where it stopped"
     assert "Traceback" not in errors

@@ -19,7 +19,7 @@ from tests.fakes.dag import PRESET
 from tests.fakes.tally import tallied
 
 Start = Callable[..., subprocess.Popen[str]]
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 
 
 def state_of_worker() -> tuple[str, bool]:
