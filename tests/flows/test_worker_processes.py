@@ -22,8 +22,10 @@ Start = Callable[..., subprocess.Popen[str]]
 PATIENCE_SECONDS = 300
 
 
-def state_of_worker() -> tuple[str, bool]:
-    return os.environ["OMP_NUM_THREADS"], signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+def state_of_worker() -> tuple[int, bool]:
+    import torch
+
+    return torch.get_num_threads(), signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def fail_as_a_task(kind: type[BaseException]) -> None:
@@ -40,10 +42,10 @@ def test_workers_divide_the_cores_and_leave_ctrl_c_to_the_run(monkeypatch: pytes
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = len(os.sched_getaffinity(0))
     with pool(workers=2 * cores) as processes:
-        assert processes.submit(state_of_worker).result(PATIENCE_SECONDS) == ("1", True)
+        assert processes.submit(state_of_worker).result(PATIENCE_SECONDS) == (1, True)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     with pool(workers=2 * cores) as processes:
-        assert processes.submit(state_of_worker).result(PATIENCE_SECONDS) == ("3", True)
+        assert processes.submit(state_of_worker).result(PATIENCE_SECONDS) == (3, True)
 
 
 def test_what_no_pool_can_carry_becomes_an_error_and_errors_bring_their_trace() -> None:
