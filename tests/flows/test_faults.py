@@ -104,12 +104,12 @@ def test_two_runs_at_once_do_everything_once(start_comat: Start, undisturbed: di
     assert set(Counter(name for name in tallied() if name.startswith("squares")).values()) == {2}  # one per node
 
 
-def test_dask_workers_make_the_same_artifacts(
-    start_comat: Start, undisturbed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("runner", ["processes", "dask"])
+def test_other_task_runners_make_the_same_artifacts(
+    start_comat: Start, undisturbed: dict[str, str], tmp_path: Path, runner: str
 ) -> None:
-    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "tests.fakes.dask_worker")
     store = str(tmp_path / "store")
-    settings = ("--set", "execution.runner=dask", "--set", "execution.workers=2")
+    settings = ("--set", f"execution.runner={runner}", "--set", "execution.workers=2")
     outcomes = finish(start_comat("run", PRESET, *SLOW, *settings, "--store", store, "--json"))
     assert digests_of(store, outcomes) == undisturbed
 
