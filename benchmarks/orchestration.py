@@ -54,9 +54,9 @@ def run_bare(options: argparse.Namespace) -> dict[str, float]:
     plan, store = make_plan(load_preset(options.preset, options.settings).sections), Store(options.store)
     started = time.perf_counter()
     made: dict[str, Artifact] = {}
-    for step in plan.steps:
-        inputs = {role: made[source] for role, source in step.inputs.items()}
-        made[step.name] = step.stage.run(step.config, inputs, store)
+    for node in plan.nodes:
+        inputs = {role: made[source] for role, source in node.inputs.items()}
+        made[node.name] = node.stage.run(node.config, inputs, store)
     return {"stages": time.perf_counter() - started}
 
 
@@ -68,7 +68,7 @@ def run_flow(options: argparse.Namespace) -> dict[str, float]:
         moments.append(time.perf_counter())
         return moments[-1] - moments[-2]
 
-    from flows.command_line.commands import quiet_prefect
+    from flows.prefect_start.quiet import quiet_prefect
     from flows.server import prefect_api
     from stages.plan.pipeline import make_plan
     from stages.plan.presets import load_preset

@@ -1,4 +1,4 @@
-"""The models, batch and settings that the training-step benchmark times: a real step on the given checkpoints."""
+"""The models, batch and settings that the training step is timed on: a real step on the given checkpoints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -104,8 +104,8 @@ def training_step(
     # 5, 6. L_adv from D(z'_0). D(z^_0), for the same x_T and P, concerns the discriminator's own step alone.
     if weights.fidelity:
         assert models.discriminator is not None
-        judged = _what_it_reads(models.discriminator, result.latents, images)[:count]
-        logits = models.discriminator.score(judged, frozen=True)
+        scored = _what_it_reads(models.discriminator, result.latents, images)[:count]
+        logits = models.discriminator.score(scored, frozen=True)
         losses["fidelity"] = generator_adversarial_loss(logits, saturating=settings.saturating)
 
     # 7. L_pos, L_neg from S(I'), P and A.
@@ -185,8 +185,8 @@ def _starts(
 def _decode(models: CoMatModels, latents: Tensor, settings: StepSettings) -> Tensor | None:
     """Images of all rows, with a graph only if a loss goes through them; None if no term looks at images."""
     weights = settings.weights
-    judged = weights.fidelity and models.discriminator is not None and models.discriminator.reads == "images"
-    if weights.concept_activation or judged:
+    scored_as_image = weights.fidelity and models.discriminator is not None and models.discriminator.reads == "images"
+    if weights.concept_activation or scored_as_image:
         return models.online.decode(latents, checkpoint_rows=settings.checkpoint_decoder)
     if weights.attribute_concentration:
         with torch.no_grad():

@@ -7,8 +7,8 @@ from prefect import flow
 from pydantic import Field
 
 from flows.execution import Outcome, carry_out
-from flows.parameters import end_run_with_unknown_parameters
 from flows.publishing import publish
+from flows.unknown_parameters import end_run_with_unknown_parameters
 from stages.plan.history import record_results
 from stages.plan.pipeline import fetch_files, is_trained, make_plan
 from stages.plan.presets import load_preset, preset_names

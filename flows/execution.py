@@ -11,16 +11,14 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 from pydantic import BaseModel, Field
 
-from comat_core.support.errors import UserError
-from comat_core.support.library_imports import import_model_libraries
 from flows.runners import make_task_runner
 from flows.tasks import Work, build_artifact, build_shard
-from stages.plan.pipeline import PROMPTS, Plan, Step, check_prompts
+from flows.worker_processes import workers_ended_on_failure
+from stages.plan.pipeline import PROMPTS, Plan, PlannedNode, check_prompts
 from stages.plan.presets import Execution
 from stages.plan.stage import ShardedStage
 from stages.store.artifacts import Artifact
 from stages.store.store import Condition, Store
-from stages.train.processes.termination import termination_passed_on
 
 logger = logging.getLogger("comat")
 
@@ -30,7 +28,7 @@ place of a task that was killed is free again after a minute."""
 
 
 class Outcome(BaseModel):
-    """What became of one step."""
+    """What became of one node."""
 
     key: str
     path: str
@@ -52,40 +50,40 @@ class PlanRun:
         self._cached: dict[str, bool] = {}
         self._artifacts: dict[str, Artifact] = {}
 
-    def submit(self, step: Step) -> None:
-        """Submit a step once its inputs are there; its shards, if any, as tasks of their own."""
-        inputs = {role: self.artifact(source) for role, source in step.inputs.items()}
-        work = Work.of(step, inputs, self._store)
-        finding = self._store.look_up(step.stage.name, step.key, inputs, version=step.stage.version)
-        self._cached[step.name] = finding.artifact is not None
+    def submit(self, node: PlannedNode) -> None:
+        """Submit a node once its inputs are there; its shards, if any, as tasks of their own."""
+        inputs = {role: self.artifact(source) for role, source in node.inputs.items()}
+        work = Work.of(node, inputs, self._store)
+        finding = self._store.look_up(node.stage.name, node.key, inputs, version=node.stage.version)
+        self._cached[node.name] = finding.artifact is not None
         if finding.condition in (Condition.DAMAGED, Condition.OUTDATED):
-            logger.warning("%s is %s (%s): building it again", step.name, finding.condition, finding.problems[0])
-        if finding.artifact is None and isinstance(step.stage, ShardedStage):
-            indices = list(range(step.stage.count_shards(step.config, inputs)))
-            logger.info("%s: building, %d shards", step.name, len(indices))
-            shard_task: Any = build_shard.with_options(tags=_tags(step), **self._retries)
+            logger.warning("%s is %s (%s): building it again", node.name, finding.condition, finding.problems[0])
+        if finding.artifact is None and isinstance(node.stage, ShardedStage):
+            indices = list(range(node.stage.count_shards(node.config, inputs)))
+            logger.info("%s: building, %d shards", node.name, len(indices))
+            shard_task: Any = build_shard.with_options(tags=_tags(node), **self._retries)
             shared = {"work": unmapped(work), "count": unmapped(len(indices))}
-            self._shards[step.name] = self._runner.map(shard_task, {**shared, "index": indices})
+            self._shards[node.name] = self._runner.map(shard_task, {**shared, "index": indices})
         elif finding.artifact is None:
-            logger.info("%s: building", step.name)
+            logger.info("%s: building", node.name)
         whole_task = build_artifact.with_options(
-            name=step.name,
-            tags=_tags(step) if finding.artifact is None else [],  # what is cached waits for no GPU
+            name=node.name,
+            tags=_tags(node) if finding.artifact is None else [],  # what is cached waits for no GPU
             **self._retries,
         )
-        self._whole[step.name] = self._runner.submit(
-            whole_task, {"work": work}, wait_for=self._shards.get(step.name, [])
+        self._whole[node.name] = self._runner.submit(
+            whole_task, {"work": work}, wait_for=self._shards.get(node.name, [])
         )
 
     def artifact(self, name: str) -> Artifact:
-        """Wait for a step and return its artifact. A failure of a shard or of the step is raised here."""
+        """Wait for a node and return its artifact. A failure of a shard or of the node is raised here."""
         if name not in self._artifacts:
             for shard in self._shards.get(name, []):
                 shard.result()
             self._whole[name].result()
             # Which artifact it is follows from the plan alone, whatever came back from wherever the task ran.
-            step = self._plan.by_name[name]
-            self._artifacts[name] = self._store.artifact(step.stage.name, step.key)
+            node = self._plan.by_name[name]
+            self._artifacts[name] = self._store.artifact(node.stage.name, node.key)
             if self._cached[name]:
                 logger.info("%s: cached", name)
             else:
@@ -93,33 +91,20 @@ class PlanRun:
         return self._artifacts[name]
 
     def outcomes(self) -> dict[str, Outcome]:
-        """Wait for everything submitted; step name -> outcome, in the plan's order."""
+        """Wait for everything submitted; node name -> outcome, in the plan's order."""
         outcomes = {}
-        for step in self._plan.steps:
-            if step.name in self._whole:
-                artifact, cached = self.artifact(step.name), self._cached[step.name]
+        for node in self._plan.nodes:
+            if node.name in self._whole:
+                artifact, cached = self.artifact(node.name), self._cached[node.name]
                 seconds = 0.0 if cached else artifact.manifest.seconds
-                outcomes[step.name] = Outcome(
+                outcomes[node.name] = Outcome(
                     key=artifact.key, path=path_of(artifact), cached=cached, seconds=seconds, artifact=artifact
                 )
         return outcomes
 
 
-def _tags(step: Step) -> list[str]:
-    return [GPU_TAG] if getattr(step.config, "device", "cpu") != "cpu" else []
-
-
-def _check_threads(plan: Plan, execution: Execution) -> None:
-    """Refuse what would change results: loading in half precision changes the default type of the whole process."""
-    if execution.runner != "threads" or execution.workers == 1:
-        return
-    for step in plan.steps:
-        if getattr(step.config, "precision", "fp32") != "fp32":
-            raise UserError(
-                f"{step.name} loads models in half precision, which other threads of the run would notice",
-                "execution.workers",
-                "write execution.workers=1, or execution.runner=dask for workers that are processes",
-            )
+def _tags(node: PlannedNode) -> list[str]:
+    return [GPU_TAG] if getattr(node.config, "device", "cpu") != "cpu" else []
 
 
 @contextmanager
@@ -127,28 +112,27 @@ def started(plan: Plan, store: Store, execution: Execution) -> Iterator[PlanRun]
     """Start the task runner for a run of the plan.
 
     Raises:
-        UserError: several threads, and a step in half precision; or the runner is not installed.
+        UserError: the runner is not installed.
+        WorkerLostError: a worker process of this machine was killed.
+        TrainingStopped: after SIGTERM, once the state of the training under way is saved.
     """
-    _check_threads(plan, execution)
-    if execution.runner == "threads" and execution.workers > 1:
-        import_model_libraries()
-    with make_task_runner(execution) as runner:
+    with make_task_runner(execution) as runner, workers_ended_on_failure():
         yield PlanRun(plan, store, execution, runner)
 
 
 def carry_out(plan: Plan, wanted: set[str], store: Store, execution: Execution) -> dict[str, Outcome]:
-    """Build the wanted steps of a plan, reusing what the store has.
+    """Build the wanted nodes of a plan, reusing what the store has.
 
     Raises:
-        UserError: a step can do nothing with the prompts; or a user's mistake in one of them.
+        UserError: a node can do nothing with the prompts; or a user's mistake in one of them.
         TrainingStopped: after SIGTERM, once the state of the training under way is saved.
     """
-    with termination_passed_on(), started(plan, store, execution) as run:
-        for step in plan.steps:
-            if step.name in wanted:
-                run.submit(step)
-            if step.name in wanted and step.name == PROMPTS:
-                check_prompts(plan, wanted, run.artifact(step.name), store)
+    with started(plan, store, execution) as run:
+        for node in plan.nodes:
+            if node.name in wanted:
+                run.submit(node)
+            if node.name in wanted and node.name == PROMPTS:
+                check_prompts(plan, wanted, run.artifact(node.name), store)
         return run.outcomes()
 
 

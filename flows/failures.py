@@ -68,7 +68,6 @@ def record(account: str) -> Path:
 
 
 def trace_folder() -> Path:
-    """Where traces go."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "comat" / "failures"
 
 

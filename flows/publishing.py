@@ -1,4 +1,4 @@
-"""What a run shows in Prefect's UI: its steps, what it found, its scores, some images and the way to the report."""
+"""What a run shows in Prefect's UI: its nodes, what it found, its scores, some images and the way to the report."""
 
 import base64
 import io
@@ -19,12 +19,12 @@ def publish(preset: str, outcomes: dict[str, Outcome], timeline: str | None = No
     """Publish a finished run.
 
     Args:
-        outcomes: step name -> what became of it; only what is present is published.
+        outcomes: node name -> what became of it; only what is present is published.
         timeline: URL of the page with the scores of this preset's trainings, if there is one.
     """
     artifacts = {name: outcome.artifact for name, outcome in outcomes.items()}
-    steps = [{"step": name, **outcome.model_dump(), "path": escape(outcome.path)} for name, outcome in outcomes.items()]
-    create_table_artifact(steps, key="comat-steps", description=f"Steps of the preset {escape(preset)}")
+    nodes = [{"node": name, **outcome.model_dump(), "path": escape(outcome.path)} for name, outcome in outcomes.items()]
+    create_table_artifact(nodes, key="comat-nodes", description=f"Nodes of the preset {escape(preset)}")
     for name in SUMMARISED:
         if name in artifacts:
             lines = artifacts[name].read_bytes("summary.md").decode().splitlines()  # nouns and sources are the users'

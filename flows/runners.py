@@ -8,10 +8,11 @@ from uuid import uuid4
 from prefect.client.schemas.objects import RunInput
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.task_engine import run_task_sync
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 
 from comat_core.support.errors import UserError
+from flows.worker_processes import make_process_pool
 from stages.plan.presets import Execution
 
 
@@ -48,7 +49,7 @@ class MainThreadTaskRunner(TaskRunner[PrefectConcurrentFuture[Any]]):
 
 
 def make_task_runner(execution: Execution) -> TaskRunner[Any]:
-    """Make the task runner: this process, one task at a time or several in threads, or a Dask or Ray cluster.
+    """Make the task runner: this process, a pool of processes on this machine, or a Dask or Ray cluster.
 
     Raises:
         UserError: the runner's package is not installed.
@@ -56,10 +57,8 @@ def make_task_runner(execution: Execution) -> TaskRunner[Any]:
     return RUNNERS[execution.runner](execution)
 
 
-def _threads(execution: Execution) -> TaskRunner[Any]:
-    if execution.workers == 1:
-        return MainThreadTaskRunner()
-    return ThreadPoolTaskRunner(max_workers=execution.workers)
+def _processes(execution: Execution) -> TaskRunner[Any]:
+    return MainThreadTaskRunner() if execution.workers == 1 else make_process_pool(execution.workers)
 
 
 def _dask(execution: Execution) -> TaskRunner[Any]:
@@ -86,4 +85,4 @@ def _not_installed(name: str) -> UserError:
     return UserError(f"the {name} runner is not installed", "execution.runner", f"pip install comat-pipeline[{name}]")
 
 
-RUNNERS = {"threads": _threads, "dask": _dask, "ray": _ray}
+RUNNERS = {"processes": _processes, "dask": _dask, "ray": _ray}

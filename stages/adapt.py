@@ -110,7 +110,7 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
 
     from comat_core.backbones.schedulers import make_scheduler
     from comat_core.losses.diffusion_loss import diffusion_loss
-    from comat_core.support.finite import check_finite_weights
+    from comat_core.support.finite_numbers import check_finite_weights
     from comat_core.support.precisions import PRECISIONS
     from comat_core.support.randomness import make_generator, normal_noise
 

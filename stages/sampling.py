@@ -105,7 +105,7 @@ def sample(
     """
     from comat_core.backbones.schedulers import make_scheduler
     from comat_core.denoising import denoise
-    from comat_core.support.finite import check_finite
+    from comat_core.support.finite_numbers import check_finite
     from comat_core.trajectories import start_from_noise
 
     noise, generators = start_from_noise(model, trajectory_seeds, config.resolution)
@@ -131,7 +131,7 @@ def decode_images(model: "TextToImageModel", latents: "Tensor") -> "Tensor":
     Raises:
         UserError: some of their pixels are no finite numbers.
     """
-    from comat_core.support.finite import check_finite
+    from comat_core.support.finite_numbers import check_finite
 
     images = model.decode(latents)
     check_finite(images, "the images that the autoencoder makes", model.source)

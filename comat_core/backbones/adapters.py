@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.support.errors import UserError
-from comat_core.support.model_building import building_models
 from comat_core.support.randomness import make_generator
 from comat_core.support.safetensors_files import save_with_metadata
 
@@ -29,7 +28,6 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 ATTENTION_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-@building_models()
 def add_lora(
     unet: Any,
     name: str,
@@ -94,7 +92,6 @@ def save_lora(
     return Path(folder) / LORA_FILE
 
 
-@building_models()
 def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn.Parameter]:
     """Add the adapter that a folder holds to the model's UNet, and leave active what was active.
 

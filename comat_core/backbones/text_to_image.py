@@ -23,7 +23,7 @@ from comat_core.backbones.prompt_conditioning import (
     encode_stable_diffusion_xl,
 )
 from comat_core.support.errors import UserError
-from comat_core.support.finite import check_finite
+from comat_core.support.finite_numbers import check_finite
 from comat_core.support.loading_errors import loading_errors_told
 from comat_core.support.numerics import full_precision
 from comat_core.support.randomness import normal_noise

@@ -4,10 +4,7 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
-from comat_core.support.model_building import building_models
 
-
-@building_models()
 def seeded_linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A float32 layer inputs -> outputs: weights uniform within 1 / sqrt(inputs), as torch draws them, and bias 0."""
     layer = skip_init(nn.Linear, inputs, outputs)

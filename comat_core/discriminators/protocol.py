@@ -13,11 +13,11 @@ class Discriminator(Protocol):
 
     @property
     def reads(self) -> Literal["latents", "images"]:
-        """What it judges: latents (B, C, h, w) in the UNet's scale, or images (B, 3, H, W) in [0, 1], tails allowed."""
+        """What it scores: latents (B, C, h, w) in the UNet's scale, or images (B, 3, H, W) in [0, 1], tails allowed."""
         ...
 
     def score(self, samples: Tensor, *, frozen: bool = False) -> Tensor:
-        """Judge a batch, differentiably with respect to the samples.
+        """Score a batch, differentiably with respect to the samples.
 
         Args:
             samples: latents or images, as `reads` says.

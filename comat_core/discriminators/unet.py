@@ -109,19 +109,19 @@ class UNetMemory:
 
 def unet_memory(online: TextToImageModel, discriminator: UNetDiscriminator) -> UNetMemory:
     """Count the parameter bytes of the three roles, shared as they are and apart as they might be."""
-    judge = discriminator.model.unet
+    its_own = discriminator.model.unet
     every = {
         id(parameter): parameter
-        for module in (online.unet, judge, discriminator.head)
+        for module in (online.unet, its_own, discriminator.head)
         for parameter in module.parameters()
     }
-    adapters = {name for unet in (online.unet, judge) for name in getattr(unet, "peft_config", {})}
-    added = {id(p): p for unet in (online.unet, judge) for name in adapters for p in lora_parameters(unet, name)}
+    adapters = {name for unet in (online.unet, its_own) for name in getattr(unet, "peft_config", {})}
+    added = {id(p): p for unet in (online.unet, its_own) for name in adapters for p in lora_parameters(unet, name)}
     added |= {id(parameter): parameter for parameter in discriminator.head.parameters()}
     resident, additions = _bytes(every.values()), _bytes(added.values())
     bare_online = _bytes(p for p in online.unet.parameters() if id(p) not in added)
-    bare_judge = _bytes(p for p in judge.parameters() if id(p) not in added)
-    return UNetMemory(resident, separate=2 * bare_online + bare_judge + additions)
+    bare_own = _bytes(p for p in its_own.parameters() if id(p) not in added)
+    return UNetMemory(resident, separate=2 * bare_online + bare_own + additions)
 
 
 def _bytes(parameters: Any) -> int:

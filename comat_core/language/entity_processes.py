@@ -14,6 +14,7 @@ from typing import Any, Final
 from comat_core.language.entities import Entity, parse_entities
 from comat_core.language.noun_filter import NounFilter
 from comat_core.language.parsers import load_parser
+from comat_core.support.parent_process import end_with_parent
 
 JOBS_PER_PROCESS: Final = 3
 """In flight: enough to keep a worker busy, few enough that memory stays flat however many prompts there are."""
@@ -48,6 +49,7 @@ def parse_entities_in_processes(
 
 
 def _prepare(parser: str, noun_filter: NounFilter, batch_size: int) -> None:
+    end_with_parent()
     _of_worker.update(nlp=load_parser(parser), noun_filter=noun_filter, batch_size=batch_size)
 
 

@@ -13,7 +13,6 @@ from spacy.tokens import Doc
 
 from comat_core.language.parser_identity import not_installed
 from comat_core.support.errors import UserError
-from comat_core.support.model_building import building_models
 
 UNUSED_COMPONENTS = ["ner", "entity_linker", "senter", "textcat"]
 TEXTS_PER_BLOCK = 32_768
@@ -24,7 +23,6 @@ _texts_remembered: WeakKeyDictionary[Language, int] = WeakKeyDictionary()
 """How many texts each pipeline parsed without forgetting their words."""
 
 
-@building_models()
 def load_parser(name: str) -> Language:
     """Load an installed spaCy pipeline without the parts that entities do not need.
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from comat_core.segmenters.checkpoints import read_checkpoint
 from comat_core.support.errors import UserError
 from comat_core.support.image_preprocessing import ImagePreprocessing
-from comat_core.support.model_building import building_models
 from comat_core.support.pretrained import load_frozen_model, load_image_processor, read_model_config
 
 INCEPTION_SHA256: Final = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -107,7 +106,6 @@ def _load_backbone(
     return backbone, ImagePreprocessing.from_processor(load_image_processor(folder, revision), folder)
 
 
-@building_models()
 def load_inception(
     weights: Path, *, sha256: str = INCEPTION_SHA256, antialias: bool = False, device: torch.device | str = "cpu"
 ) -> nn.Module:

@@ -12,7 +12,6 @@ from torch.nn import functional
 from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
 from comat_core.segmenters.grounding_dino import Detections, GroundingDinoConfig, GroundingDinoDetector
 from comat_core.support.errors import UserError
-from comat_core.support.model_building import building_models
 
 _BOXES_AT_ONCE: Final = 32
 """Masks are upsampled at SAM's input size, 4 MB each in float32."""
@@ -89,7 +88,6 @@ class GroundedSamSegmenter:
         return predictor
 
 
-@building_models()
 def load_sam(checkpoint: str | Path, model_type: str = "vit_h", *, device: torch.device | str = "cpu") -> Any:
     """Load a frozen SAM.
 

@@ -21,7 +21,6 @@ from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
 from comat_core.segmenters.noun_captions import NounCaption, write_captions
 from comat_core.support.errors import UserError
 from comat_core.support.loading_errors import loading_errors_told
-from comat_core.support.model_building import building_models
 from comat_core.support.pretrained import load_tokenizer, read_model_config
 
 _MEAN: Final = [0.485, 0.456, 0.406]
@@ -202,7 +201,6 @@ class GroundingDinoDetector:
         return Detections(clip_boxes_to_image(corners, (height, width)), scores[kept], noun_indices, tuple(phrases))
 
 
-@building_models()
 def build_grounding_dino(config: GroundingDinoConfig, text_encoder: str) -> nn.Module:
     """Build the package's model in float32, with random weights but for the text encoder's.
 

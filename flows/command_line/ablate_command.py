@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from flows.command_line.commands import quiet_prefect, show_progress
+from flows.messages import show_messages
+from flows.prefect_start.quiet import quiet_prefect
 from flows.server import prefect_api
 from stages.ablation.results import gather
 from stages.ablation.settings import load_ablation
@@ -23,7 +24,7 @@ RUN_MESSAGE = "%s (run %d of %d)"
 FILES = (MARKDOWN, NUMBERS, PAGE)
 
 Summaries = dict[tuple[str, ...], dict[str, Any]]
-"""Identity of a run -> summary.json of each of its evaluations, by step."""
+"""Identity of a run -> summary.json of each of its evaluations, by node."""
 
 
 def ablate(options: argparse.Namespace) -> int:
@@ -34,7 +35,7 @@ def ablate(options: argparse.Namespace) -> int:
     folder = Path(options.output or fitting_name(name, "-ablation"))
     check_folder("results", folder, OUTPUT_ADVICE)
     Store(options.store).mark()
-    show_progress()
+    show_messages()
     quiet_prefect()
     with prefect_api():
         summaries = run_variants(variants, name, options.store)
@@ -68,6 +69,6 @@ def run_variants(variants: list[Variant], name: str, store: str) -> Summaries:
             return_state=True,
         )
         outcomes = state.result()
-        found = {step: outcomes[step].artifact.read_json("summary.json") for step in variant.evaluations}
+        found = {node: outcomes[node].artifact.read_json("summary.json") for node in variant.evaluations}
         summaries[variant.identity] = found
     return summaries

@@ -18,11 +18,14 @@ from comat_core.support.errors import UserError
 from data.miniature_world.seeds import SEEDS
 from flows.command_line import (
     ablate_command,
-    commands,
     export_command,
     images_command,
+    miniature_command,
     models_command,
+    preset_commands,
+    run_command,
     sample_command,
+    store_commands,
     timeline_command,
     view_command,
 )
@@ -99,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_runs(parsers: Any) -> None:
-    run = _add(parsers, "run", commands.run, "run a preset's stages, or some of them")
+    run = _add(parsers, "run", run_command.run, "run a preset's stages, or some of them")
     _add_preset(run)
     run.add_argument("--only", action="append", default=[], metavar="STAGE", help="run this stage and what it lacks")
     run.add_argument(
@@ -117,13 +120,13 @@ def _add_runs(parsers: Any) -> None:
 
 
 def _add_looks_at_store(parsers: Any) -> None:
-    _add_preset(_add(parsers, "status", commands.status, "show what the store holds of each stage"))
-    _add(parsers, "presets", commands.presets, "list the shipped presets")
-    show = _add(parsers, "show", commands.show, "print a preset with all its settings")
+    _add_preset(_add(parsers, "status", store_commands.status, "show what the store holds of each stage"))
+    _add(parsers, "presets", preset_commands.presets, "list the shipped presets")
+    show = _add(parsers, "show", preset_commands.show, "print a preset with all its settings")
     _add_preset(show, with_store=False)
 
-    _add_store(_add(parsers, "verify", commands.verify, "compare every file in the store with its checksum"))
-    collect = _add(parsers, "gc", commands.gc, "list artifacts that no kept run refers to")
+    _add_store(_add(parsers, "verify", store_commands.verify, "compare every file in the store with its checksum"))
+    collect = _add(parsers, "gc", store_commands.gc, "list artifacts that no kept run refers to")
     _add_store(collect)
     collect.add_argument(
         "--keep", type=_positive, default=3, metavar="N", help="runs of each preset to keep (default: 3)"
@@ -184,7 +187,9 @@ def _add_models(parsers: Any) -> None:
     models.add_argument("--download", action="store_true", help="fetch what the caches lack, then list")
     models.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
 
-    miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
+    miniature = _add(
+        parsers, "miniature", miniature_command.miniature, "train the miniature world's models from nothing"
+    )
     miniature.add_argument("models", nargs="*", metavar="MODEL", help=f"any of {', '.join(SEEDS)} (default: all)")
     miniature.add_argument(
         "--state", metavar="FOLDER", help="keep the trainings' state here, for the same command to go on from"

@@ -1,11 +1,9 @@
 """The page of `comat view`."""
 
-from functools import cache
-
 import pyarrow.compute as pc
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from stages.images import ImagesConfig
+from stages.page_templates import page_template
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Preset
 from stages.plan.splits import TEST
@@ -19,7 +17,7 @@ def render_page(preset: Preset, store: Store, longest_prompt: int) -> str:
     """Fill the page's template; everything is escaped."""
     sampling = preset.sections["images"]
     assert isinstance(sampling, ImagesConfig)
-    return _template().render(
+    return page_template("flows.view", "view.html").render(
         preset=preset.name,
         description=preset.shared.description,
         longest_prompt=longest_prompt,
@@ -31,22 +29,10 @@ def render_page(preset: Preset, store: Store, longest_prompt: int) -> str:
     )
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("flows.view", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("view.html")
-
-
 def _held_out_prompts(preset: Preset, store: Store) -> list[str]:
     """A few prompts that the model was not trained on, one of each skill in turn; none if the store has none."""
-    step = make_plan(preset.sections).by_name.get("prompts")
-    artifact = store.look_up(step.stage.name, step.key).artifact if step else None
+    node = make_plan(preset.sections).by_name.get("prompts")
+    artifact = store.look_up(node.stage.name, node.key).artifact if node else None
     if artifact is None:
         return []
     table = artifact.read_table("prompts.parquet")

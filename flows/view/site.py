@@ -78,8 +78,8 @@ class Site:
 
     def report(self) -> str | None:
         """The preset's report, if the store holds one."""
-        step = make_plan(self._preset.sections).by_name.get("report")
-        artifact = self._store.look_up(step.stage.name, step.key).artifact if step else None
+        node = make_plan(self._preset.sections).by_name.get("report")
+        artifact = self._store.look_up(node.stage.name, node.key).artifact if node else None
         return artifact.read_bytes("report.html").decode() if artifact else None
 
     def timeline(self) -> str:

@@ -35,7 +35,7 @@ class Score:
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row with its scores by metric, and the keys of what they were read from, by seed and step."""
+    """A row with its scores by metric, and the keys of what they were read from, by seed and node."""
 
     row: Row
     scores: Mapping[str, Score]
@@ -79,7 +79,7 @@ def gather(
 
     Args:
         variants: every row with every seed.
-        summaries: of each variant, by step.
+        summaries: of each variant, by node.
     """
     measured = [choice for choice in ablation.metrics if _is_measured(choice, summaries[0])]
     found = {(variant.table, variant.row.name, variant.seed): number for number, variant in enumerate(variants)}
@@ -109,9 +109,9 @@ def gather(
 
 
 def _is_measured(choice: MetricChoice, summaries: Mapping[str, Summary]) -> bool:
-    if choice.step not in summaries:
+    if choice.node not in summaries:
         return False
-    summary = summaries[choice.step]
+    summary = summaries[choice.node]
     return choice.metric in summary["models"]["base"] or _is_ratio(choice, summary)
 
 
@@ -123,7 +123,7 @@ def _is_ratio(choice: MetricChoice, summary: Summary) -> bool:
 
 
 def _value(choice: MetricChoice, summaries: Mapping[str, Summary], model: str) -> float:
-    summary = summaries[choice.step]
+    summary = summaries[choice.node]
     if _is_ratio(choice, summary):
         return 1.0 if model == "base" else summary["delta"][choice.metric]["mean"]
     return summary["models"][model][choice.metric]["mean"]
@@ -131,7 +131,7 @@ def _value(choice: MetricChoice, summaries: Mapping[str, Summary], model: str) -
 
 def _remark(choice: MetricChoice, summaries: Mapping[str, Summary]) -> str:
     """What this row's training has done to the measure: one that it looked at is no independent one."""
-    facts = summaries[choice.step].get("extractors", {}).get(choice.metric.partition("/")[2], {})
+    facts = summaries[choice.node].get("extractors", {}).get(choice.metric.partition("/")[2], {})
     return "" if facts.get("seen_by") is None else facts["remark"]
 
 

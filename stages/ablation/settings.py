@@ -31,7 +31,7 @@ class MetricChoice(Part):
     metric: Annotated[str, Field(min_length=1, description="its name in the evaluation's summary")]
 
     @property
-    def step(self) -> str:
+    def node(self) -> str:
         return f"evaluate.{self.evaluation}"
 
 

@@ -24,7 +24,7 @@ class Variant:
 
     Attributes:
         settings: overrides of the preset, as `--set` takes them.
-        evaluations: names of the steps that score it.
+        evaluations: names of the nodes that score it.
     """
 
     table: str
@@ -63,7 +63,7 @@ def list_variants(ablation: Ablation, preset: str, settings: Sequence[str], seed
     config = chosen.sections[TRAIN]
     assert isinstance(config, TrainConfig)
     lineage = preset_lineage(preset)
-    wanted = dict.fromkeys(choice.step for choice in ablation.metrics)
+    wanted = dict.fromkeys(choice.node for choice in ablation.metrics)
     evaluations = tuple(name for name in wanted if name in chosen.sections)
     if not evaluations:
         advice = f"give the preset one of {', '.join(wanted)}"

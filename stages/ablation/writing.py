@@ -6,12 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from comat_core.support.whole_files import write_whole
 from stages.ablation.results import Results, RowResult, Score
 from stages.ablation.settings import Table
+from stages.page_templates import page_template
 from stages.report.pictures.charts import Interval, Series, interval_chart
 from stages.report.render import number
 from stages.store.local_disk import OUTPUT_ADVICE, disk_errors_told
@@ -66,10 +66,7 @@ def as_markdown(results: Results) -> str:
 
 def as_page(results: Results) -> str:
     """The same tables with charts, as one page that needs nothing beside it."""
-    environment = Environment(
-        loader=PackageLoader("stages.ablation", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {"number": number, "score": score_text}
+    page = page_template("stages.ablation", "ablation.html", number=number, score=score_text)
     style = files("stages.report").joinpath("page", "report.css").read_text(encoding="utf-8")
     tables = [
         {
@@ -81,7 +78,7 @@ def as_page(results: Results) -> str:
         for table, rows in results.tables.values()
     ]
     base_charts = {name: _chart(results, name, Score({0: value}), BASE) for name, value in results.base.items()}
-    return environment.get_template("ablation.html").render(
+    return page.render(
         results=results, introduction=introduction(results), tables=tables, base_charts=base_charts, style=Markup(style)
     )
 

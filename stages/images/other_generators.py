@@ -184,7 +184,7 @@ def _refuse_non_finite(pipeline: Any, where: str) -> None:
     """
     import torch
 
-    from comat_core.support.finite import check_finite
+    from comat_core.support.finite_numbers import check_finite
 
     converters: tuple[Any, ...] = (pipeline, getattr(pipeline, "image_processor", None))
     for converter in converters:

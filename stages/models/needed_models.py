@@ -12,8 +12,8 @@ from data.downloads import PublishedFile
 from data.formats.yaml_files import read_yaml_mapping
 from stages.models.folder_files import files_below
 from stages.models.hub import Presence, cached_folder, fetch_file, fetch_folder, look_up
+from stages.models.model_checks import check_folder, given_beside
 from stages.models.model_references import references
-from stages.models.usable_models import check_folder, given_beside
 from stages.plan.config import ModelReference
 from stages.plan.presets import Preset
 

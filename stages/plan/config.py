@@ -146,11 +146,11 @@ class StageConfig(BaseModel):
         """
 
     def limited_to(self, split: str) -> Self | None:  # noqa: ARG002  (for the stages that draw splits)
-        """The settings of a step that is about one split of the prompts alone; None if these do not ask for it."""
+        """The settings of a node that is about one split of the prompts alone; None if these do not ask for it."""
         return self
 
     def of_others(self) -> "Mapping[str, StageConfig]":
-        """Name -> settings of the step of each other generator that these name."""
+        """Name -> settings of the node of each other generator that these name."""
         return {}
 
 

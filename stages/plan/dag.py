@@ -1,7 +1,6 @@
 """The DAG as data: which stage makes each node's artifact, and from which other nodes."""
 
 import importlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -37,18 +36,6 @@ def load_stage(module: str) -> Stage | ShardedStage:
     stage = importlib.import_module(module).STAGE
     assert isinstance(stage, Stage | ShardedStage), f"{module}.STAGE is not a stage"
     return stage
-
-
-def stage_of_node(name: str) -> Stage | ShardedStage:
-    """The stage that makes a node's artifact, by the node's name in a plan, another generator's in the place of a star.
-
-    Raises:
-        KeyError: the DAG has no such node.
-    """
-    for node in NODES:
-        if re.fullmatch(re.escape(node.name).replace(re.escape(EACH_OTHER), r"[^.]+"), name):
-            return load_stage(node.module)
-    raise KeyError(f"the DAG has no node {name!r}")
 
 
 def stage_names() -> set[str]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, field_validator
 from comat_core.files.regular_files import reading_errors_told
 from data.formats.records import parse_record
 from stages.plan.digests import digest_json
-from stages.plan.pipeline import Plan, Step
+from stages.plan.pipeline import Plan, PlannedNode
 from stages.store.artifacts import Artifact
 from stages.store.file_names import fitting_name
 from stages.store.filesystem import Folder
@@ -49,7 +49,7 @@ class Result(BaseModel):
     """What one evaluation said of one training."""
 
     preset: str
-    evaluation: str  # name of the step
+    evaluation: str  # name of the node
     key: str  # of the evaluation's artifact
     lora: str  # key of the training's artifact
     trained_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d")]  # ISO 8601, UTC
@@ -71,14 +71,14 @@ def record_results(store: Store, preset: str, plan: Plan, artifacts: Mapping[str
     """Note down what a run's evaluations gave, and return how many there were.
 
     Args:
-        artifacts: step name -> finished artifact. Evaluations of no training are left out.
+        artifacts: node name -> finished artifact. Evaluations of no training are left out.
     """
     count = 0
-    for step in plan.steps:
-        if step.name.startswith("evaluate.") and step.name in artifacts:
-            result = _result_of(preset, step, artifacts[step.name], artifacts)
+    for node in plan.nodes:
+        if node.name.startswith("evaluate.") and node.name in artifacts:
+            result = _result_of(preset, node, artifacts[node.name], artifacts)
             if result is not None:
-                name = f"{step.name}-{result.key}.json"
+                name = f"{node.name}-{result.key}.json"
                 history_folder(store, preset).write(name, result.model_dump_json().encode())
                 count += 1
     return count
@@ -103,7 +103,9 @@ def _read_result(folder: Folder, name: str) -> Result:
     return parse_record(Result, content, "record of an evaluation", where, advice=advice)
 
 
-def _result_of(preset: str, step: Step, evaluation: Artifact, artifacts: Mapping[str, Artifact]) -> Result | None:
+def _result_of(
+    preset: str, node: PlannedNode, evaluation: Artifact, artifacts: Mapping[str, Artifact]
+) -> Result | None:
     summary = evaluation.read_json(SUMMARY)
     lora = summary.get("artifacts", {}).get("lora")
     train = artifacts.get("train")
@@ -113,11 +115,11 @@ def _result_of(preset: str, step: Step, evaluation: Artifact, artifacts: Mapping
     measured_on = {role: inputs[role].key for role in ("prompts", "base") if role in inputs}
     return Result(
         preset=preset,
-        evaluation=step.name,
+        evaluation=node.name,
         key=evaluation.key,
         lora=lora,
         trained_at=train.manifest.finished_at,
-        setting=digest_json([step.name, evaluation.manifest.version, step.config.key_payload(), measured_on])[:12],
+        setting=digest_json([node.name, evaluation.manifest.version, node.config.key_payload(), measured_on])[:12],
         summary=summary,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from comat_core.support.errors import UserError
-from stages.models.usable_models import check_models
+from stages.models.model_checks import check_models
 from stages.plan import dag
 from stages.plan.config import StageConfig
 from stages.plan.dag import Node, load_stage
@@ -18,88 +18,89 @@ from stages.store.artifacts import Artifact
 from stages.store.store import Condition, Finding, Store
 
 PROMPTS = "prompts"
-"""The step that everything else is made from."""
+"""The node that everything else is made from."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """A node with everything that its artifact depends on.
+class PlannedNode:
+    """A node of a preset's DAG, with everything that its artifact depends on.
 
     Attributes:
-        sources: role -> the step that plays it.
+        declared: what the DAG says of it; its name is another generator's where that has a star.
+        sources: role -> the node that plays it.
     """
 
-    node: Node
+    declared: Node
     stage: Stage | ShardedStage
     config: StageConfig
-    sources: "dict[str, Step]"
+    sources: "dict[str, PlannedNode]"
 
     @property
     def name(self) -> str:
-        return self.node.name
+        return self.declared.name
 
     @property
     def inputs(self) -> dict[str, str]:
-        """Role -> name of the step that plays it."""
+        """Role -> name of the node that plays it."""
         return {role: source.name for role, source in self.sources.items()}
 
     @cached_property
     def key(self) -> str:
-        """The artifact's key, computed when it is asked for: a step that nobody wants needs no files.
+        """The artifact's key, computed when it is asked for: a node that nobody wants needs no files.
 
         Raises:
-            UserError: a file that the step's config names is missing.
+            UserError: a file that the node's config names is missing.
         """
         return self.stage.key(self.config, {role: source.key for role, source in self.sources.items()})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of one preset, each after its inputs."""
+    """The nodes of one preset, each after its inputs."""
 
-    steps: tuple[Step, ...]
+    nodes: tuple[PlannedNode, ...]
     inputs: dict[str, set[str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", {step.name: set(step.inputs.values()) for step in self.steps})
+        object.__setattr__(self, "inputs", {node.name: set(node.inputs.values()) for node in self.nodes})
 
     @cached_property
-    def by_name(self) -> dict[str, Step]:
-        return {step.name: step for step in self.steps}
+    def by_name(self) -> dict[str, PlannedNode]:
+        return {node.name: node for node in self.nodes}
 
     def select(self, names: Iterable[str], option: str) -> set[str]:
-        """The steps that a user's words mean: a step's name, or a stage's name for all of its steps.
+        """The nodes that a user's words mean: a node's name, or a stage's name for all of its nodes.
 
         Raises:
             UserError: a word that means none.
         """
         selected: set[str] = set()
         for name in names:
-            steps = {step.name for step in self.steps if step.name == name or step.name.startswith(f"{name}.")}
-            if not steps:
-                known = ", ".join(step.name for step in self.steps)
+            nodes = {node.name for node in self.nodes if node.name == name or node.name.startswith(f"{name}.")}
+            if not nodes:
+                known = ", ".join(node.name for node in self.nodes)
                 raise UserError(f"unknown stage {name!r}", option, f"choose one of: {known}")
-            selected |= steps
+            selected |= nodes
         return selected
 
     def wanted(self, only: Iterable[str]) -> set[str]:
-        """The steps that a run has to have: all, or the chosen ones with what they are made from.
+        """The nodes that a run has to have: all, or the chosen ones with what they are made from.
 
         Raises:
-            UserError: a word of `only` that means no step, or a missing file that one of the steps needs.
+            UserError: a word of `only` that means no node, or a missing file that one of the nodes needs.
         """
         names = list(only)
         found = self.with_inputs(self.select(names, "--only")) if names else set(self.by_name)
-        for step in self.steps:
-            if step.name in found:
-                _ = step.key
+        for node in self.nodes:
+            if node.name in found:
+                _ = node.key
         return found
 
     def renewed(self, refresh: Iterable[str], wanted: set[str]) -> set[str]:
-        """The wanted steps that are to be computed again: the chosen ones, and what depends on them.
+        """The wanted nodes that are to be computed again: the chosen ones, and what depends on them.
 
         Raises:
-            UserError: a word of `refresh` that means no step, or one that the run does not come to.
+            UserError: a word of `refresh` that means no node, or one that the run does not come to.
         """
         chosen = self.select(refresh, "--refresh")
         if unwanted := sorted(chosen - wanted):
@@ -107,19 +108,19 @@ class Plan:
         return self.with_dependents(chosen) & wanted
 
     def with_inputs(self, names: set[str]) -> set[str]:
-        """The steps and everything that they are made from."""
+        """The nodes and everything that they are made from."""
         found = set(names)
-        for step in reversed(self.steps):
-            if step.name in found:
-                found |= self.inputs[step.name]
+        for node in reversed(self.nodes):
+            if node.name in found:
+                found |= self.inputs[node.name]
         return found
 
     def with_dependents(self, names: set[str]) -> set[str]:
-        """The steps and everything that is made from them."""
+        """The nodes and everything that is made from them."""
         found = set(names)
-        for step in self.steps:
-            if self.inputs[step.name] & found:
-                found.add(step.name)
+        for node in self.nodes:
+            if self.inputs[node.name] & found:
+                found.add(node.name)
         return found
 
 
@@ -130,112 +131,112 @@ def make_plan(sections: dict[str, StageConfig]) -> Plan:
         sections: section name -> config. A node without a section here is not part of the plan.
 
     Raises:
-        UserError: a step needs images of a split that the preset draws none of.
+        UserError: a node needs images of a split that the preset draws none of.
     """
-    made: dict[str, dict[str, Step]] = {}
-    for node in dag.NODES:
-        config = sections.get(node.section)
-        if config is not None and node.split is not None:
-            config = config.limited_to(node.split)
+    made: dict[str, dict[str, PlannedNode]] = {}
+    for declared in dag.NODES:
+        config = sections.get(declared.section)
+        if config is not None and declared.split is not None:
+            config = config.limited_to(declared.split)
         if config is None:
             continue
-        stage = load_stage(node.module)
+        stage = load_stage(declared.module)
         sources = {
-            role.replace(EACH_OTHER, name): step
-            for role, source in node.inputs.items()
-            for name, step in made.get(source, {}).items()
+            role.replace(EACH_OTHER, name): node
+            for role, source in declared.inputs.items()
+            for name, node in made.get(source, {}).items()
         }
-        _check_images(node, stage, sources)
-        configs = config.of_others() if EACH_OTHER in node.name else {"": config}
-        made[node.name] = {
-            name: Step(replace(node, name=node.name.replace(EACH_OTHER, name)), stage, own, sources)
+        _check_images(declared, stage, sources)
+        configs = config.of_others() if EACH_OTHER in declared.name else {"": config}
+        made[declared.name] = {
+            name: PlannedNode(replace(declared, name=declared.name.replace(EACH_OTHER, name)), stage, own, sources)
             for name, own in configs.items()
         }
-    return Plan(tuple(step for steps in made.values() for step in steps.values()))
+    return Plan(tuple(node for nodes in made.values() for node in nodes.values()))
 
 
-def _check_images(node: Node, stage: Stage | ShardedStage, sources: dict[str, Step]) -> None:
+def _check_images(declared: Node, stage: Stage | ShardedStage, sources: dict[str, PlannedNode]) -> None:
     splits = {other.name: other.split for other in dag.NODES}
     for role in stage.inputs:
-        split = splits.get(node.inputs.get(role, ""))
+        split = splits.get(declared.inputs.get(role, ""))
         if role not in sources and split is not None:
             raise UserError(
-                f"{node.name} needs images of the split {split!r}",
+                f"{declared.name} needs images of the split {split!r}",
                 "images.samples",
                 f"say there how many of each prompt to draw, as {split}: 1",
             )
 
 
 def look_up(plan: Plan, store: Store) -> dict[str, Finding]:
-    """What the store holds of every step, in the plan's order. One whose inputs cannot be used is judged by itself."""
+    """What the store holds of every node, in the plan's order. One whose inputs cannot be used is judged by itself."""
     findings: dict[str, Finding] = {}
-    for step in plan.steps:
-        artifacts = {role: findings[source].artifact for role, source in step.inputs.items()}
+    for node in plan.nodes:
+        artifacts = {role: findings[source].artifact for role, source in node.inputs.items()}
         usable = {role: artifact for role, artifact in artifacts.items() if artifact is not None}
         inputs = usable if len(usable) == len(artifacts) else None
-        blocking = [source for source in step.inputs.values() if findings[source].condition is Condition.BLOCKED]
+        blocking = [source for source in node.inputs.values() if findings[source].condition is Condition.BLOCKED]
         if blocking:
-            findings[step.name] = Finding(condition=Condition.BLOCKED, problems=[f"it is made from {blocking[0]}"])
+            findings[node.name] = Finding(condition=Condition.BLOCKED, problems=[f"it is made from {blocking[0]}"])
             continue
         try:
-            findings[step.name] = store.look_up(step.stage.name, step.key, inputs, version=step.stage.version)
+            findings[node.name] = store.look_up(node.stage.name, node.key, inputs, version=node.stage.version)
         except UserError as error:
-            findings[step.name] = Finding(condition=Condition.BLOCKED, problems=[str(error)])
+            findings[node.name] = Finding(condition=Condition.BLOCKED, problems=[str(error)])
     return findings
 
 
 def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> None:
-    """Get the files that the steps still to be built read beside their inputs, and check the models that they load.
+    """Get the files that the nodes still to be built read beside their inputs, and check the models that they load.
 
     Args:
-        wanted: names of the steps that the run has to have.
+        wanted: names of the nodes that the run has to have.
         renewed: those of them that it builds whatever the store has.
 
     Raises:
         UserError: one cannot be had, or cannot be used.
     """
     to_be_built = _to_be_built(plan, wanted, renewed, store)
-    for step in plan.steps:
-        if step.name in to_be_built:
-            step.config.fetch_files()
-            check_models(step.config, step.node.section)
+    for node in plan.nodes:
+        if node.name in to_be_built:
+            node.config.fetch_files()
+            check_models(node.config, node.declared.section)
 
 
 def check_prompts(plan: Plan, wanted: set[str], prompts: Artifact, store: Store) -> None:
-    """Let the steps still to be built check the run's prompts, before anything is made from them.
+    """Let the nodes still to be built check the run's prompts, before anything is made from them.
 
     Args:
-        wanted: names of the steps that the run has to have.
+        wanted: names of the nodes that the run has to have.
 
     Raises:
-        UserError: a step can do nothing with them.
+        UserError: a node can do nothing with them.
     """
     to_be_built = _to_be_built(plan, wanted, set(), store)
-    for step in plan.steps:
-        if step.name in to_be_built:
-            step.config.check_prompts(prompts)
+    for node in plan.nodes:
+        if node.name in to_be_built:
+            node.config.check_prompts(prompts)
 
 
 def _to_be_built(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> set[str]:
-    """The wanted steps that the store lacks, or that are made from one that it lacks or that is made again.
+    """The wanted nodes that the store lacks, or that are made from one that it lacks or that is made again.
 
     Raises:
         UserError: a file that one of them needs is missing.
     """
     found: dict[str, Artifact] = {}
-    for step in plan.steps:
-        if step.name in wanted:
-            inputs = {role: found[source] for role, source in step.inputs.items() if source in found}
-            artifact = store.look_up(step.stage.name, step.key, inputs).artifact
-            if artifact is not None and step.name not in renewed and len(inputs) == len(step.inputs):
-                found[step.name] = artifact
+    for node in plan.nodes:
+        if node.name in wanted:
+            inputs = {role: found[source] for role, source in node.inputs.items() if source in found}
+            artifact = store.look_up(node.stage.name, node.key, inputs).artifact
+            if artifact is not None and node.name not in renewed and len(inputs) == len(node.inputs):
+                found[node.name] = artifact
     return wanted - set(found)
 
 
 def is_trained(plan: Plan, store: Store) -> bool:
     """Whether the store holds the plan's trained model. One that lacks a file to be made from has not been trained."""
-    step = plan.by_name.get("train")
+    node = plan.by_name.get("train")
     try:
-        return step is not None and store.look_up(step.stage.name, step.key).artifact is not None
+        return node is not None and store.look_up(node.stage.name, node.key).artifact is not None
     except UserError:
         return False

@@ -33,8 +33,8 @@ class Execution(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    runner: Annotated[Literal["threads", "dask", "ray"], Field(description="task runner of the flow")] = "threads"
-    workers: Annotated[int, Field(ge=1, le=1024, description="tasks at the same time; with threads, in fp32 only")] = 1
+    runner: Annotated[Literal["processes", "dask", "ray"], Field(description="task runner of the flow")] = "processes"
+    workers: Annotated[int, Field(ge=1, le=1024, description="tasks at the same time, in as many processes")] = 1
     address: Annotated[str | None, Field(description="of a running Dask or Ray cluster; none starts a local one")] = (
         None
     )
@@ -65,7 +65,6 @@ class Preset(BaseModel):
 
 
 def preset_names() -> list[str]:
-    """Names of the shipped presets."""
     return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
 
 

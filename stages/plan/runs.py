@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from comat_core.support.errors import UserError
 from stages.plan.dag import stage_names
-from stages.plan.pipeline import Plan, Step
+from stages.plan.pipeline import Plan, PlannedNode
 from stages.store.filesystem import Folder
-from stages.store.leftovers import own_files
 from stages.store.locks import Lease, lease, live_ones
+from stages.store.own_files import own_files
 from stages.store.store import LEASES, Store
 
 logger = logging.getLogger("comat")
@@ -52,9 +52,9 @@ def recorded_run(store: Store, preset: str, plan: Plan, wanted: set[str]) -> Ite
     While the block runs a lease says so, and nothing that the run refers to is removed.
 
     Args:
-        wanted: names of the steps that the run comes to.
+        wanted: names of the nodes that the run comes to.
     """
-    keys = {step.name: (step.stage.name, key) for step in plan.steps if (key := _key_if_known(step)) is not None}
+    keys = {node.name: (node.stage.name, key) for node in plan.nodes if (key := _key_if_known(node)) is not None}
     used = [pair for name, pair in keys.items() if name in wanted]
     record = RunRecord(preset=preset, started_at=time.time(), artifacts=list(keys.values()), used=used)
     name = f"{int(record.started_at * 1000):015d}-{secrets.token_hex(4)}.json"
@@ -86,10 +86,10 @@ def _lease_of(record: str) -> str:
     return f"{RUN_LEASE}{record}"
 
 
-def _key_if_known(step: Step) -> str | None:
-    """The step's key; None if a file that it needs is not here, and so no artifact of it either."""
+def _key_if_known(node: PlannedNode) -> str | None:
+    """The node's key; None if a file that it needs is not here, and so no artifact of it either."""
     try:
-        return step.key
+        return node.key
     except UserError:
         return None
 

@@ -56,7 +56,6 @@ class AnyStage(Generic[ConfigT]):
         return digest_json([self.name, self.version, config.key_payload(), dict(input_keys)])[:KEY_LENGTH]
 
     def key_for(self, config: ConfigT, inputs: Inputs) -> str:
-        """The key for artifacts at hand."""
         return self.key(config, {role: artifact.key for role, artifact in inputs.items()})
 
     def check_unchanged(self, config: ConfigT, inputs: Inputs, key: str) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.page_templates import page_template
 from stages.report.pictures.charts import Interval
 
 
@@ -26,14 +26,7 @@ def render_timeline(content: Mapping[str, Any]) -> str:
 
 
 def _fill(template: str, content: Mapping[str, Any]) -> str:
-    environment = Environment(
-        loader=PackageLoader("stages.report", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "number": number,
         "signed": signed,
         "interval": interval,
@@ -41,7 +34,8 @@ def _fill(template: str, content: Mapping[str, Any]) -> str:
         "precise": precise,
         "brief": brief,
     }
-    return environment.get_template(template).render(**content, style=Markup(_page_file("report.css")))
+    page = page_template("stages.report", template, **filters)
+    return page.render(**content, style=Markup(_page_file("report.css")))
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -334,7 +334,7 @@ class ArtifactWriter:
         Raises:
             DamagedArtifactError: a file written earlier has another size now.
         """
-        from stages.plan.versions import library_versions
+        from stages.plan.library_versions import library_versions
 
         self._check()
         files, sizes = {name: self._record(name) for name in self.names()}, self._folder.sizes()

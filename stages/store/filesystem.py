@@ -107,12 +107,10 @@ class Folder:
             return True
 
     def remove(self, name: str) -> None:
-        """Remove a file if it is there."""
         with self._write_errors(name), suppress(FileNotFoundError):
             self.fs.rm_file(self._at(name))
 
     def remove_all(self) -> None:
-        """Remove the folder with everything in it."""
         with self._write_errors(""):
             if self.fs.exists(self.path):
                 self.fs.rm(self.path, recursive=True)

@@ -43,6 +43,7 @@ class LeaseLostError(UserError):
             where,
             "let the other one finish; the same command then goes on from there",
         )
+        self.args = (where,)  # what it is made from again in another process
 
 
 class Claim(BaseModel):

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from stages.plan.digests import digest_json
 from stages.store.artifacts import MANIFEST, PARTS, Artifact, ArtifactWriter, DamagedArtifactError, InputRecord
 from stages.store.filesystem import Folder, store_errors_told
-from stages.store.leftovers import BEGUN, remove_artifact
 from stages.store.locks import POLL_SECONDS, Lease, is_live, lease, live_ones
+from stages.store.own_files import BEGUN, remove_artifact
 
 STORE_VARIABLE = "COMAT_STORE"
 """Environment variable with the store's URL, for commands and workers that are given none."""

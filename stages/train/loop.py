@@ -15,7 +15,7 @@ from stages.train.models import ADAPTER_NAME, make_trainee, step_settings
 from stages.train.processes.termination import TrainingStopped, termination_noticed
 from stages.train.random_states import gather_random_states, restore_random_states
 from stages.train.state import TrainingState
-from stages.train.steps import Run, judge_step, online_step
+from stages.train.steps import Run, discriminator_update, online_step
 from stages.train.tracking.reporting import Reporter
 from stages.train.tracking.validation import draw_validation_images, validation_prompts
 
@@ -61,12 +61,12 @@ def train(
             _validate(run, reporter, step=0)
         while state.step < config.steps:
             micro_batches, online = online_step(run, state)
-            judge = judge_step(run, state, micro_batches)
+            discriminator = discriminator_update(run, state, micro_batches)
             scaler.update()
 
             # Count the step and report it.
-            _count(config, state, (*online.nonfinite, *judge.nonfinite))
-            metrics = online.metrics | judge.metrics | {"skipped": float(state.skipped)}
+            _count(config, state, (*online.nonfinite, *discriminator.nonfinite))
+            metrics = online.metrics | discriminator.metrics | {"skipped": float(state.skipped)}
             state.history.append({"step": float(state.step), **metrics})
             reporter.step(state.step, metrics, micro_batches[0][1].images)
             _validate(run, reporter, step=state.step)

@@ -157,8 +157,8 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     discriminator = models.discriminator
     if isinstance(discriminator, UNetDiscriminator):
         empty = discriminator.empty_prompt.repeat(2 * prompts)
-        judge = discriminator.model
-        calls["discriminator"] = lambda: judge.predict(latents(2 * prompts), timestep(), empty)
+        its_own = discriminator.model
+        calls["discriminator"] = lambda: its_own.predict(latents(2 * prompts), timestep(), empty)
     with active_adapter(online.unet, ADAPTER_NAME), _autocast(config, online.device):
         return {name: kept_activations(call) for name, call in calls.items()}
 

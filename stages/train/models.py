@@ -101,10 +101,10 @@ def make_trainee(config: TrainConfig, models: CoMatModels) -> Trainee:
     """Collect the trainable parameters, and make their optimisers and schedules."""
     wanted = {id(parameter) for parameter in lora_parameters(models.online.unet, ADAPTER_NAME)}
     online = {name: value for name, value in models.online.unet.named_parameters() if id(value) in wanted}
-    judge = models.discriminator.named_trainable_parameters() if models.discriminator else {}
+    discriminator = models.discriminator.named_trainable_parameters() if models.discriminator else {}
     return Trainee(
         online=_learner(online, config.online, config),
-        discriminator=_learner(judge, config.discriminator, config) if judge else None,
+        discriminator=_learner(discriminator, config.discriminator, config) if discriminator else None,
     )
 
 

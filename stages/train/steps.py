@@ -59,7 +59,7 @@ def online_step(run: Run, state: TrainingState) -> tuple[MicroBatches, StepRecor
     return micro_batches, StepRecord(metrics | {"gradient_norm": update.gradient_norm}, update.nonfinite)
 
 
-def judge_step(run: Run, state: TrainingState, micro_batches: MicroBatches) -> StepRecord:
+def discriminator_update(run: Run, state: TrainingState, micro_batches: MicroBatches) -> StepRecord:
     """The discriminator's update, on what the online model has just made; nothing if there is no discriminator."""
     learner = state.trainee.discriminator
     if learner is None:
@@ -67,9 +67,9 @@ def judge_step(run: Run, state: TrainingState, micro_batches: MicroBatches) -> S
     results = []
     for batch, output in micro_batches:
         with run.autocast():
-            judged = discriminator_step(run.models, batch, output, run.settings)
-        state.scaler.scale(judged.loss / run.config.gradient_accumulation).backward()
-        results.append({"discriminator_loss": judged.loss.detach(), "discriminator_accuracy": judged.accuracy.detach()})
+            scored = discriminator_step(run.models, batch, output, run.settings)
+        state.scaler.scale(scored.loss / run.config.gradient_accumulation).backward()
+        results.append({"discriminator_loss": scored.loss.detach(), "discriminator_accuracy": scored.accuracy.detach()})
     metrics = _averages(run, results)
     update = apply_gradients(learner, state.scaler, metrics)
     return StepRecord(metrics | {"discriminator_gradient_norm": update.gradient_norm}, update.nonfinite)

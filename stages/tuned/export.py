@@ -39,7 +39,7 @@ def _export_diffusers(tuned: TunedModel, folder: Path, precision: Precision) -> 
 
     from comat_core.backbones.adapters import LORA_FILE
     from comat_core.backbones.lora_metadata import base_version
-    from comat_core.support.finite import check_finite_weights
+    from comat_core.support.finite_numbers import check_finite_weights
     from comat_core.support.safetensors_files import add_metadata, read_metadata
 
     with tuned.artifacts["train"].local_path("lora/") as lora:
@@ -54,7 +54,7 @@ def _export_kohya(tuned: TunedModel, folder: Path, precision: Precision) -> None
     del precision
     from comat_core.backbones.kohya import kohya_lora
     from comat_core.backbones.lora_metadata import describe_lora, kohya_notes
-    from comat_core.support.finite import check_finite_weights
+    from comat_core.support.finite_numbers import check_finite_weights
     from comat_core.support.safetensors_files import save_with_metadata
 
     training = tuned.training
@@ -79,7 +79,7 @@ def _export_merged(tuned: TunedModel, folder: Path, precision: Precision) -> Non
     from torch import nn
 
     from comat_core.backbones.adapters import merge_lora
-    from comat_core.support.finite import check_finite_weights
+    from comat_core.support.finite_numbers import check_finite_weights
     from comat_core.support.precisions import PRECISIONS
 
     # Added in float32 and rounded once.

@@ -31,18 +31,18 @@ def find_tuned_model(preset: Preset, store: Store) -> TunedModel:
     training, sampling = preset.sections.get("train"), preset.sections.get("images")
     if not isinstance(training, TrainConfig) or not isinstance(sampling, ImagesConfig):
         raise UserError("the preset trains no model", f"preset {preset.name}", "choose one with train and images")
-    steps = make_plan(preset.sections).by_name
+    nodes = make_plan(preset.sections).by_name
     artifacts: dict[str, Artifact] = {}
     for name in ("adapt", "train"):
-        if name in steps:
-            finding = store.look_up(steps[name].stage.name, steps[name].key)
+        if name in nodes:
+            finding = store.look_up(nodes[name].stage.name, nodes[name].key)
             if finding.artifact is None:
                 is_damaged = finding.condition is Condition.DAMAGED
                 raise UserError(
                     f"the {name} artifact of this preset is damaged: {finding.problems[0]}"
                     if is_damaged
                     else f"the store holds no finished {name} artifact of this preset",
-                    f"preset {preset.name}, key {steps[name].key}",
+                    f"preset {preset.name}, key {nodes[name].key}",
                     f"run `comat run {preset.name} --only train` with the same --set and --store first",
                 )
             artifacts[name] = finding.artifact

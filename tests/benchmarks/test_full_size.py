@@ -1,4 +1,4 @@
-"""The full-size benchmark on small networks, and the published sizes without their weights."""
+"""The measurement at full size, on small networks, and the published sizes without their weights."""
 
 import json
 

@@ -219,8 +219,11 @@ class TestTime:
         path.write_bytes(CONTENT * 10)
         with TimedReader(lambda: path.open("rb"), HURRIED) as reader:
             reader.source()
-            for _ in reader.blocks():
+            read = b""
+            for block in reader.blocks():
                 time.sleep(0.1)
+                read += block
+        assert read == CONTENT * 10
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The fake DAG: numbers -> offset; squares.plain and squares.shifted, two steps of one stage; report."""
+"""The fake DAG: numbers -> offset; squares.plain and squares.shifted, two nodes of one stage; report."""
 
 from pathlib import Path
 

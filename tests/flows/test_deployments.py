@@ -175,7 +175,7 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     place = {"preset": "miniature", "store": str(tmp_path / "store"), "settings": settings}
     first = run_deployment("full", **place)
     assert set(first.values()) == {"Completed"}
-    assert {"flow", *(step.name for step in make_plan(load_preset("miniature").sections).steps)} <= set(first)
+    assert {"flow", *(node.name for node in make_plan(load_preset("miniature").sections).nodes)} <= set(first)
     assert {"pairs-0", "pairs-1", "latents-2", "images.tuned-1", "images.tuned.fidelity-0", "evaluate.judge-1"} <= set(
         first
     )
@@ -188,8 +188,8 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     assert scores == both | {("sensitivity", "real"), ("fidelity", "real"), ("fidelity", "tuned over base")}
     assert shown["comat-images"].count("data:image/jpeg;base64,") == 2 * 6
     assert "report.html" in shown["comat-report"]
-    for step in ("pairs", "latents", "images-base", "train", "images-tuned", "evaluate-attributes"):
-        assert shown[f"comat-{step}"] == 100.0, step
+    for node in ("pairs", "latents", "images-base", "train", "images-tuned", "evaluate-attributes"):
+        assert shown[f"comat-{node}"] == 100.0, node
 
     second = run_deployment("train", **place, only=["train"], refresh=["train"])
     assert second == {
@@ -197,8 +197,8 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
         **dict.fromkeys(("prompts", "pairs", "entities", "latents"), "Cached"),
         "train": "Completed",
     }
-    steps = json.loads(artifacts()["comat-steps"])
-    assert {row["step"]: row["cached"] for row in steps} == {name: name != "train" for name in second if name != "flow"}
+    nodes = json.loads(artifacts()["comat-nodes"])
+    assert {row["node"]: row["cached"] for row in nodes} == {name: name != "train" for name in second if name != "flow"}
 
 
 def test_task_waits_for_the_gpu_and_what_is_cached_does_not(worker: None, tmp_path: Path) -> None:  # noqa: ARG001

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stages.plan.dag import stage_names
@@ -60,13 +61,17 @@ def test_killed_run_goes_on_where_it_stopped(start_comat: Start, undisturbed: di
     assert repetitions <= 2 * at_work
 
 
-def test_interrupt_ends_the_run_with_one_line(start_comat: Start, tmp_path: Path) -> None:
-    process = start_comat("run", PRESET, *SLOW, "--store", str(tmp_path / "store"))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_interrupt_ends_the_run_with_one_line(start_comat: Start, tmp_path: Path, workers: int) -> None:
+    settings = ("--set", f"execution.workers={workers}", "--set", "squares.delay=600")
+    process = start_comat("run", PRESET, *settings, "--store", str(tmp_path / "store"))
     while "squares-0" not in tallied():
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    for one in (process, *psutil.Process(process.pid).children()):  # as a terminal does
+        if "flows.server" not in " ".join(psutil.Process(one.pid).cmdline()):
+            one.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "comat: interrupted; the same command goes on where it stopped"
     assert "Traceback" not in errors
@@ -96,15 +101,15 @@ def test_two_runs_at_once_do_everything_once(start_comat: Start, undisturbed: di
     for outcomes in [finish(process) for process in processes]:
         assert digests_of(store, outcomes) == undisturbed
     assert max(Counter(name for name in tallied() if not name.startswith("squares")).values()) == 1
-    assert set(Counter(name for name in tallied() if name.startswith("squares")).values()) == {2}  # one per step
+    assert set(Counter(name for name in tallied() if name.startswith("squares")).values()) == {2}  # one per node
 
 
-def test_dask_workers_make_the_same_artifacts(
-    start_comat: Start, undisturbed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("runner", ["processes", "dask"])
+def test_other_task_runners_make_the_same_artifacts(
+    start_comat: Start, undisturbed: dict[str, str], tmp_path: Path, runner: str
 ) -> None:
-    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "tests.fakes.dask_worker")
     store = str(tmp_path / "store")
-    settings = ("--set", "execution.runner=dask", "--set", "execution.workers=2")
+    settings = ("--set", f"execution.runner={runner}", "--set", "execution.workers=2")
     outcomes = finish(start_comat("run", PRESET, *SLOW, *settings, "--store", store, "--json"))
     assert digests_of(store, outcomes) == undisturbed
 

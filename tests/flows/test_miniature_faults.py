@@ -51,7 +51,7 @@ TIMES_IN_REPORT = re.compile(r'<td class="bar">.*?</td><td class="number">.*?</t
 
 
 class RealDag:
-    """The scaled-down DAG, its steps run one by one in processes of their own."""
+    """The scaled-down DAG, its nodes run one by one in processes of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.settings = (*SETTINGS, f"train.tracking.folder={folder / 'tensorboard'}")
@@ -62,7 +62,7 @@ class RealDag:
         self._context.set_forkserver_preload(["tests.flows.forked_stage"])
 
     def run(self, name: str, store: Store, *, kill_after: float | None = None) -> tuple[bool, float]:
-        """Run a step, and kill it some seconds after it began; whether it was killed, and the seconds it took."""
+        """Run a node, and kill it some seconds after it began; whether it was killed, and the seconds it took."""
         from tests.flows.forked_stage import run_step
 
         at_work = self._context.Event()
@@ -83,7 +83,7 @@ class RealDag:
         return Counter(lines)
 
     def digests(self, store: Store) -> dict[str, str]:
-        """Step -> digest of its artifact's files, which all have to be there and whole."""
+        """Node -> digest of its artifact's files, which all have to be there and whole."""
         findings = look_up(self.plan, store)
         assert {finding.condition for finding in findings.values()} == {Condition.CACHED}
         digests = {name: finding.artifact.manifest.digest for name, finding in findings.items() if finding.artifact}
@@ -102,9 +102,9 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealDag]:
 
 @pytest.fixture(scope="module")
 def undisturbed(dag: RealDag, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, float]]:
-    """The store of a run that nothing disturbs, and the seconds that each step took."""
+    """The store of a run that nothing disturbs, and the seconds that each node took."""
     store = Store(str(tmp_path_factory.mktemp("undisturbed")))
-    seconds = {step.name: dag.run(step.name, store)[1] for step in dag.plan.steps}
+    seconds = {node.name: dag.run(node.name, store)[1] for node in dag.plan.nodes}
     dag.computed()
     return store, seconds
 
@@ -114,33 +114,33 @@ def test_stages_killed_at_random_moments_lose_one_shard_or_checkpoint_each(
 ) -> None:
     reference, seconds = undisturbed
     store, moments = Store(str(tmp_path / "store")), random.Random(11)
-    assert set(KILLS) == {step.name for step in dag.plan.steps}
+    assert set(KILLS) == {node.name for node in dag.plan.nodes}
     assert sum(KILLS.values()) == 23
-    for step in dag.plan.steps:
-        kills, longest = 0, seconds[step.name]
-        while kills < KILLS[step.name]:
-            killed, _ = dag.run(step.name, store, kill_after=moments.uniform(0, longest))
+    for node in dag.plan.nodes:
+        kills, longest = 0, seconds[node.name]
+        while kills < KILLS[node.name]:
+            killed, _ = dag.run(node.name, store, kill_after=moments.uniform(0, longest))
             kills += killed
             if not killed:  # it was faster than that: from its beginning again
-                assert store.look_up(step.stage.name, step.key).condition is Condition.CACHED
-                store.discard(step.stage.name, step.key)
+                assert store.look_up(node.stage.name, node.key).condition is Condition.CACHED
+                store.discard(node.stage.name, node.key)
                 dag.computed()
                 kills, longest = 0, longest * 0.7
-        killed, _ = dag.run(step.name, store)
+        killed, _ = dag.run(node.name, store)
         assert not killed
-        check_lost_work(step.name, dag.computed(), expected_work(dag, step.name, store), kills)
+        check_lost_work(node.name, dag.computed(), expected_work(dag, node.name, store), kills)
     assert dag.digests(store) == dag.digests(reference)
 
 
 def expected_work(dag: RealDag, name: str, store: Store) -> set[str]:
-    """What an undisturbed run of a step computes, once each."""
-    step = dag.plan.by_name[name]
-    if isinstance(step.stage, ShardedStage):
+    """What an undisturbed run of a node computes, once each."""
+    node = dag.plan.by_name[name]
+    if isinstance(node.stage, ShardedStage):
         inputs = {
             role: store.artifact(dag.plan.by_name[source].stage.name, dag.plan.by_name[source].key)
-            for role, source in step.inputs.items()
+            for role, source in node.inputs.items()
         }
-        return {f"shard-{index}" for index in range(step.stage.count_shards(step.config, inputs))}
+        return {f"shard-{index}" for index in range(node.stage.count_shards(node.config, inputs))}
     return {f"step-{index + 1}" for index in range(4)} if name == "train" else {"whole"}
 
 

@@ -110,6 +110,6 @@ def test_summaries_of_prompts_and_entities_are_shown_as_tables(tmp_path: Path, m
         artifact = writer.finish()
         outcomes[stage] = Outcome(key="key", path=artifact.url, cached=False, seconds=1.0, artifact=artifact)
     publish("my <preset>", outcomes)
-    del shown["comat-steps"]
+    del shown["comat-nodes"]
     nouns = "Most frequent nouns: \\<img src=x\\>."
     assert shown == {f"comat-{stage}": f"| {stage} |\n\n{nouns}" for stage in ("prompts", "entities")}

@@ -7,7 +7,7 @@ import pytest
 from comat_core.support.errors import UserError
 from flows import execution
 from flows.command_line.cli import main
-from stages.plan.pipeline import Step
+from stages.plan.pipeline import PlannedNode
 from tests.scaled_down import ARGUMENTS
 
 pytestmark = pytest.mark.usefixtures("prefect_url")
@@ -59,10 +59,10 @@ def test_prompts_without_questions_are_counted_before_anything_is_made_from_them
     (tmp_path / "questions.csv").write_text(f"{HEADER}\n1,a red  circle,1,0,entity (circle),is there a circle?\n")
     submit = execution.PlanRun.submit
 
-    def submit_prompts(run: execution.PlanRun, step: Step) -> None:
-        if step.name != "prompts":
-            raise UserError(f"{step.name} comes next", "the test", "look at what was said")
-        submit(run, step)
+    def submit_prompts(run: execution.PlanRun, node: PlannedNode) -> None:
+        if node.name != "prompts":
+            raise UserError(f"{node.name} comes next", "the test", "look at what was said")
+        submit(run, node)
 
     monkeypatch.setattr(execution.PlanRun, "submit", submit_prompts)
     assert main(arguments) == 2

@@ -15,16 +15,16 @@ FILES = 500
 @pytest.fixture
 def damaged(fake_dag: str, tmp_path: Path) -> tuple[str, str]:
     """A store whose artifact of numbers has lost all its files, and the artifact's key."""
-    step = make_plan(load_preset(fake_dag).sections).by_name["numbers"]
+    node = make_plan(load_preset(fake_dag).sections).by_name["numbers"]
     store = Store(str(tmp_path / "store"))
-    writer = store.writer("numbers", step.key, {"version": 1, "config": {}}, {})
+    writer = store.writer("numbers", node.key, {"version": 1, "config": {}}, {})
     long, hostile = "x" * 250, "\x1b[31mred"
     for name in [f"{hostile}", f"{long}", *(f"y{number}" for number in range(FILES - 2))]:
         writer.write_bytes(name, b"")
     artifact = writer.finish()
     for name in artifact.manifest.files:
-        Path(tmp_path / "store" / "numbers" / step.key / name).unlink()
-    return store.url, step.key
+        Path(tmp_path / "store" / "numbers" / node.key / name).unlink()
+    return store.url, node.key
 
 
 def test_verify_names_the_first_problems_and_counts_the_rest(

@@ -67,9 +67,9 @@ def _read_preset(path: Path) -> object:
 
     preset_lineage(str(path))
     preset = load_preset(str(path))
-    for step in make_plan(preset.sections).steps:
+    for node in make_plan(preset.sections).nodes:
         with suppress(UserError):  # a file that its settings name is missing
-            _ = step.key
+            _ = node.key
     return as_yaml(preset)
 
 

@@ -43,7 +43,7 @@ def whole(tmp_path: Path) -> Path:
     store = Store(str(tmp_path / "whole"))
     store.mark()
     plan = make_plan(load_preset(PRESET).sections)
-    with recorded_run(store, NAME, plan, {step.name for step in plan.steps}):
+    with recorded_run(store, NAME, plan, {node.name for node in plan.nodes}):
         build_all(plan, store)
     result = Result(
         preset=NAME,

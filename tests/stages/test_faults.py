@@ -70,5 +70,5 @@ def test_leases_of_killed_runs_do_not_block_the_next(plan: Plan, tmp_path: Path)
     run.join()
     assert list((tmp_path / "store" / ".leases").glob("*.json"))
     build_all(plan, store)
-    assert Counter(tallied())["squares-1"] == 2  # once for each of the two steps: what was done is kept
+    assert Counter(tallied())["squares-1"] == 2  # once for each of the two nodes: what was done is kept
     assert not list((tmp_path / "store" / ".leases").glob("*.json"))

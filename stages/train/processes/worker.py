@@ -3,21 +3,18 @@
 import os
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
+from comat_core.support.parent_process import end_with_parent
 from stages.train.processes.failures import FailureRecord
 from stages.train.processes.job import Job
 from stages.train.processes.termination import TrainingStopped
-
-PARENT_CHECK_SECONDS = 0.5
 
 
 def main(arguments: list[str]) -> int:
     """Run the job, or leave a record of why it failed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports an interrupt, once for all
-    _end_with_parent()
+    end_with_parent()
     job = Job.model_validate_json(Path(arguments[0]).read_text())
     # Set before torch is imported: otherwise each process would take all cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // job.config.processes)))
@@ -28,18 +25,6 @@ def main(arguments: list[str]) -> int:
         FailureRecord.of(error).write(Path(os.environ["TORCHELASTIC_ERROR_FILE"]))
         return 1
     return 0
-
-
-def _end_with_parent() -> None:
-    """End at once when the parent is gone: a run that takes its place must not find others at work in its folder."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_CHECK_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _select_gpu() -> None:

@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> str:
     """A store with the miniature's prompts and tuned images, made up."""
     url = str(tmp_path / "store")
     plan = make_plan(load_preset("miniature").sections)
-    keys = {step.name: step.key for step in plan.steps}
+    keys = {node.name: node.key for node in plan.nodes}
     place = Store(url)
     make_artifact(place, "prompts", key=keys["prompts"], tables={"prompts.parquet": prompts_table(PROMPTS)})
     for split, node in (("test", "images.tuned"), ("fidelity", "images.tuned.fidelity")):

@@ -70,8 +70,8 @@ def trained(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
-def key_of(preset: Preset, step: str) -> str:
-    return make_plan(preset.sections).by_name[step].key
+def key_of(preset: Preset, node: str) -> str:
+    return make_plan(preset.sections).by_name[node].key
 
 
 class StandIn:

@@ -23,8 +23,8 @@ class Settings(StageConfig):
 
 
 def plan_of(settings: Settings) -> Any:
-    step = SimpleNamespace(name="evaluate.attributes", config=settings)
-    return SimpleNamespace(steps=[SimpleNamespace(name="train", config=settings), step])
+    node = SimpleNamespace(name="evaluate.attributes", config=settings)
+    return SimpleNamespace(nodes=[SimpleNamespace(name="train", config=settings), node])
 
 
 def evaluate(
@@ -129,8 +129,8 @@ def test_of_fidelity_the_headlines_distance_is_drawn(store: Store) -> None:
     train = make_artifact(store, "train", key="a", documents={"x.json": 1})
     document = fidelity_summary({"dino": 1.5, "judge": 0.7}) | {"artifacts": {"lora": "a"}}
     artifact = make_artifact(store, "evaluate.fidelity", documents={"summary.json": document})
-    step = SimpleNamespace(name="evaluate.fidelity", config=Settings())
-    assert record_results(store, PRESET, SimpleNamespace(steps=[step]), {"train": train, step.name: artifact}) == 1  # pyright: ignore[reportArgumentType]
+    node = SimpleNamespace(name="evaluate.fidelity", config=Settings())
+    assert record_results(store, PRESET, SimpleNamespace(nodes=[node]), {"train": train, node.name: artifact}) == 1  # pyright: ignore[reportArgumentType]
     page = timeline_page(store, PRESET)
     assert page.count("<figure") == 1
     assert "<figcaption>Fréchet distance, dino</figcaption>" in page

@@ -26,14 +26,14 @@ def plan_of(*overrides: str) -> Plan:
 
 
 def keys(plan: Plan) -> dict[str, str]:
-    return {step.name: step.key for step in plan.steps}
+    return {node.name: node.key for node in plan.nodes}
 
 
 def build_all(plan: Plan, store: Store) -> None:
     made: dict = {}
-    for step in plan.steps:
-        inputs: Inputs = {role: made[source] for role, source in step.inputs.items()}
-        made[step.name] = step.stage.run(step.config, inputs, store)
+    for node in plan.nodes:
+        inputs: Inputs = {role: made[source] for role, source in node.inputs.items()}
+        made[node.name] = node.stage.run(node.config, inputs, store)
 
 
 def test_every_node_of_the_real_dag_comes_after_its_inputs() -> None:
@@ -159,16 +159,16 @@ def test_recomputed_input_with_other_contents_makes_dependents_outdated(
 def test_files_are_fetched_for_the_steps_that_will_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
     plan, store = plan_of(), Store(str(tmp_path))
-    for step in plan.steps:
-        monkeypatch.setattr(type(step.config), "fetch_files", lambda config: fetched.append(type(config).__name__))
+    for node in plan.nodes:
+        monkeypatch.setattr(type(node.config), "fetch_files", lambda config: fetched.append(type(config).__name__))
     names = set(plan.by_name)
     fetch_files(plan, names, set(), store)
-    assert fetched == [type(step.config).__name__ for step in plan.steps]
+    assert fetched == [type(node.config).__name__ for node in plan.nodes]
     build_all(plan, store)
     fetched.clear()
     fetch_files(plan, names, set(), store)
     assert fetched == []
-    last = plan.steps[-1]
+    last = plan.nodes[-1]
     fetch_files(plan, {last.name}, names, store)
     assert fetched == [type(last.config).__name__]
 

@@ -83,12 +83,12 @@ def test_large_presets_hold_every_benchmark_with_its_authors_number_of_images(na
     sections = load_preset(name).sections
     samples = sections["images"].model_dump()["samples"]
     assert samples == {"test": 10, "tifa": 1, "dpg": 4, "dsg": 1, "geneval": 4, "fidelity": 1}
-    steps = make_plan(sections).by_name
+    nodes = make_plan(sections).by_name
     for benchmark in ("attributes", "spatial", "clip_score", "complex", "tifa", "dpg", "dsg", "geneval", "fid"):
-        assert f"evaluate.{benchmark}" in steps
+        assert f"evaluate.{benchmark}" in nodes
     splits = {"attributes": "test", "tifa": "tifa", "dpg": "dpg", "dsg": "dsg", "geneval": "geneval", "fid": "fidelity"}
     for benchmark, split in splits.items():
-        drawn = steps[steps[f"evaluate.{benchmark}"].inputs["tuned"]].config.model_dump()
+        drawn = nodes[nodes[f"evaluate.{benchmark}"].inputs["tuned"]].config.model_dump()
         assert list(drawn["samples"]) == [split]
 
 

@@ -43,19 +43,19 @@ def plan(store: Store) -> Plan:
 
 
 def there(plan: Plan, store: Store) -> set[str]:
-    """Names of the steps whose artifacts the store has."""
-    return {step.name for step in plan.steps if store.look_up(step.stage.name, step.key).artifact is not None}
+    """Names of the nodes whose artifacts the store has."""
+    return {node.name for node in plan.nodes if store.look_up(node.stage.name, node.key).artifact is not None}
 
 
 def test_a_refresh_removes_what_was_asked_for_and_nothing_else(plan: Plan, store: Store) -> None:
     begin_refresh(plan, REFRESHED, store)
-    assert there(plan, store) == {step.name for step in plan.steps} - REFRESHED
+    assert there(plan, store) == {node.name for node in plan.nodes} - REFRESHED
 
 
 def test_a_refresh_that_was_interrupted_goes_on_where_it_was(plan: Plan, store: Store) -> None:
     begin_refresh(plan, REFRESHED, store)
-    step = plan.by_name["offset"]
-    folder = store.folder(step.stage.name, step.key)
+    node = plan.by_name["offset"]
+    folder = store.folder(node.stage.name, node.key)
     checkpoint = folder.working_folder() / "step-30"  # as a training that was stopped leaves it
     checkpoint.write_text("thirty steps")
     begin_refresh(plan, REFRESHED, store)
@@ -64,12 +64,12 @@ def test_a_refresh_that_was_interrupted_goes_on_where_it_was(plan: Plan, store: 
 
 def test_a_refresh_goes_on_past_what_it_has_built_again(plan: Plan, store: Store) -> None:
     begin_refresh(plan, REFRESHED, store)
-    step = plan.by_name["offset"]
+    node = plan.by_name["offset"]
     inputs = {"numbers": store.artifact("numbers", plan.by_name["numbers"].key)}
-    built = step.stage.run(step.config, inputs, store).manifest.finished_at
+    built = node.stage.run(node.config, inputs, store).manifest.finished_at
     begin_refresh(plan, REFRESHED, store)
     assert "offset" in there(plan, store)
-    assert store.artifact("offset", step.key).manifest.finished_at == built
+    assert store.artifact("offset", node.key).manifest.finished_at == built
 
 
 def test_a_refresh_that_came_to_its_end_begins_anew_the_next_time(plan: Plan, store: Store) -> None:
@@ -106,16 +106,16 @@ class Refresh:
 @pytest.fixture
 def checkpoint(plan: Plan, store: Store) -> Path:
     """What a training that was stopped, or is under way, leaves in its folder."""
-    step = plan.by_name["offset"]
-    path = store.folder(step.stage.name, step.key).working_folder() / "step-10"
+    node = plan.by_name["offset"]
+    path = store.folder(node.stage.name, node.key).working_folder() / "step-10"
     path.write_text("ten steps")
     return path
 
 
 @pytest.mark.usefixtures("quick")
 def test_what_is_being_built_is_not_touched(plan: Plan, store: Store, checkpoint: Path) -> None:
-    step = plan.by_name["offset"]
-    with store.lease(step.stage.name, step.key, "whole"):
+    node = plan.by_name["offset"]
+    with store.lease(node.stage.name, node.key, "whole"):
         refresh = Refresh(plan, store)
         assert refresh.is_waiting()
         assert checkpoint.exists()
@@ -198,14 +198,14 @@ def test_no_run_begins_while_something_is_removed(plan: Plan, store: Store) -> N
 
 @pytest.mark.usefixtures("quick")
 def test_work_begins_only_after_a_removal(plan: Plan, store: Store) -> None:
-    step = plan.by_name["offset"]
+    node = plan.by_name["offset"]
     order: list[str] = []
 
     def work() -> None:
-        with store.lease(step.stage.name, step.key, "whole"):
+        with store.lease(node.stage.name, node.key, "whole"):
             order.append("work")
 
-    with stores.lease(store.root / ".leases", f"{step.stage.name}-{step.key}-discard.json"):
+    with stores.lease(store.root / ".leases", f"{node.stage.name}-{node.key}-discard.json"):
         worker = threading.Thread(target=work)
         worker.start()
         worker.join(timeout=0.3)

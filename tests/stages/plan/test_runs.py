@@ -42,12 +42,12 @@ def test_only_what_no_kept_run_refers_to_goes(store: Store) -> None:
     old, new = run(store, "offset.offset=6"), run(store)
     assert find_garbage(store, keep=2) == []
     garbage = find_garbage(store, keep=1)
-    assert {item.key for item in garbage} == {step.key for step in old.steps} - {step.key for step in new.steps}
+    assert {item.key for item in garbage} == {node.key for node in old.nodes} - {node.key for node in new.nodes}
     assert all(item.size > 0 for item in garbage)
     assert len(entries(store)) == 8  # finding removes nothing
 
     assert collect_garbage(store, keep=1) == garbage
-    assert entries(store) == {(step.stage.name, step.key) for step in new.steps}
+    assert entries(store) == {(node.stage.name, node.key) for node in new.nodes}
     assert find_garbage(store, keep=9) == []
 
 
@@ -58,9 +58,9 @@ def test_runs_that_fail_or_still_run_push_no_finished_one_out(store: Store) -> N
     for _ in range(3):
         fail(store, "fake", begun)
     assert find_garbage(store, keep=1) == []
-    fail(store, "fake", Plan(finished.steps[:1]))
-    assert {item.key for item in find_garbage(store, keep=1)} == {step.key for step in begun.steps} - {
-        step.key for step in finished.steps
+    fail(store, "fake", Plan(finished.nodes[:1]))
+    assert {item.key for item in find_garbage(store, keep=1)} == {node.key for node in begun.nodes} - {
+        node.key for node in finished.nodes
     }
     assert find_garbage(store, keep=2) == []
 
@@ -68,7 +68,7 @@ def test_runs_that_fail_or_still_run_push_no_finished_one_out(store: Store) -> N
 def test_runs_are_kept_per_preset(store: Store) -> None:
     plan = run(store)
     for _ in range(3):
-        fail(store, "other", Plan(plan.steps[:1]))
+        fail(store, "other", Plan(plan.nodes[:1]))
     assert find_garbage(store, keep=1) == []
 
 
@@ -76,7 +76,7 @@ def test_what_no_run_wrote_stays(store: Store) -> None:
     old, _ = run(store, "offset.offset=6"), run(store)
     root = store.root.local
     assert root is not None
-    offset = next(step for step in old.steps if step.name == "offset")
+    offset = next(node for node in old.nodes if node.name == "offset")
     strangers = [
         root / "photos" / "holiday" / "beach.jpg",
         root / "src" / "pkg" / "module.py",
@@ -128,7 +128,7 @@ def test_nothing_of_a_live_run_goes_however_many_there_are(store: Store) -> None
 
 def test_an_artifact_that_somebody_works_on_stays(store: Store) -> None:
     old, _ = run(store, "offset.offset=6"), run(store)
-    offset = next(step for step in old.steps if step.name == "offset")
+    offset = next(node for node in old.nodes if node.name == "offset")
     with store.lease("offset", offset.key, "whole"):
         removed = {item.key for item in collect_garbage(store, keep=1)}
     assert removed

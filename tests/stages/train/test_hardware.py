@@ -1,5 +1,6 @@
 """Settings of memory and speed change no result; the memory plan says what a run will need."""
 
+import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,9 @@ from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.training_step import training_step
 from stages.store.artifacts import Artifact
-from stages.train import TrainConfig, optimizers
+from stages.train import TrainConfig, memory_plan, optimizers
 from stages.train.dataset import TrainingData
-from stages.train.memory_plan import describe_peak, plan_memory
+from stages.train.memory_plan import MemoryPlan, describe_peak, plan_memory
 from stages.train.models import ADAPTER_NAME, load_models, make_trainee, step_settings
 
 MakeConfig = Callable[..., TrainConfig]
@@ -62,17 +63,35 @@ def test_the_plan_counts_every_weight_and_names_what_three_unets_would_take(make
     assert plan.shared_unet == (plan.parameters["UNet"] + plan.adapters, 3 * plan.parameters["UNet"] + plan.adapters)
     assert set(plan.activations) == {"UNet, one step", "decoder", "captioner", "discriminator"}
     assert "online, reference and discriminator" in str(plan)
-    assert describe_peak(CPU).startswith("Measured peak: ")
 
 
-def test_options_that_save_memory_lower_the_plan(make_config: MakeConfig) -> None:
-    def peak(**changes: Any) -> int:
-        config = make_config(**changes)
-        return plan_memory(config, load_models(config, CPU)).peak
+def test_the_measured_peak_is_the_most_that_the_process_has_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert expected <= memory_plan.peak_bytes(CPU) < 1.1 * expected
+    monkeypatch.setattr(memory_plan, "peak_bytes", lambda _device: 3 * 2**29)
+    assert describe_peak(CPU) == "Measured peak: 1.50 GiB of this process, libraries included"
 
-    assert peak(checkpoint_unet=True) < peak(checkpoint_unet=False)
-    assert peak(checkpoint_decoder=True) < peak()
-    assert peak(batch_size=1) < peak()
+
+def test_the_peak_is_what_is_resident_and_the_fullest_moment_of_a_step(make_config: MakeConfig) -> None:
+    def plan(**changes: Any) -> MemoryPlan:
+        config = make_config(sampling={"gradient_steps": 2}, **changes)
+        return plan_memory(config, load_models(config, CPU))
+
+    def fullest(plan: MemoryPlan) -> int:
+        return plan.peak - sum(plan.parameters.values()) - 2 * plan.adapters - plan.optimizers
+
+    plain, kept, one_by_one, fewer = (
+        plan(checkpoint_unet=True),
+        plan(checkpoint_unet=False),
+        plan(checkpoint_decoder=True),
+        plan(batch_size=1),
+    )
+    unet, decoder, captioner, discriminator = plain.activations.values()
+    assert fullest(plain) == max(decoder + captioner, unet, discriminator)
+    assert fullest(kept) == 2 * unet + discriminator // 2 + decoder + captioner
+    assert 3 * one_by_one.activations["decoder"] == decoder, "of two prompts and a real image, one at a time"
+    assert 3 * fewer.activations["decoder"] == 2 * decoder
+    assert fullest(fewer) < fullest(plain)
 
 
 @pytest.mark.parametrize("installed", [False, True])

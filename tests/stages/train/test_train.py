@@ -73,13 +73,13 @@ def test_settings_of_memory_and_logging_are_no_part_of_the_key(make_config: Make
 def test_sigterm_saves_the_state_and_ends_the_run(
     make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop_module.judge_step
+    original = loop_module.discriminator_update
 
     def signalled(*arguments: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop_module, "judge_step", signalled)
+    monkeypatch.setattr(loop_module, "discriminator_update", signalled)
     with pytest.raises(TrainingStopped, match="after step 1; run again to go on"):
         run(make_config(), inputs, Store(str(tmp_path / "store")))
     assert len(list((tmp_path / "store").rglob("step-0000001/state.json"))) == 1

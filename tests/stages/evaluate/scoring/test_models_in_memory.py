@@ -1,8 +1,14 @@
-import threading
+from collections import OrderedDict
 
 import pytest
 
+from stages.evaluate.scoring import models_in_memory
 from stages.evaluate.scoring.models_in_memory import KEPT, loaded
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch):
+    monkeypatch.setattr(models_in_memory, "_kept", OrderedDict())
 
 
 @pytest.fixture
@@ -44,11 +50,3 @@ def test_a_failure_is_not_remembered(calls):
         with pytest.raises(ValueError, match="a"):
             loaded(fail, "a")
     assert len(calls) == 2
-
-
-def test_threads_have_models_of_their_own(load):
-    found = [loaded(load, "a")]
-    thread = threading.Thread(target=lambda: found.append(loaded(load, "a")))
-    thread.start()
-    thread.join()
-    assert found[0] is not found[1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from comat_core.support.errors import UserError
-from stages.models.usable_models import check_folder
+from stages.models.model_checks import check_folder
 from stages.plan.config import ModelReference
 from stages.plan.pipeline import fetch_files, make_plan
 from stages.plan.presets import load_preset
