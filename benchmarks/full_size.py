@@ -36,9 +36,10 @@ from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.captioners import load_captioner
 from comat_core.discriminators import UNetDiscriminator, last_timestep
 from comat_core.discriminators.unet import unet_memory
+from comat_core.step_settings import StepSettings, TrainingSampler
 from comat_core.support.activation_memory import kept_activations, without_data
 from comat_core.support.memory_allocator import keep_freed_memory
-from comat_core.training_inputs import CoMatModels, StepSettings
+from comat_core.training_inputs import CoMatModels
 from comat_core.training_step import discriminator_step, training_step
 
 GIBIBYTE = 2**30
@@ -77,20 +78,18 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
         online = TextToImageModel.load(base)
         unet_parameters = _count(online.unet)
         add_lora(online.unet, ONLINE, rank=sizes.rank, seed=SEED)
-        settings = StepSettings(
-            tau_range=(200, 900),
-            resolution=sizes.resolution,
+        sampling = TrainingSampler(
             num_inference_steps=arguments.num_inference_steps,
             gradient_steps=arguments.gradient_steps,
             attention_steps=1,
-            checkpoint_decoder=True,
         )
+        settings = StepSettings(resolution=sizes.resolution, sampling=sampling, checkpoint_decoder=True)
         scheduler = make_scheduler(online.scheduler, "ddpm")
         discriminator = UNetDiscriminator(
             online,
             rank=sizes.rank,
             resolution=sizes.resolution,
-            timestep=last_timestep(scheduler, settings.num_inference_steps),
+            timestep=last_timestep(scheduler, sampling.num_inference_steps),
             seed=SEED,
             checkpoint_unet=True,
         )
@@ -123,8 +122,8 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
     return {
         "seconds": round(seconds, 1),
         "resolution": sizes.resolution,
-        "num_inference_steps": settings.num_inference_steps,
-        "gradient_steps": settings.gradient_steps,
+        "num_inference_steps": sampling.num_inference_steps,
+        "gradient_steps": sampling.gradient_steps,
         "unet_parameters": unet_parameters,
         "autoencoder_parameters": _count(online.vae),
         "text_encoder_parameters": _count(online.pipeline.text_encoder),

@@ -15,8 +15,9 @@ from comat_core.discriminators import UNetDiscriminator, last_timestep
 from comat_core.language.token_alignment import align
 from comat_core.losses.attribute_concentration import EntityTokens
 from comat_core.segmenters import load_segmenter
+from comat_core.step_settings import StepSettings
 from comat_core.support.randomness import derive_seed, make_generator, normal_noise
-from comat_core.training_inputs import CoMatBatch, CoMatModels, StepSettings
+from comat_core.training_inputs import CoMatBatch, CoMatModels
 
 SEED = 0
 ONLINE = "online"
@@ -62,7 +63,7 @@ def load_workload(
         online,
         rank=rank,
         resolution=settings.resolution,
-        timestep=last_timestep(scheduler, settings.num_inference_steps),
+        timestep=last_timestep(scheduler, settings.sampling.num_inference_steps),
         seed=SEED,
         checkpoint_unet=settings.checkpoint_unet,
     )

@@ -16,7 +16,7 @@ from comat_core.discriminators import Discriminator, UNetDiscriminator, last_tim
 from comat_core.segmenters import Segmenter, load_segmenter
 from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.support.precisions import PRECISIONS
-from comat_core.training_inputs import CoMatModels, LossWeights, StepSettings
+from comat_core.training_inputs import CoMatModels
 from stages.train.config import DiscriminatorSettings, OnlineSettings, TrainConfig
 from stages.train.optimizers import make_optimizer
 
@@ -82,7 +82,7 @@ def load_models(config: TrainConfig, device: torch.device, unet: Path | None = N
         )
     if weights.fidelity:
         models.discriminator = _load_discriminator(config, models, dtype, device)
-    if weights.attribute_region or weights.attribute_pixel:
+    if weights.attribute_concentration:
         models.segmenter = _load_segmenter(config, device)
     if config.hardware.offload:
         _offload(models)
@@ -105,29 +105,6 @@ def make_trainee(config: TrainConfig, models: CoMatModels) -> Trainee:
     return Trainee(
         online=_learner(online, config.online, config),
         discriminator=_learner(judge, config.discriminator, config) if judge else None,
-    )
-
-
-def step_settings(config: TrainConfig) -> StepSettings:
-    """Translate the config into the kernel's settings of one step."""
-    sampling = config.sampling
-    return StepSettings(
-        tau_range=sampling.tau_range,
-        resolution=config.resolution,
-        num_inference_steps=sampling.num_inference_steps,
-        guidance_scale=sampling.guidance_scale,
-        gradient_steps=sampling.gradient_steps,
-        attention_steps=sampling.attention_steps,
-        gradient_step_draw=sampling.gradient_step_draw,
-        detach_unet_input=sampling.detach_unet_input,
-        checkpoint_unet=config.checkpoint_unet,
-        checkpoint_decoder=config.checkpoint_decoder,
-        token_reduction=config.token_reduction,
-        saturating=config.saturating,
-        mixed_latents=config.mixed_latents,
-        discriminator_real=config.discriminator.real,
-        concentration_variant=config.concentration_variant,
-        weights=LossWeights(**config.weights.model_dump()),
     )
 
 

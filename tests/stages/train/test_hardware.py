@@ -14,7 +14,7 @@ from stages.store.artifacts import Artifact
 from stages.train import TrainConfig, optimizers
 from stages.train.dataset import TrainingData
 from stages.train.memory_plan import describe_peak, plan_memory
-from stages.train.models import ADAPTER_NAME, load_models, make_trainee, step_settings
+from stages.train.models import ADAPTER_NAME, load_models, make_trainee
 
 MakeConfig = Callable[..., TrainConfig]
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def gradients(config: TrainConfig, inputs: dict[str, Artifact]) -> list[torch.Te
     parameters = make_trainee(config, models).online.parameters.values()
     batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
     with active_adapter(models.online.unet, ADAPTER_NAME):
-        training_step(models, batch, step_settings(config), seed=config.seed, step=0).total.backward()
+        training_step(models, batch, config, seed=config.seed, step=0).total.backward()
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
@@ -116,7 +116,7 @@ def test_the_planned_peak_is_near_the_measured_one(make_config: MakeConfig, inpu
 
     def step() -> None:
         with active_adapter(models.online.unet, ADAPTER_NAME):
-            training_step(models, batch, step_settings(config), seed=config.seed, step=0).total.backward()
+            training_step(models, batch, config, seed=config.seed, step=0).total.backward()
 
     step()
     planned = plan.peak - sum(plan.parameters.values()) - 2 * plan.adapters - plan.optimizers
