@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from benchmarks.training_workload import ONLINE, SEED, make_batch
 from comat_core.backbones.adapters import ATTENTION_PROJECTIONS, active_adapter, add_lora, lora_parameters
 from comat_core.backbones.schedulers import make_scheduler
 from comat_core.backbones.text_to_image import TextToImageModel
-from comat_core.captioners import load_captioner
+from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import UNetDiscriminator, last_timestep
 from comat_core.discriminators.unet import unet_memory
 from comat_core.step_settings import StepSettings, TrainingSampler
@@ -97,7 +98,7 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
             online=online,
             scheduler=scheduler,
             unconditional=online.encode_unconditional(1, sizes.resolution),
-            captioner=load_captioner("blip", captioner),
+            captioner=BlipCaptioner.load(captioner),
             discriminator=discriminator,
             segmenter=LeftAndRight(),
         )
@@ -191,6 +192,8 @@ PARTS = {"step": measure_step, "sdxl": measure_sdxl}
 
 class LeftAndRight:
     """A segmenter that finds every noun, the even ones on the left: masks without a third network in memory."""
+
+    networks: Mapping[str, nn.Module] = MappingProxyType({})
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Return boolean masks (nouns, H, W) of each image; see `Segmenter`."""

@@ -30,6 +30,12 @@ class CoMatModels:
     segmenter: Segmenter | None = None
     """S; needed while a weight of attribute concentration is not 0."""
 
+    @property
+    def helpers(self) -> dict[str, ImageToText | Discriminator | Segmenter]:
+        """Role -> model, of those that stand beside the online model."""
+        found = {"discriminator": self.discriminator, "captioner": self.captioner, "segmenter": self.segmenter}
+        return {role: model for role, model in found.items() if model is not None}
+
 
 @dataclass
 class CoMatBatch:

@@ -8,91 +8,48 @@ from pydantic import Field, field_validator, model_validator
 
 from comat_core.files.paths import user_path
 from comat_core.settings import Sampler, Settings
-from comat_core.step_settings import LossWeights, StepSettings
+from comat_core.step_settings import AdversarySettings, LossWeights, StepSettings
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
+from stages.models.captioners import AnyCaptioner, Blip
+from stages.models.discriminators import AnyDiscriminator, UNet
+from stages.models.segmenters import AnySegmenter, ClipSeg
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.sampling import SamplingConfig
 from stages.store.local_disk import check_folder
 
-LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")]
-Schedule = Annotated[
-    Literal["constant", "linear", "cosine"],
-    Field(description="of the learning rate after the warm-up; others end at 0"),
-]
-WarmupSteps = Annotated[int, Field(ge=0, description="optimiser steps in which the learning rate rises from 0")]
 Betas = Annotated[
     tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Field(description="AdamW's betas")
 ]
 ClipNorm = Annotated[float, Field(gt=0, description="largest norm of the whole gradient")]
-Rank = Annotated[int, Field(ge=1, le=1024, description="rank of the LoRA")]
 
 
-class OnlineSettings(Settings):
-    """The online model's LoRA and its optimiser."""
+class LearnerSettings(Settings):
+    """What moves a set of parameters."""
 
-    rank: Rank = 128
-    learning_rate: LearningRate = 5e-5
-    schedule: Schedule = "constant"
-    warmup_steps: WarmupSteps = 0
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")] = 5e-5
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"],
+        Field(description="of the learning rate after the warm-up; others end at 0"),
+    ] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0, description="optimiser steps in which the learning rate rises from 0")] = 0
     betas: Betas = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay")] = 0.01
     gradient_clip: ClipNorm = 0.1
 
 
-class DiscriminatorSettings(Settings):
-    """The discriminator and its optimiser. Without `model` it shares the online model's UNet."""
+class OnlineSettings(LearnerSettings):
+    """The online model's LoRA and its optimiser."""
 
-    kind: Annotated[
-        Literal["unet", "dinov2", "dino"], Field(description="UNet on latents, or a DINO transformer on images")
-    ] = "unet"
-    model: Annotated[
-        ModelReference | None, Field(description="its checkpoint; none shares the online model's UNet")
-    ] = None
-    rank: Rank = 128
-    learning_rate: LearningRate = 5e-5
-    schedule: Schedule = "constant"
-    warmup_steps: WarmupSteps = 0
+    rank: Annotated[int, Field(ge=1, le=1024, description="rank of the LoRA")] = 128
+
+
+class DiscriminatorSettings(LearnerSettings, AdversarySettings):
+    """The discriminator and its optimiser."""
+
+    network: Annotated[AnyDiscriminator, Field(description="what it is made of")] = UNet()
     betas: Betas = (0.0, 0.999)
-    weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay")] = 0.01
     gradient_clip: ClipNorm = 1.0
-    real: Annotated[
-        Literal["generated", "real"],
-        Field(description="what it takes for real: the reference model's latents, or those of the real images"),
-    ] = "generated"
-
-    @model_validator(mode="after")
-    def _dino_needs_a_checkpoint(self) -> "DiscriminatorSettings":
-        if self.kind != "unet" and self.model is None:
-            raise ValueError(f"the {self.kind} discriminator needs discriminator.model")
-        return self
-
-
-class CaptionerSettings(Settings):
-    """The image-to-text model whose likelihood is raised."""
-
-    kind: Annotated[Literal["blip", "git", "llava"], Field(description="architecture of the captioner")] = "blip"
-    prefix: Annotated[str, Field(description="text before the caption that is given, not scored")] = "a photography of"
-
-
-class SegmenterSettings(Settings):
-    """The text-prompted segmenter behind attribute concentration; models.segmenter is CLIPSeg or GroundingDINO."""
-
-    kind: Annotated[Literal["clipseg", "grounded_sam"], Field(description="architecture of the segmenter")] = "clipseg"
-    threshold: Annotated[float, Field(gt=0, lt=1, description="CLIPSeg: least probability of a mask's pixels")] = 0.5
-    box_threshold: Annotated[float, Field(gt=0, lt=1, description="Grounded-SAM: least score of a box")] = 0.3
-    text_threshold: Annotated[float, Field(gt=0, lt=1, description="Grounded-SAM: least score of a token")] = 0.25
-    sam: Annotated[ModelReference | None, Field(description="Grounded-SAM: SAM's checkpoint file")] = None
-    sam_model_type: Annotated[Literal["vit_h", "vit_l", "vit_b"], Field(description="Grounded-SAM: SAM's size")] = (
-        "vit_h"
-    )
-    text_encoder: Annotated[ModelReference | None, Field(description="Grounded-SAM: GroundingDINO's BERT")] = None
-
-    @model_validator(mode="after")
-    def _grounded_sam_is_complete(self) -> "SegmenterSettings":
-        if self.kind == "grounded_sam" and (self.sam is None or self.text_encoder is None):
-            raise ValueError("grounded_sam needs segmentation.sam and segmentation.text_encoder")
-        return self
 
 
 class CheckpointSettings(Settings):
@@ -163,8 +120,8 @@ class TrainConfig(StepSettings, StageConfig):
 
     online: OnlineSettings = OnlineSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
-    captioning: CaptionerSettings = CaptionerSettings()
-    segmentation: SegmenterSettings = SegmenterSettings()
+    captioning: Annotated[AnyCaptioner, Field(description="what the captioner is")] = Blip()
+    segmentation: Annotated[AnySegmenter, Field(description="what the segmenter is")] = ClipSeg()
     device: Annotated[str, NOT_IN_KEY, Field(description="torch device; auto takes a GPU when there is one")] = AUTO
     hardware: Annotated[HardwareSettings, NOT_IN_KEY] = HardwareSettings()
     checkpoints: Annotated[CheckpointSettings, NOT_IN_KEY] = CheckpointSettings()

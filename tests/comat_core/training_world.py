@@ -1,6 +1,6 @@
 """A complete set of models for the training step: a tiny diffusion checkpoint, and stand-ins for the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,11 @@ class BrightnessCaptioner:
     """Finds a caption the likelier the closer the image's mean colour is to one derived from the caption's words."""
 
     def __init__(self) -> None:
+        self.networks: dict[str, nn.Module] = {}
         self.calls: list[tuple[tuple[int, ...], list[str]]] = []
+
+    def prepare(self, captions: Sequence[str], device: torch.device) -> Callable[[Tensor], CaptionLikelihood]:
+        return lambda images: self.log_likelihood(images.to(device), captions)
 
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
         self.calls.append((tuple(images.shape), list(captions)))
@@ -54,6 +58,7 @@ class HalfSegmenter:
     """Finds the first noun of an image in its left half, and no other."""
 
     def __init__(self) -> None:
+        self.networks: dict[str, nn.Module] = {}
         self.images: list[Tensor] = []
         self.nouns: list[list[list[str]]] = []
 

@@ -59,7 +59,7 @@ def test_the_plan_counts_every_weight_and_names_what_three_unets_would_take(make
     assert plan.adapters == 4 * sum(parameter.numel() for parameter in learned)
     assert plan.optimizers == 2 * plan.adapters
     assert plan.parameters["captioner"] == 4 * sum(p.numel() for p in models.captioner.model.parameters())  # type: ignore[union-attr]
-    assert plan.shared_unet == (plan.parameters["UNet"] + plan.adapters, 3 * plan.parameters["UNet"] + plan.adapters)
+    assert plan.three_roles == (plan.parameters["UNet"] + plan.adapters, 3 * plan.parameters["UNet"] + plan.adapters)
     assert set(plan.activations) == {"UNet, one step", "decoder", "captioner", "discriminator"}
     assert "online, reference and discriminator" in str(plan)
     assert describe_peak(CPU).startswith("Measured peak: ")
