@@ -82,6 +82,7 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
 
 def _unet_inputs(workload: Workload, step: int) -> list[_UnetInput]:
     models, batch, settings = workload.models, workload.batch, workload.settings
+    sampling = settings.sampling
     count, pairs, device = len(batch.prompts), len(batch.pair_captions), models.online.device
     gradient_steps = training_step(models, batch, settings, seed=SEED, step=step).gradient_steps
     joins: list[int] = []
@@ -91,11 +92,11 @@ def _unet_inputs(workload: Workload, step: int) -> list[_UnetInput]:
             batch.pair_latents,
             [make_generator(SEED, "pair", step, pair_id) for pair_id in batch.pair_ids],
             scheduler=models.scheduler,
-            num_inference_steps=settings.num_inference_steps,
-            steps=pair_start_steps(models.scheduler, settings.num_inference_steps, settings.tau_range),
+            num_inference_steps=sampling.num_inference_steps,
+            steps=pair_start_steps(models.scheduler, sampling.num_inference_steps, sampling.tau_range),
         )
     prompted = models.online.encode_prompts([*batch.prompts, *batch.pair_captions], settings.resolution)
-    models.scheduler.set_timesteps(settings.num_inference_steps)
+    models.scheduler.set_timesteps(sampling.num_inference_steps)
     shape = (models.online.latent_channels, *[models.online.latent_size(settings.resolution)] * 2)
     inputs = []
     for index, timestep in enumerate(models.scheduler.timesteps):

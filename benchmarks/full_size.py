@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,12 +34,13 @@ from benchmarks.training_workload import ONLINE, SEED, make_batch
 from comat_core.backbones.adapters import ATTENTION_PROJECTIONS, active_adapter, add_lora, lora_parameters
 from comat_core.backbones.schedulers import make_scheduler
 from comat_core.backbones.text_to_image import TextToImageModel
-from comat_core.captioners import load_captioner
+from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import UNetDiscriminator, last_timestep
 from comat_core.discriminators.unet import unet_memory
+from comat_core.step_settings import StepSettings, TrainingSampler
 from comat_core.support.activation_memory import kept_activations, without_data
 from comat_core.support.memory_allocator import keep_freed_memory
-from comat_core.training_inputs import CoMatModels, StepSettings
+from comat_core.training_inputs import CoMatModels
 from comat_core.training_step import discriminator_step, training_step
 
 GIBIBYTE = 2**30
@@ -77,20 +79,18 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
         online = TextToImageModel.load(base)
         unet_parameters = _count(online.unet)
         add_lora(online.unet, ONLINE, rank=sizes.rank, seed=SEED)
-        settings = StepSettings(
-            tau_range=(200, 900),
-            resolution=sizes.resolution,
+        sampling = TrainingSampler(
             num_inference_steps=arguments.num_inference_steps,
             gradient_steps=arguments.gradient_steps,
             attention_steps=1,
-            checkpoint_decoder=True,
         )
+        settings = StepSettings(resolution=sizes.resolution, sampling=sampling, checkpoint_decoder=True)
         scheduler = make_scheduler(online.scheduler, "ddpm")
         discriminator = UNetDiscriminator(
             online,
             rank=sizes.rank,
             resolution=sizes.resolution,
-            timestep=last_timestep(scheduler, settings.num_inference_steps),
+            timestep=last_timestep(scheduler, sampling.num_inference_steps),
             seed=SEED,
             checkpoint_unet=True,
         )
@@ -98,7 +98,7 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
             online=online,
             scheduler=scheduler,
             unconditional=online.encode_unconditional(1, sizes.resolution),
-            captioner=load_captioner("blip", captioner),
+            captioner=BlipCaptioner.load(captioner),
             discriminator=discriminator,
             segmenter=LeftAndRight(),
         )
@@ -123,8 +123,8 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
     return {
         "seconds": round(seconds, 1),
         "resolution": sizes.resolution,
-        "num_inference_steps": settings.num_inference_steps,
-        "gradient_steps": settings.gradient_steps,
+        "num_inference_steps": sampling.num_inference_steps,
+        "gradient_steps": sampling.gradient_steps,
         "unet_parameters": unet_parameters,
         "autoencoder_parameters": _count(online.vae),
         "text_encoder_parameters": _count(online.pipeline.text_encoder),
@@ -192,6 +192,8 @@ PARTS = {"step": measure_step, "sdxl": measure_sdxl}
 
 class LeftAndRight:
     """A segmenter that finds every noun, the even ones on the left: masks without a third network in memory."""
+
+    networks: Mapping[str, nn.Module] = MappingProxyType({})
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Return boolean masks (nouns, H, W) of each image; see `Segmenter`."""

@@ -17,7 +17,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -30,7 +30,7 @@ from benchmarks.training_workload import ONLINE, SEED, Workload, load_workload
 from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.denoising import denoise
-from comat_core.training_inputs import StepSettings
+from comat_core.step_settings import StepSettings, TrainingSampler
 from comat_core.training_step import discriminator_step, training_step
 from comat_core.trajectories import start_from_noise
 
@@ -40,12 +40,14 @@ INFERENCE_STEP_COUNTS = (10, 25, 50)
 
 def main() -> None:
     arguments = _arguments()
-    settings = StepSettings(
-        tau_range=(1, 999),
-        resolution=arguments.resolution,
+    sampling = TrainingSampler(
         num_inference_steps=arguments.num_inference_steps,
         gradient_steps=arguments.gradient_steps,
-        checkpoint_unet=not arguments.keep_activations,
+        attention_steps=min(2, arguments.gradient_steps),
+        tau_range=(1, 999),
+    )
+    settings = StepSettings(
+        resolution=arguments.resolution, sampling=sampling, checkpoint_unet=not arguments.keep_activations
     )
     workload = load_workload(
         arguments.models,
@@ -56,7 +58,7 @@ def main() -> None:
         device=arguments.device,
     )
     result: dict[str, object] = {
-        "settings": asdict(settings) | {"prompts": arguments.prompts, "pairs": arguments.pairs},
+        "settings": settings.model_dump() | {"prompts": arguments.prompts, "pairs": arguments.pairs},
         "models": str(arguments.models),
         "device": arguments.device,
         "threads": torch.get_num_threads(),
@@ -88,8 +90,8 @@ def measure_time(workload: Workload, repetitions: int) -> dict[str, object]:
 def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]:
     """Denoising and its backward pass, with r of K gradient steps captured over none."""
     models, batch, settings = workload.models, workload.batch, workload.settings
-    online = models.online
-    gradient_steps = range(settings.gradient_steps)
+    online, sampling = models.online, settings.sampling
+    gradient_steps = range(sampling.gradient_steps)
 
     def denoising(captured_steps: range) -> None:
         latents, generators = start_from_noise(online, batch.trajectory_seeds, settings.resolution)
@@ -99,8 +101,8 @@ def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]
             conditioning,
             models.unconditional.repeat(len(latents)),
             scheduler=models.scheduler,
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
+            num_inference_steps=sampling.num_inference_steps,
+            guidance_scale=sampling.guidance_scale,
             generators=generators,
             gradient_steps=gradient_steps,
             checkpoint_unet=settings.checkpoint_unet,
@@ -111,7 +113,7 @@ def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]
         workload.forget_gradients()
 
     conditioning = online.encode_prompts(batch.prompts, settings.resolution)
-    captured = range(min(settings.attention_steps, settings.gradient_steps))
+    captured = range(sampling.attention_steps)
     return _alternate(lambda: denoising(captured), lambda: denoising(range(0)), repetitions, online.device.type)
 
 
@@ -120,7 +122,9 @@ def measure_memory(workload: Workload, repetitions: int) -> dict[str, object]:
     del repetitions
     found = workload.discriminator.checkpoint_unet
     curves: dict[str, object] = {
-        name: _memory_curves(replace(workload, settings=replace(workload.settings, checkpoint_unet=recompute)))
+        name: _memory_curves(
+            replace(workload, settings=workload.settings.model_copy(update={"checkpoint_unet": recompute}))
+        )
         for name, recompute in (("recomputing", True), ("keeping_activations", False))
     }
     workload.discriminator.checkpoint_unet = found
@@ -140,7 +144,8 @@ def _memory_curves(workload: Workload) -> dict[str, object]:
     _step_bytes(workload, T=most, K=1)  # what is made once and kept shall not count
     by_k = {count: _step_bytes(workload, T=most, K=count) for count in GRADIENT_STEP_COUNTS}
     by_t = {
-        steps: _step_bytes(workload, T=steps, K=workload.settings.gradient_steps) for steps in INFERENCE_STEP_COUNTS
+        steps: _step_bytes(workload, T=steps, K=workload.settings.sampling.gradient_steps)
+        for steps in INFERENCE_STEP_COUNTS
     }
     return {
         "peak_by_gradient_steps": by_k,
@@ -152,8 +157,13 @@ def _memory_curves(workload: Workload) -> dict[str, object]:
 
 
 def _step_bytes(workload: Workload, *, T: int, K: int) -> int:  # noqa: N803, the paper's names
-    settings = replace(workload.settings, num_inference_steps=T, gradient_steps=K)
-    chosen = replace(workload, settings=settings)
+    asked = {
+        "num_inference_steps": T,
+        "gradient_steps": K,
+        "attention_steps": min(K, workload.settings.sampling.attention_steps),
+    }
+    sampling = workload.settings.sampling.model_copy(update=asked)
+    chosen = replace(workload, settings=workload.settings.model_copy(update={"sampling": sampling}))
     workload.forget_gradients()
     return peak_bytes(lambda: _full_step(chosen), str(workload.models.online.device))
 

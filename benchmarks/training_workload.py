@@ -10,13 +10,14 @@ from torch import nn
 from comat_core.backbones.adapters import add_lora, lora_parameters
 from comat_core.backbones.schedulers import make_scheduler
 from comat_core.backbones.text_to_image import TextToImageModel
-from comat_core.captioners import load_captioner
+from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import UNetDiscriminator, last_timestep
 from comat_core.language.token_alignment import align
 from comat_core.losses.attribute_concentration import EntityTokens
-from comat_core.segmenters import load_segmenter
+from comat_core.segmenters.clipseg import ClipSegSegmenter
+from comat_core.step_settings import StepSettings
 from comat_core.support.randomness import derive_seed, make_generator, normal_noise
-from comat_core.training_inputs import CoMatBatch, CoMatModels, StepSettings
+from comat_core.training_inputs import CoMatBatch, CoMatModels
 
 SEED = 0
 ONLINE = "online"
@@ -62,7 +63,7 @@ def load_workload(
         online,
         rank=rank,
         resolution=settings.resolution,
-        timestep=last_timestep(scheduler, settings.num_inference_steps),
+        timestep=last_timestep(scheduler, settings.sampling.num_inference_steps),
         seed=SEED,
         checkpoint_unet=settings.checkpoint_unet,
     )
@@ -70,9 +71,9 @@ def load_workload(
         online=online,
         scheduler=scheduler,
         unconditional=online.encode_unconditional(1, settings.resolution),
-        captioner=load_captioner("blip", str(folder / "captioner"), device=device),
+        captioner=BlipCaptioner.load(str(folder / "captioner"), device=device),
         discriminator=discriminator,
-        segmenter=load_segmenter("clipseg", str(folder / "segmenter"), device=device),
+        segmenter=ClipSegSegmenter.load(str(folder / "segmenter"), device=device),
     )
     return Workload(models, discriminator, make_batch(online, settings, prompts, pairs), settings)
 

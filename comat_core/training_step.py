@@ -13,8 +13,9 @@ from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uni
 from comat_core.losses.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
 from comat_core.losses.concept_activation import concept_activation_loss, random_crop
 from comat_core.losses.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
+from comat_core.step_settings import LossWeights, StepSettings, TrainingSampler
 from comat_core.support.randomness import make_generator
-from comat_core.training_inputs import CoMatBatch, CoMatModels, LossWeights, StepSettings
+from comat_core.training_inputs import CoMatBatch, CoMatModels
 from comat_core.trajectories import pair_start_steps, start_from_images, start_from_noise
 
 __all__ = [
@@ -67,8 +68,8 @@ def training_step(
         step: of the optimiser. Micro-batches of one step share their gradient steps and their crop, so that
             accumulating gradients equals one large batch.
     """
-    online, weights, losses = models.online, settings.weights, {}
-    gradient_steps, attention_steps = _draw_steps(settings, make_generator(seed, "gradient steps", step))
+    online, sampling, weights, losses = models.online, settings.sampling, settings.weights, {}
+    gradient_steps, attention_steps = _draw_steps(sampling, make_generator(seed, "gradient steps", step))
     count, captions = len(batch.prompts), [*batch.prompts, *_used_pairs(batch, settings)]
 
     # 1. x_T ~ N(0, I);  tau ~ Uniform[T1, T2];  x_tau = add_noise(VAE(I_g), xi, tau).
@@ -81,12 +82,12 @@ def training_step(
         online.encode_prompts(captions, settings.resolution),
         models.unconditional.repeat(len(captions)),
         scheduler=models.scheduler,
-        num_inference_steps=settings.num_inference_steps,
-        guidance_scale=settings.guidance_scale,
+        num_inference_steps=sampling.num_inference_steps,
+        guidance_scale=sampling.guidance_scale,
         generators=generators,
         start_steps=start_steps,
         gradient_steps=gradient_steps,
-        detach_unet_input=settings.detach_unet_input,
+        detach_unet_input=sampling.detach_unet_input,
         checkpoint_unet=settings.checkpoint_unet,
         capture=CaptureRequest(attention_steps, range(count)) if _has_entities(batch, weights) else None,
     )
@@ -132,7 +133,7 @@ def discriminator_step(
     To be called after the online model's backward pass; no gradient reaches the online model from here.
     """
     discriminator = models.discriminator
-    real_latents = batch.reference_latents if settings.discriminator_real == "generated" else batch.pair_latents
+    real_latents = batch.reference_latents if settings.discriminator.real == "generated" else batch.pair_latents
     assert discriminator is not None and real_latents is not None
     real, fake, real_images = real_latents.to(output.latents), output.latents, None
     if discriminator.reads == "images":
@@ -147,11 +148,11 @@ def discriminator_step(
     )
 
 
-def _draw_steps(settings: StepSettings, generator: torch.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _draw_steps(sampling: TrainingSampler, generator: torch.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The K steps that keep a gradient, and the r of them, all different, that give attention maps."""
-    draw = gradient_steps_uniform if settings.gradient_step_draw == "uniform" else gradient_steps_strided
-    steps = draw(settings.num_inference_steps, settings.gradient_steps, generator)
-    chosen = torch.randperm(len(steps), generator=generator)[: settings.attention_steps]
+    draw = gradient_steps_uniform if sampling.gradient_step_draw == "uniform" else gradient_steps_strided
+    steps = draw(sampling.num_inference_steps, sampling.gradient_steps, generator)
+    chosen = torch.randperm(len(steps), generator=generator)[: sampling.attention_steps]
     return steps, tuple(steps[index] for index in sorted(chosen.tolist()))
 
 
@@ -165,7 +166,7 @@ def _starts(
 ) -> tuple[Tensor, list[int], list[torch.Generator]]:
     """Latents (B + G, C, h, w) that the denoising starts from, with each row's first step and generator."""
     latents, generators = start_from_noise(models.online, batch.trajectory_seeds, settings.resolution)
-    start_steps = [0] * len(generators)
+    start_steps, sampling = [0] * len(generators), settings.sampling
     if _used_pairs(batch, settings):
         assert batch.pair_latents is not None
         pair_generators = [make_generator(seed, "pair", step, pair_id) for pair_id in batch.pair_ids]
@@ -173,8 +174,8 @@ def _starts(
             batch.pair_latents.to(latents),
             pair_generators,
             scheduler=models.scheduler,
-            num_inference_steps=settings.num_inference_steps,
-            steps=pair_start_steps(models.scheduler, settings.num_inference_steps, settings.tau_range),
+            num_inference_steps=sampling.num_inference_steps,
+            steps=pair_start_steps(models.scheduler, sampling.num_inference_steps, sampling.tau_range),
         )
         latents = torch.cat([latents, noised])
         start_steps += joins

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from comat_core.settings import Sampler
 from stages.devices import AUTO, choose_device
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.plan.stage import Inputs
@@ -21,16 +22,6 @@ Item = TypeVar("Item")
 
 TUNED = "tuned"
 """Name of the adapter that sampling stages load a train artifact's LoRA under."""
-
-
-class Sampler(BaseModel):
-    """How images are drawn."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    scheduler: Literal["ddpm", "ddim", "dpm-solver++"] = Field(default="ddpm", description="sampler")
-    num_inference_steps: int = Field(default=50, ge=1, le=1000, description="T, denoising steps")
-    guidance_scale: float = Field(default=7.5, ge=0, le=100, description="classifier-free guidance; 1 is none")
 
 
 class SamplingConfig(StageConfig):

@@ -7,11 +7,11 @@ the project never asks which one it holds.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from comat_core.backbones.pipeline_index import check_backbone, check_schedule, left_out_of
@@ -40,6 +40,10 @@ class Backbone:
     """Whether other tools' LoRA files name the UNet's blocks as the original release did, not as diffusers does."""
 
 
+TEXT_ENCODERS: Final = ("text_encoder", "text_encoder_2")
+"""Names of a pipeline's parts; a kind of pipeline has one or both."""
+
+
 class TextToImageModel:
     """A frozen diffusers pipeline and the few calls that the method makes on it.
 
@@ -62,7 +66,7 @@ class TextToImageModel:
         self.tokenizer = pipeline.tokenizer
         self.vae_scale_factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self.latent_channels: int = self.vae.config.latent_channels
-        for name in ("text_encoder", "text_encoder_2"):
+        for name in TEXT_ENCODERS:
             if getattr(pipeline, name, None) is not None:
                 getattr(pipeline, name).requires_grad_(False).eval()
 
@@ -112,6 +116,13 @@ class TextToImageModel:
         pipeline.to(device)
         assert pipeline.unet.dtype == dtype, "the loader has ignored the requested precision"
         return cls(pipeline, source)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that it is made of, by name."""
+        encoders = {name.replace("_", " "): getattr(self.pipeline, name, None) for name in TEXT_ENCODERS}
+        found = {"UNet": self.unet, "autoencoder": self.vae, **encoders}
+        return {name: network for name, network in found.items() if network is not None}
 
     @property
     def device(self) -> torch.device:

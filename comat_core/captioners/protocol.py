@@ -1,10 +1,11 @@
 """What every image-to-text model offers: how likely it finds a caption, token by token, given an image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 DEFAULT_PREFIX = "a photography of"
 """The words every caption begins with; they are given to the model, not asked of it."""
@@ -27,6 +28,18 @@ class CaptionLikelihood:
 
 class ImageToText(Protocol):
     """A frozen captioner, C in the paper."""
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The networks that it is made of, by name."""
+        ...
+
+    def prepare(self, captions: Sequence[str], device: torch.device) -> Callable[[Tensor], CaptionLikelihood]:
+        """Lay out B captions, and return what scores them on B images of that device.
+
+        What is returned reads no tensor's value, so that it can be planned on tensors without data.
+        """
+        ...
 
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
         """Score captions[i] on images[i], differentiably with respect to the images.

@@ -1,11 +1,11 @@
 """What all captioners of the transformers library share: loading, preprocessing, one call of the model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from comat_core.captioners.caption_tokens import CaptionTokens, caption_likelihood
@@ -43,6 +43,11 @@ class TransformersCaptioner(ABC):
         model = load_frozen_model(cls.model_class, folder, revision=revision, dtype=dtype, device=device)
         return cls(model, load_processor(folder, revision), prefix=prefix)
 
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The whole model."""
+        return {"captioner": self.model}
+
     @abstractmethod
     def tokenize(self, captions: Sequence[str]) -> CaptionTokens:
         """Lay out each caption after what the model is given, and mark what counts."""
@@ -50,7 +55,12 @@ class TransformersCaptioner(ABC):
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
         """Score captions[i] on images[i]; see `ImageToText`."""
         assert len(images) == len(captions), f"{len(images)} images for {len(captions)} captions"
-        return self.score(images, self.tokenize(captions).to(images.device))
+        return self.prepare(captions, images.device)(images)
+
+    def prepare(self, captions: Sequence[str], device: torch.device) -> Callable[[Tensor], CaptionLikelihood]:
+        """Lay out captions, to score images with; see `ImageToText`."""
+        tokens = self.tokenize(captions).to(device)
+        return lambda images: self.score(images, tokens)
 
     def score(self, images: Tensor, tokens: CaptionTokens) -> CaptionLikelihood:
         """Score captions that are laid out already, on the images' device."""

@@ -1,6 +1,6 @@
 """A discriminator on images: a frozen DINO transformer with small heads on the patch tokens of several layers."""
 
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -8,16 +8,9 @@ from transformers import Dinov2Model, PreTrainedModel, ViTModel
 
 from comat_core.discriminators.heads import seeded_linear
 from comat_core.discriminators.protocol import gradient_wanted
-from comat_core.support.errors import UserError
 from comat_core.support.image_preprocessing import ImagePreprocessing
 from comat_core.support.pretrained import load_frozen_model, load_processor
 from comat_core.support.randomness import make_generator
-
-BACKBONES: Final[dict[str, tuple[type[PreTrainedModel], dict[str, Any]]]] = {
-    "dinov2": (Dinov2Model, {}),
-    "dino": (ViTModel, {"add_pooling_layer": False}),
-}
-"""Kind -> class and constructor options. DINO's checkpoints come without the pooler that ViTModel has by default."""
 
 HEADS = 4
 HEAD_WIDTH = 64
@@ -29,7 +22,12 @@ class DinoDiscriminator:
 
     Tokens are read at `HEADS` layers spread evenly over the depth, the last one included: the early ones see
     texture, the late ones objects. Each layer has its own head: normalise, one hidden layer, one logit per patch.
+
+    The transformer is DINO's ViT; its checkpoints come without the pooler that the class has by default.
     """
+
+    backbone_class: ClassVar[type[PreTrainedModel]] = ViTModel
+    backbone_options: ClassVar[dict[str, Any]] = {"add_pooling_layer": False}
 
     def __init__(self, backbone: PreTrainedModel, preprocessing: ImagePreprocessing, *, seed: int) -> None:
         """Put heads on a backbone.
@@ -44,6 +42,36 @@ class DinoDiscriminator:
         depth, width = backbone.config.num_hidden_layers, backbone.config.hidden_size
         self.layers = sorted({round(depth * (index + 1) / HEADS) for index in range(HEADS)} - {0})
         self.heads = nn.ModuleList(_make_head(width, seed, layer) for layer in self.layers).to(backbone.device)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str,
+        *,
+        seed: int,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """Load a backbone from a folder or hub id and put fresh heads on it.
+
+        Args:
+            seed: of the run; the heads start from it.
+
+        Raises:
+            UserError: no complete checkpoint of that class, or a processor that cannot be reproduced.
+        """
+        options = cls.backbone_options
+        backbone = load_frozen_model(
+            cls.backbone_class, folder, revision=revision, dtype=dtype, device=device, **options
+        )
+        preprocessing = ImagePreprocessing.from_processor(load_processor(folder, revision), folder)
+        return cls(backbone, preprocessing, seed=seed)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The transformer."""
+        return {"vision transformer": self.backbone}
 
     @property
     def reads(self) -> Literal["latents", "images"]:
@@ -64,31 +92,20 @@ class DinoDiscriminator:
             ]
         return torch.cat(logits, dim=1)
 
+    def score_keeping(self, samples: Tensor) -> Tensor:
+        """Score; nothing is ever recomputed."""
+        return self.score(samples)
+
     def named_trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The heads, in float32."""
         return dict(self.heads.named_parameters(prefix="heads"))
 
 
-def load_dino_discriminator(
-    kind: str,
-    folder: str,
-    *,
-    seed: int,
-    revision: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> DinoDiscriminator:
-    """Load a backbone, a key of `BACKBONES`, from a folder or hub id and put fresh heads on it.
+class Dinov2Discriminator(DinoDiscriminator):
+    """The same on DINOv2."""
 
-    Raises:
-        UserError: unknown kind, no complete checkpoint of that kind, or a processor that cannot be reproduced.
-    """
-    if kind not in BACKBONES:
-        raise UserError(f"unknown DINO backbone {kind!r}", "discriminator kind", f"use one of {', '.join(BACKBONES)}")
-    model_class, options = BACKBONES[kind]
-    backbone = load_frozen_model(model_class, folder, revision=revision, dtype=dtype, device=device, **options)
-    preprocessing = ImagePreprocessing.from_processor(load_processor(folder, revision), folder)
-    return DinoDiscriminator(backbone, preprocessing, seed=seed)
+    backbone_class = Dinov2Model
+    backbone_options: ClassVar[dict[str, Any]] = {}
 
 
 def _make_head(width: int, seed: int, layer: int) -> nn.Sequential:

@@ -12,6 +12,11 @@ class Discriminator(Protocol):
     """D in the paper: a frozen pretrained network with a small trainable part."""
 
     @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The networks that it stands on, by name, whole: the weights of those that it shares with others included."""
+        ...
+
+    @property
     def reads(self) -> Literal["latents", "images"]:
         """What it scores: latents (B, C, h, w) in the UNet's scale, or images (B, 3, H, W) in [0, 1], tails allowed."""
         ...
@@ -25,6 +30,13 @@ class Discriminator(Protocol):
 
         Returns:
             Logits (B, ...), several per sample; positive means "the reference model's".
+        """
+        ...
+
+    def score_keeping(self, samples: Tensor) -> Tensor:
+        """Score as `score` does, but keep all activations for the backward pass, which needs them at some moment.
+
+        It reads no tensor's value, so that it can be planned on tensors without data.
         """
         ...
 

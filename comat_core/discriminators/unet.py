@@ -59,6 +59,11 @@ class UNetDiscriminator:
         } | {f"head.{name}": parameter for name, parameter in self.head.named_parameters()}
 
     @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Those of its model, which may be the online model's."""
+        return self.model.networks
+
+    @property
     def reads(self) -> Literal["latents", "images"]:
         """Latents (B, C, h, w), finished ones, in the UNet's scale."""
         return "latents"
@@ -68,6 +73,10 @@ class UNetDiscriminator:
         if self.checkpoint_unet and torch.is_grad_enabled():
             return checkpoint(self._score, samples, frozen, use_reentrant=False)  # pyright: ignore[reportReturnType]
         return self._score(samples, frozen)
+
+    def score_keeping(self, samples: Tensor) -> Tensor:
+        """Score without recomputing the UNet in the backward pass."""
+        return self._score(samples, frozen=False)
 
     def named_trainable_parameters(self) -> dict[str, nn.Parameter]:
         """LoRA and head, in float32."""

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from comat_core.step_settings import ConcentrationVariant
 from comat_core.support.numerics import at_least_float32, full_precision, safe_log
-
-ConcentrationVariant = Literal["paper", "release"]
 
 COVERAGE_THRESHOLD = 0.5
 SMALLEST_TOTAL = 1e-6

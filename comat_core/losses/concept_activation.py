@@ -1,13 +1,10 @@
 """Concept activation: a frozen image-to-text model must be able to read the prompt back from the generated image."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from comat_core.step_settings import TokenReduction
 from comat_core.support.numerics import at_least_float32
-
-TokenReduction = Literal["mean", "sum"]
 
 CROP_UNIT = 224
 """Pixels of the image's side for each pixel that the crop before captioning may shift by."""

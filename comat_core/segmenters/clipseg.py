@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 from transformers import CLIPSegForImageSegmentation
@@ -42,6 +42,11 @@ class ClipSegSegmenter:
         """
         model = load_frozen_model(CLIPSegForImageSegmentation, folder, revision=revision, dtype=dtype, device=device)
         return cls(model, load_processor(folder, revision), threshold=threshold)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The whole model."""
+        return {"CLIPSeg": self.model}
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Find nouns[i] in images[i]; see `Segmenter`."""

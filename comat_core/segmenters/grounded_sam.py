@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import torch
 from segment_anything import SamPredictor, sam_model_registry
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
@@ -52,6 +52,11 @@ class GroundedSamSegmenter:
             detector_checkpoint, text_encoder=text_encoder, config=config, device=device, **settings
         )
         return cls(detector, sam)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Both models."""
+        return {"GroundingDINO": self.detector.model, "SAM": self.sam}
 
     @torch.no_grad()
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:

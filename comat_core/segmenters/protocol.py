@@ -1,13 +1,18 @@
 """What every text-prompted segmenter offers: where in the image each noun is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Segmenter(Protocol):
     """A frozen segmenter, S in the paper."""
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The networks that it is made of, by name."""
+        ...
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Find nouns[i] in images[i].

@@ -1,6 +1,6 @@
 """Frozen models that stay in the CPU's memory and come to the GPU for the length of a call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,16 @@ class OffloadedCaptioner:
     def __init__(self, captioner: ImageToText) -> None:
         """Take a loaded captioner home."""
         self.captioner = captioner
-        self._models = [model.to(HOME) for model in networks_of(captioner)]
+        self._models = [network.to(HOME) for network in captioner.networks.values()]
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Those of the captioner, at home."""
+        return self.captioner.networks
+
+    def prepare(self, captions: Sequence[str], device: torch.device) -> Callable[[Tensor], CaptionLikelihood]:
+        """Lay out captions for what the visiting captioner does in the backward pass; see `ImageToText`."""
+        return self.captioner.prepare(captions, device)
 
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
         """Score captions[i] on images[i]; see `ImageToText`."""
@@ -50,23 +59,17 @@ class OffloadedSegmenter:
     def __init__(self, segmenter: Segmenter) -> None:
         """Take a loaded segmenter home."""
         self.segmenter = segmenter
-        self._models = [model.to(HOME) for model in networks_of(segmenter)]
+        self._models = [network.to(HOME) for network in segmenter.networks.values()]
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Those of the segmenter, at home."""
+        return self.segmenter.networks
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Find nouns[i] in images[i]; see `Segmenter`."""
         with _visiting(self._models, images.device):
             return self.segmenter.segment(images, nouns)
-
-
-def networks_of(model: object) -> list[nn.Module]:
-    """The networks that a captioner or segmenter is made of, those of its parts included."""
-    found: list[nn.Module] = []
-    for part in vars(model).values():
-        if isinstance(part, nn.Module):
-            found.append(part)
-        elif type(part).__module__.startswith("comat_core."):
-            found += networks_of(part)
-    return found
 
 
 class _Recomputed(torch.autograd.Function):

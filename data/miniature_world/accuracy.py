@@ -11,9 +11,11 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import Dinov2Model, ResNetForImageClassification
 
-from comat_core.captioners import load_captioner
+from comat_core.captioners import TransformersCaptioner
+from comat_core.captioners.blip import BlipCaptioner
+from comat_core.captioners.git import GitCaptioner
 from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
-from comat_core.segmenters import load_segmenter
+from comat_core.segmenters.clipseg import ClipSegSegmenter
 from comat_core.support.image_preprocessing import ImagePreprocessing
 from comat_core.support.pretrained import load_processor
 from comat_core.support.randomness import derive_seed
@@ -40,8 +42,8 @@ def measure_accuracy(folder: Path) -> dict[str, float]:
         return {
             "autoencoder_rmse": autoencoder_error(folder, images),
             "judge_exact": judge_accuracy(folder, scenes, images),
-            **captioner_accuracies("captioner", "blip", folder, scenes, images),
-            **captioner_accuracies("git", "git", folder, scenes, images),
+            **captioner_accuracies("captioner", BlipCaptioner, folder, scenes, images),
+            **captioner_accuracies("git", GitCaptioner, folder, scenes, images),
             "vqa_accuracy": question_accuracy(folder, scenes, images, ask),
             "vqa_accuracy_of_places": question_accuracy(folder, *_of_two(scenes, images), ask_for_place),
             "segmenter_iou": segmenter_overlap(folder, scenes, images),
@@ -64,11 +66,11 @@ def judge_accuracy(folder: Path, scenes: list[Scene], images: torch.Tensor) -> f
 
 
 def captioner_accuracies(
-    name: str, kind: str, folder: Path, scenes: list[Scene], images: torch.Tensor
+    name: str, kind: type[TransformersCaptioner], folder: Path, scenes: list[Scene], images: torch.Tensor
 ) -> dict[str, float]:
     """Shares of two-object scenes whose right caption is likelier than the one with colours, or places, exchanged."""
     rows = [row for row, scene in enumerate(scenes) if _swappable(scene)]
-    captioner = load_captioner(kind, str(folder / name))
+    captioner = kind.load(str(folder / name))
 
     def likelihood(captions: list[str]) -> torch.Tensor:
         found = captioner.log_likelihood(images[rows], captions)
@@ -96,7 +98,7 @@ def question_accuracy(
 
 def segmenter_overlap(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
     """Mean intersection over union of the masks of the first object's noun."""
-    segmenter = load_segmenter("clipseg", str(folder / "segmenter"))
+    segmenter = ClipSegSegmenter.load(str(folder / "segmenter"))
     nouns = [scene.objects[0].shape for scene in scenes]
     found = np.stack([masks[0].numpy() for masks in segmenter.segment(images, [[noun] for noun in nouns])])
     wanted = np.stack([word_mask(scene, noun) for scene, noun in zip(scenes, nouns, strict=True)])
@@ -106,7 +108,7 @@ def segmenter_overlap(folder: Path, scenes: list[Scene], images: torch.Tensor) -
 
 def segmenter_restraint(folder: Path, scenes: list[Scene], images: torch.Tensor) -> float:
     """Share of nouns of absent shapes for which the mask is empty, up to a hundredth of the image."""
-    segmenter = load_segmenter("clipseg", str(folder / "segmenter"))
+    segmenter = ClipSegSegmenter.load(str(folder / "segmenter"))
     nouns = [[next(s for s in SHAPES if s not in {item.shape for item in scene.objects})] for scene in scenes]
     empty = [float(masks[0].float().mean() < 0.01) for masks in segmenter.segment(images, nouns)]
     return sum(empty) / len(empty)

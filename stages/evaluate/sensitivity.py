@@ -11,7 +11,7 @@ corrupted_log_probability, sensitivity), where model is "real" for real images, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,7 @@ from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
 from stages.evaluate.scoring.settings import chosen_prompts, count_parts, images_of_part
 from stages.evaluate.scoring.summaries import join_parts, part_name, summarise_items, write_summary
+from stages.models.captioners import AnyCaptioner, Blip, CaptionerSettings
 from stages.plan.config import ModelReference
 from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage
@@ -33,6 +34,8 @@ from stages.sampling import in_parts
 from stages.store.artifacts import ArtifactWriter
 
 if TYPE_CHECKING:
+    import torch
+
     from comat_core.captioners import ImageToText
 
 METRIC = "sensitivity"
@@ -54,8 +57,7 @@ class SensitivityConfig(ParsedPromptsConfig):
     """Settings of the sensitivity."""
 
     captioner: ModelReference = Field(description="the image-to-text model, folder or hub id")
-    kind: Literal["blip", "git", "llava"] = Field(default="blip", description="its architecture")
-    prefix: str = Field(default="a photography of", description="text before each text that is given, not scored")
+    captioning: AnyCaptioner = Field(default=Blip(), description="what the image-to-text model is")
     real: CaptionedImages = Field(default=CaptionedImages(), description="the real images with captions")
     resolution: int = Field(ge=8, le=4096, description="pixels per side, to which real images are squeezed")
 
@@ -158,7 +160,7 @@ def summarise(items: pa.Table, config: SensitivityConfig) -> dict[str, Any]:
     from comat_core.metrics.bootstrap import bootstrap_mean, make_numpy_generator
 
     protocol = (
-        f"equation 7, log-likelihoods by {config.captioner.path} ({config.kind});"
+        f"equation 7, log-likelihoods by {config.captioner.path} ({config.captioning.kind});"
         f" {config.real.count:,} real images: {config.real.source}"
     )
     summary: dict[str, Any] = {"benchmark": METRIC, "protocol": protocol, "models": {}, "delta": {}}
@@ -190,16 +192,13 @@ def summarise(items: pa.Table, config: SensitivityConfig) -> dict[str, Any]:
 
 
 def _load_captioner(config: SensitivityConfig) -> "ImageToText":
-    from comat_core.captioners import load_captioner
+    return loaded(_captioner_of, config.captioning, config.captioner, choose_device(config.device))
 
-    return loaded(
-        load_captioner,
-        config.kind,
-        config.captioner.resolve(),
-        config.captioner.revision,
-        device=choose_device(config.device),
-        prefix=config.prefix,
-    )
+
+def _captioner_of(captioning: CaptionerSettings, checkpoint: ModelReference, device: "torch.device") -> "ImageToText":
+    import torch
+
+    return captioning.load(checkpoint, dtype=torch.float32, device=device)
 
 
 def _corrupted(texts: Mapping[str, str], config: SensitivityConfig) -> dict[str, Wording]:

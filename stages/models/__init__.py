@@ -1,1 +1,1 @@
-"""The models that presets name: where they lie, what they are, whether they can be used."""
+"""The models that presets name: of which kinds they are, where they lie, whether they can be used."""

@@ -6,18 +6,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import data
 from comat_core.support.errors import UserError
 from data.downloads import PublishedFile
-from data.formats.yaml_files import read_yaml_mapping
 from stages.models.folder_files import files_below
 from stages.models.hub import Presence, cached_folder, fetch_file, fetch_folder, look_up
 from stages.models.model_checks import check_folder, given_beside
 from stages.models.model_references import references
+from stages.models.published_facts import facts_of, licence_of, published_facts
 from stages.plan.config import ModelReference
 from stages.plan.presets import Preset
 
-FACTS_FILE = Path(data.__file__).parent / "models.yaml"
 Roles = dict[str, Container[str]]
 """Dotted setting that names a model -> parts of it that this stage takes from elsewhere."""
 
@@ -47,7 +45,7 @@ def needed_models(presets: Sequence[Preset]) -> list[NeededModel]:
             for role, reference in references(config, section):
                 _, roles = found.setdefault(_identity(reference), (reference, {}))
                 roles[role] = given_beside(config)
-    facts = read_yaml_mapping(FACTS_FILE, "list of models")
+    facts = published_facts()
     models = [_describe(reference, roles, facts) for reference, roles in found.values()]
     parsers = dict.fromkeys(getattr(preset.sections.get("entities"), "parser", None) for preset in presets)
     return models + [_describe_parser(parser, facts) for parser in parsers if parser is not None]
@@ -75,8 +73,7 @@ def _identity(reference: ModelReference | PublishedFile) -> object:
 
 
 def _describe(reference: ModelReference | PublishedFile, roles: Roles, facts: dict[str, Any]) -> NeededModel:
-    known = facts.get(reference.name if isinstance(reference, PublishedFile) else reference.path, {})
-    licence, published = known.get("licence", "unknown"), known.get("bytes")
+    licence, published = licence_of(reference, facts), facts_of(reference, facts).get("bytes")
     names = tuple(roles)
     if isinstance(reference, PublishedFile):
         cached = reference.cached()
@@ -107,8 +104,7 @@ def _drawback(folder: Path, roles: Roles) -> str:
 
 
 def _describe_parser(name: str, facts: dict[str, Any]) -> NeededModel:
-    known = facts.get(name, {})
     installed = find_spec(name) is not None
     presence = "installed" if installed else f"not installed: python -m spacy download {name}"
-    licence = known.get("licence", "unknown")
-    return NeededModel(("entities.parser",), name, None, presence, known.get("bytes"), licence, None)
+    size = facts_of(name, facts).get("bytes")
+    return NeededModel(("entities.parser",), name, None, presence, size, licence_of(name, facts), None)

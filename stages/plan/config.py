@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import data
 from comat_core.files.paths import folder_exists, path_exists, user_path
+from comat_core.settings import SAME_RESULT, Settings
 from comat_core.support.errors import UserError
 from stages.models.folder_files import files_below
 from stages.models.hub import fetch_file, fetch_folder
@@ -23,11 +24,7 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 IDENTITY_IGNORES = {".md"}  # a model card does not change the model
 
 
-class _NotInKey:
-    """Marks a field that cannot change the result."""
-
-
-NOT_IN_KEY: Final = _NotInKey()
+NOT_IN_KEY: Final = SAME_RESULT
 """Annotation for settings of speed and place: `batch_size: Annotated[int, NOT_IN_KEY] = 8`."""
 
 
@@ -106,10 +103,8 @@ def _digest_of_version(file: Path, size: int, modified: int) -> str:  # noqa: AR
     return digest_file(file)
 
 
-class StageConfig(BaseModel):
+class StageConfig(Settings):
     """Base of all stage configs. Frozen; unknown fields are mistakes; numbers have units and ranges in their fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def key_payload(self) -> dict[str, Any]:
         """The JSON value that goes into the artifact's key: every field except those marked NOT_IN_KEY.

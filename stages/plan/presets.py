@@ -6,6 +6,9 @@
     prompts, train, ...          one section per stage; "evaluate" holds one per benchmark
 
 `load_preset` reads one of the shipped presets by its name, or a file of the user's by its path.
+
+Where a setting may be of several kinds, such as `captioning`, its `kind` says which, and what else stands there are
+that kind's own settings: whoever names another kind, in an extending preset or by an override, starts afresh.
 """
 
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ from data.formats.yaml_files import DEEPEST, parse_yaml, read_yaml_mapping
 from stages.plan import dag
 from stages.plan.config import ModelReference, StageConfig
 from stages.plan.dag import Node, load_stage
+from stages.plan.setting_errors import KIND, setting_error, shortened
 
 PRESET_FOLDER = Path(data.__file__).parent / "presets"
 LONGEST_CHAIN = 32
@@ -130,7 +134,7 @@ def _preset_path(name: str) -> Path:
             raise UserError("there is no such preset file", name, "correct the path")
         return path
     advice = f"choose one of: {', '.join(preset_names())}; or give the path of a .yaml file"
-    raise UserError(f"unknown preset {_shortened(name)}", "preset", advice)
+    raise UserError(f"unknown preset {shortened(name)}", "preset", advice)
 
 
 def _read_preset(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -149,7 +153,12 @@ def _read_preset(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, An
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Put `changes` over `base`: settings inside settings are merged, everything else is replaced."""
+    """Put `changes` over `base`: settings inside settings are merged, everything else is replaced.
+
+    Settings of one kind are none of another's: where `changes` names another kind, those of `base` fall away.
+    """
+    if KIND in base and base[KIND] != changes.get(KIND, base[KIND]):
+        return dict(changes)
     merged = dict(base)
     for name, value in changes.items():
         below = merged.get(name)
@@ -171,20 +180,22 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     names = key.strip().split(".")
     if not separator or not all(names):
         raise UserError(
-            f"cannot read {_shortened(override)}", "--set", "write it as dotted.key=value, such as train.steps=100"
+            f"cannot read {shortened(override)}", "--set", "write it as dotted.key=value, such as train.steps=100"
         )
     if len(names) > DEEPEST:
         raise UserError(f"a key of {len(names):,} parts", "--set", "run `comat show` for the names")
     try:
         value = parse_yaml(text, "value", "--set")
     except UserError as error:
-        problem = f"cannot read the value of {_shortened(override)}: {error.what}"
+        problem = f"cannot read the value of {shortened(override)}: {error.what}"
         raise UserError(problem, "--set", "quote it as YAML does") from error
     place = values
     for name in names[:-1]:
         place = place.setdefault(name, {})
         if not isinstance(place, dict):
             raise UserError(f"{name} in {key} has no settings inside", "--set", "run `comat show` for the names")
+    if names[-1] == KIND and place.get(KIND, value) != value:
+        place.clear()  # what was set for the other kind
     place[names[-1]] = value
 
 
@@ -221,16 +232,8 @@ def _validate(model: type[Any], values: dict[str, Any], section: str, source: st
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in ((section, *first["loc"]) if section else first["loc"]))
-        if first["type"] == "extra_forbidden":
-            stages = dict.fromkeys(node.section for node in dag.NODES)
-            known = ", ".join(model.model_fields if section else [*model.model_fields, *stages])
-            raise UserError(f"unknown setting {name}", source, f"known settings here: {known}") from error
-        if first["type"] == "missing":
-            raise UserError(f"setting {name} is missing", source, "give it a value") from error
-        problem = f"{name} = {_shortened(first['input'])} is not allowed: {first['msg']}"
-        raise UserError(problem, source, "run `comat show` for the settings in use") from error
+        sections = () if section else tuple(dict.fromkeys(node.section for node in dag.NODES))
+        raise setting_error(error, model, values, section, source, sections) from error
 
 
 def _check_beside(config: StageConfig, sections: dict[str, StageConfig], source: str) -> None:
@@ -238,8 +241,3 @@ def _check_beside(config: StageConfig, sections: dict[str, StageConfig], source:
         config.check_beside(sections)
     except ValueError as error:
         raise UserError(str(error), source, "set both alike") from error
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -53,7 +53,7 @@ def _metrics_table(history: list[dict[str, float]]) -> pa.Table:
 
 STAGE = Stage(
     name="train",
-    version=1,
+    version=2,
     config_type=TrainConfig,
     inputs=("prompts", "entities", "latents", "pairs"),
     optional_inputs=("adapt",),

@@ -4,148 +4,62 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from comat_core.files.paths import user_path
+from comat_core.settings import Sampler, Settings
+from comat_core.step_settings import AdversarySettings, LossWeights, StepSettings
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
+from stages.models.captioners import AnyCaptioner, Blip
+from stages.models.discriminators import AnyDiscriminator, UNet
+from stages.models.segmenters import AnySegmenter, ClipSeg
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
-from stages.sampling import Sampler, SamplingConfig
+from stages.sampling import SamplingConfig
 from stages.store.local_disk import check_folder
 
-LearningRate = Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")]
-Schedule = Annotated[
-    Literal["constant", "linear", "cosine"],
-    Field(description="of the learning rate after the warm-up; others end at 0"),
-]
-WarmupSteps = Annotated[int, Field(ge=0, description="optimiser steps in which the learning rate rises from 0")]
 Betas = Annotated[
     tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Field(description="AdamW's betas")
 ]
 ClipNorm = Annotated[float, Field(gt=0, description="largest norm of the whole gradient")]
-Rank = Annotated[int, Field(ge=1, le=1024, description="rank of the LoRA")]
 
 
-class Part(BaseModel):
-    """A group of settings inside the train section."""
+class LearnerSettings(Settings):
+    """What moves a set of parameters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class OnlineSettings(Part):
-    """The online model's LoRA and its optimiser."""
-
-    rank: Rank = 128
-    learning_rate: LearningRate = 5e-5
-    schedule: Schedule = "constant"
-    warmup_steps: WarmupSteps = 0
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="learning rate, the highest of the schedule")] = 5e-5
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"],
+        Field(description="of the learning rate after the warm-up; others end at 0"),
+    ] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0, description="optimiser steps in which the learning rate rises from 0")] = 0
     betas: Betas = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay")] = 0.01
     gradient_clip: ClipNorm = 0.1
 
 
-class DiscriminatorSettings(Part):
-    """The discriminator and its optimiser. Without `model` it shares the online model's UNet."""
+class OnlineSettings(LearnerSettings):
+    """The online model's LoRA and its optimiser."""
 
-    kind: Annotated[
-        Literal["unet", "dinov2", "dino"], Field(description="UNet on latents, or a DINO transformer on images")
-    ] = "unet"
-    model: Annotated[
-        ModelReference | None, Field(description="its checkpoint; none shares the online model's UNet")
-    ] = None
-    rank: Rank = 128
-    learning_rate: LearningRate = 5e-5
-    schedule: Schedule = "constant"
-    warmup_steps: WarmupSteps = 0
+    rank: Annotated[int, Field(ge=1, le=1024, description="rank of the LoRA")] = 128
+
+
+class DiscriminatorSettings(LearnerSettings, AdversarySettings):
+    """The discriminator and its optimiser."""
+
+    network: Annotated[AnyDiscriminator, Field(description="what it is made of")] = UNet()
     betas: Betas = (0.0, 0.999)
-    weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay")] = 0.01
     gradient_clip: ClipNorm = 1.0
-    real: Annotated[
-        Literal["generated", "real"],
-        Field(description="what it takes for real: the reference model's latents, or those of the real images"),
-    ] = "generated"
-
-    @model_validator(mode="after")
-    def _dino_needs_a_checkpoint(self) -> "DiscriminatorSettings":
-        if self.kind != "unet" and self.model is None:
-            raise ValueError(f"the {self.kind} discriminator needs discriminator.model")
-        return self
 
 
-class CaptionerSettings(Part):
-    """The image-to-text model whose likelihood is raised."""
-
-    kind: Annotated[Literal["blip", "git", "llava"], Field(description="architecture of the captioner")] = "blip"
-    prefix: Annotated[str, Field(description="text before the caption that is given, not scored")] = "a photography of"
-
-
-class SegmenterSettings(Part):
-    """The text-prompted segmenter behind attribute concentration; models.segmenter is CLIPSeg or GroundingDINO."""
-
-    kind: Annotated[Literal["clipseg", "grounded_sam"], Field(description="architecture of the segmenter")] = "clipseg"
-    threshold: Annotated[float, Field(gt=0, lt=1, description="CLIPSeg: least probability of a mask's pixels")] = 0.5
-    box_threshold: Annotated[float, Field(gt=0, lt=1, description="Grounded-SAM: least score of a box")] = 0.3
-    text_threshold: Annotated[float, Field(gt=0, lt=1, description="Grounded-SAM: least score of a token")] = 0.25
-    sam: Annotated[ModelReference | None, Field(description="Grounded-SAM: SAM's checkpoint file")] = None
-    sam_model_type: Annotated[Literal["vit_h", "vit_l", "vit_b"], Field(description="Grounded-SAM: SAM's size")] = (
-        "vit_h"
-    )
-    text_encoder: Annotated[ModelReference | None, Field(description="Grounded-SAM: GroundingDINO's BERT")] = None
-
-    @model_validator(mode="after")
-    def _grounded_sam_is_complete(self) -> "SegmenterSettings":
-        if self.kind == "grounded_sam" and (self.sam is None or self.text_encoder is None):
-            raise ValueError("grounded_sam needs segmentation.sam and segmentation.text_encoder")
-        return self
-
-
-class WeightSettings(Part):
-    """Weights between the losses; 0 switches a loss off, and what it costs with it."""
-
-    concept_activation: Annotated[float, Field(ge=0, description="weight of L_i2t")] = 1.0
-    fidelity: Annotated[float, Field(ge=0, description="lambda, weight of L_adv")] = 1.0
-    attribute_region: Annotated[float, Field(ge=0, description="alpha of L_pos and L_neg")] = 1e-3
-    attribute_pixel: Annotated[float, Field(ge=0, description="beta of L_pos and L_neg")] = 5e-5
-
-    @model_validator(mode="after")
-    def _something_is_learned(self) -> "WeightSettings":
-        if not any((self.concept_activation, self.fidelity, self.attribute_region, self.attribute_pixel)):
-            raise ValueError("one weight at least must be above 0")
-        return self
-
-
-class TrainingSampler(Sampler):
-    """How the online model denoises while it trains. The latents stage must sample alike."""
-
-    gradient_steps: Annotated[int, Field(ge=1, le=1000, description="K of the T steps keep a gradient")] = 5
-    attention_steps: Annotated[int, Field(ge=1, le=1000, description="r of the K steps give attention maps")] = 2
-    gradient_step_draw: Annotated[
-        Literal["uniform", "strided"], Field(description="the paper's draw of the K steps, or the authors' code's")
-    ] = "uniform"
-    detach_unet_input: Annotated[
-        bool, Field(description="stop the gradient at the UNet's input in the K steps, as the paper does")
-    ] = True
-    tau_range: Annotated[
-        tuple[int, int], Field(description="[T1, T2], timesteps from which noised real images are denoised")
-    ] = (200, 900)
-
-    @model_validator(mode="after")
-    def _steps_fit(self) -> "TrainingSampler":
-        if not self.attention_steps <= self.gradient_steps <= self.num_inference_steps:
-            raise ValueError("attention_steps <= gradient_steps <= num_inference_steps must hold")
-        if not 0 <= self.tau_range[0] <= self.tau_range[1]:
-            raise ValueError("tau_range must be two timesteps in ascending order")
-        return self
-
-
-class CheckpointSettings(Part):
+class CheckpointSettings(Settings):
     """When state is saved; no part of the result."""
 
     every: Annotated[int, Field(ge=1, description="steps between two checkpoints")] = 100
     keep: Annotated[int, Field(ge=1, le=100, description="how many of the last checkpoints stay")] = 2
 
 
-class TrackingSettings(Part):
+class TrackingSettings(Settings):
     """What is logged while training; no part of the result."""
 
     folder: Annotated[str, Field(description="local folder of TensorBoard's logs, one folder per run below it")] = (
@@ -177,11 +91,10 @@ class TrackingSettings(Part):
         check_folder("training's logs", self.logs, "choose another train.tracking.folder")
 
 
-class TrainConfig(StageConfig):
-    """Fine-tune the base model's LoRA with the CoMat losses."""
+class TrainConfig(StepSettings, StageConfig):
+    """Fine-tune the base model's LoRA with the CoMat losses. What a single step does are the kernel's own settings."""
 
     seed: Annotated[int, Field(ge=0, description="of the run")]
-    resolution: Annotated[int, Field(ge=8, description="pixels per side")]
     base: Annotated[ModelReference, Field(description="the text-to-image checkpoint")]
     vae: Annotated[ModelReference | None, Field(description="an autoencoder that replaces the checkpoint's own")] = None
     captioner: Annotated[ModelReference | None, Field(description="the image-to-text checkpoint")] = None
@@ -190,9 +103,6 @@ class TrainConfig(StageConfig):
     steps: Annotated[int, Field(ge=1, description="optimiser steps")] = 2000
     batch_size: Annotated[int, Field(ge=1, description="prompts of one process in one micro-batch")] = 4
     pair_batch_size: Annotated[int, Field(ge=0, description="real images beside them")] = 2
-    mixed_latents: Annotated[
-        bool, Field(description="denoise the real images, noised, for L_i2t; else they can only be D's real ones")
-    ] = True
     gradient_accumulation: Annotated[int, Field(ge=1, description="micro-batches per optimiser step")] = 1
     processes: Annotated[
         int, Field(ge=1, description="processes on this machine, one per GPU, that share the work")
@@ -204,29 +114,14 @@ class TrainConfig(StageConfig):
         Literal["adamw", "adamw_8bit", "adamw_8bit_if_installed"],
         Field(description="AdamW, its state in 32 bits or, by bitsandbytes, in 8"),
     ] = "adamw"
-    token_reduction: Annotated[
-        Literal["mean", "sum"], Field(description="of a caption's token losses (release: mean, equation 2: sum)")
-    ] = "mean"
-    concentration_variant: Annotated[
-        Literal["paper", "release"], Field(description="attribute concentration by equations 4, 5 or the authors' code")
-    ] = "paper"
-    saturating: Annotated[bool, Field(description="minimise equation 3 as printed instead of its usual variant")] = (
-        False
-    )
     nonfinite_limit: Annotated[
         int, Field(ge=1, description="steps in a row with a non-finite loss or gradient after which training stops")
     ] = 10
 
     online: OnlineSettings = OnlineSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
-    captioning: CaptionerSettings = CaptionerSettings()
-    segmentation: SegmenterSettings = SegmenterSettings()
-    weights: WeightSettings = WeightSettings()
-    sampling: TrainingSampler = TrainingSampler()
-    checkpoint_unet: Annotated[
-        bool, NOT_IN_KEY, Field(description="recompute the UNet in the backward pass: less memory, more time")
-    ] = True
-    checkpoint_decoder: Annotated[bool, NOT_IN_KEY, Field(description="decode image by image, twice")] = False
+    captioning: Annotated[AnyCaptioner, Field(description="what the captioner is")] = Blip()
+    segmentation: Annotated[AnySegmenter, Field(description="what the segmenter is")] = ClipSeg()
     device: Annotated[str, NOT_IN_KEY, Field(description="torch device; auto takes a GPU when there is one")] = AUTO
     hardware: Annotated[HardwareSettings, NOT_IN_KEY] = HardwareSettings()
     checkpoints: Annotated[CheckpointSettings, NOT_IN_KEY] = CheckpointSettings()
@@ -251,12 +146,18 @@ class TrainConfig(StageConfig):
             if ours != theirs:
                 raise ValueError(f"train.sampling.{name} = {ours} differs from latents.sampling.{name} = {theirs}")
 
+    @field_validator("weights")
+    @classmethod
+    def _something_is_learned(cls, weights: LossWeights) -> LossWeights:
+        if weights.all_off:
+            raise ValueError("one weight at least must be above 0")
+        return weights
+
     @model_validator(mode="after")
     def _models_fit_the_weights(self) -> "TrainConfig":
         if self.weights.concept_activation and self.captioner is None:
             raise ValueError("concept activation needs models.captioner")
-        concentrates = self.weights.attribute_region or self.weights.attribute_pixel
-        if concentrates and self.segmenter is None:
+        if self.weights.attribute_concentration and self.segmenter is None:
             raise ValueError("attribute concentration needs models.segmenter")
         return self
 

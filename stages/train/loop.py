@@ -11,7 +11,7 @@ from comat_core.training_inputs import CoMatModels
 from stages.store.locks import Lease
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
-from stages.train.models import ADAPTER_NAME, make_trainee, step_settings
+from stages.train.models import ADAPTER_NAME, make_trainee
 from stages.train.processes.termination import TrainingStopped, termination_noticed
 from stages.train.random_states import gather_random_states, restore_random_states
 from stages.train.state import TrainingState
@@ -47,7 +47,7 @@ def train(
     # Initialize what learns and what stays.
     scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
     state = TrainingState(make_trainee(config, models), scaler)
-    run = Run(config, models, step_settings(config), training_data, accelerator)
+    run = Run(config, models, training_data, accelerator)
 
     # Load the previous checkpoint.
     random_states = state.restore_latest(checkpoint_folder, tell=accelerator.is_main_process)

@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -12,15 +12,11 @@ from torch import Tensor, nn
 from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.backbones.guided_unet import GuidedUnet
-from comat_core.captioners import TransformersCaptioner
-from comat_core.discriminators import UNetDiscriminator
-from comat_core.discriminators.unet import unet_memory
 from comat_core.support.activation_memory import kept_activations
-from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter, networks_of
 from comat_core.support.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
-from stages.train.models import ADAPTER_NAME
+from stages.train.models import ADAPTER_NAME, VISITORS
 from stages.train.optimizers import state_bytes
 
 MEGABYTE, GIGABYTE = 2**20, 2**30
@@ -40,8 +36,8 @@ class MemoryPlan:
     optimizers: int
     activations: dict[str, int]
     peak: int
-    shared_unet: tuple[int, int] | None
-    """Weights of online, reference and discriminator UNet as they are, and if each were a network of its own."""
+    three_roles: tuple[int, int] | None
+    """Weights of online, reference and discriminator network as they are, and if each were a network of its own."""
 
     def __str__(self) -> str:
         lines = [
@@ -53,11 +49,10 @@ class MemoryPlan:
             f"  activations       {_listed(self.activations)}",
             f"  peak              {_readable(self.peak)}",
         ]
-        if self.shared_unet is not None:
-            together, apart = self.shared_unet
-            lines.append(
-                f"  online, reference and discriminator  {_readable(together)}, as three UNets {_readable(apart)}"
-            )
+        if self.three_roles is not None:
+            together, apart = self.three_roles
+            roles = "online, reference and discriminator"
+            lines.append(f"  {roles}  {_readable(together)}, as three networks {_readable(apart)}")
         return "\n".join(lines)
 
 
@@ -68,16 +63,11 @@ def plan_memory(config: TrainConfig, models: CoMatModels) -> MemoryPlan:
         learned += models.discriminator.named_trainable_parameters().values()
     adapters = _bytes(learned)
     optimizers = state_bytes(config.optimizer, learned)
-    parameters, visiting = _frozen_weights(models, {id(value) for value in learned})
+    parameters, visiting = _frozen_weights(config, models, {id(value) for value in learned})
     activations = _activations(config, models)
     resident = sum(parameters.values()) + 2 * adapters + optimizers
-    discriminator = models.discriminator
-    shared = None
-    if isinstance(discriminator, UNetDiscriminator):
-        found = unet_memory(models.online, discriminator)
-        shared = (found.resident, found.separate)
     peak = resident + _highest(config, activations, visiting)
-    return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, shared)
+    return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, _three_roles(models, learned))
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -94,33 +84,43 @@ def describe_peak(device: torch.device) -> str:
     return f"Measured peak: {_readable(peak_bytes(device))} {of_what}"
 
 
-def _frozen_weights(models: CoMatModels, learned: set[int]) -> tuple[dict[str, int], dict[str, int]]:
-    """Bytes of the frozen weights by model: those that stay on the device, and those that visit it."""
-    pipeline, discriminator = models.online.pipeline, models.discriminator
-    encoders = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
-    networks: dict[str, list[nn.Module]] = {
-        "UNet": [models.online.unet],
-        "autoencoder": [models.online.vae],
-        "text encoders": [encoder for encoder in encoders if encoder is not None],
-    }
-    if isinstance(discriminator, UNetDiscriminator) and discriminator.model is not models.online:
-        own = discriminator.model.pipeline
-        networks["discriminator"] = [own.unet, own.vae, own.text_encoder]
-    elif discriminator is not None and not isinstance(discriminator, UNetDiscriminator):
-        networks["discriminator"] = networks_of(discriminator)
-    visiting: dict[str, list[nn.Module]] = {}
-    for name, model in (("captioner", models.captioner), ("segmenter", models.segmenter)):
-        if model is not None:
-            offloaded = isinstance(model, OffloadedCaptioner | OffloadedSegmenter)
-            (visiting if offloaded else networks)[name] = networks_of(model)
-    return _weights(networks, learned), _weights(visiting, learned)
+def _frozen_weights(
+    config: TrainConfig, models: CoMatModels, learned: set[int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes of the frozen weights by model: those that stay on the device, and those that visit it.
+
+    Each weight counts once, where it is met first: what the discriminator shares counts as the online model's.
+    """
+    networks = {name: [network] for name, network in models.online.networks.items()}
+    networks |= {role: [*model.networks.values()] for role, model in models.helpers.items()}
+    counted, staying, visiting = set(learned), {}, {}
+    for name, modules in networks.items():
+        visits = config.hardware.offload and name in VISITORS
+        if size := _bytes(_weights(modules, counted)):
+            (visiting if visits else staying)[name] = size
+    return staying, visiting
 
 
-def _weights(networks: dict[str, list[nn.Module]], learned: set[int]) -> dict[str, int]:
-    return {
-        name: _bytes(value for module in modules for value in module.parameters() if id(value) not in learned)
-        for name, modules in networks.items()
-    }
+def _three_roles(models: CoMatModels, learned: Sequence[Tensor]) -> tuple[int, int] | None:
+    """The reference model is the online one without its adapter, and takes nothing of its own."""
+    if models.discriminator is None:
+        return None
+    added = {id(value) for value in learned}
+    online, discriminator = [models.online.unet], [*models.discriminator.networks.values()]
+    if models.online.unet in discriminator:  # then it asks that network alone, whatever else the model is made of
+        discriminator = online
+    together = _bytes(_weights([*online, *discriminator], set(added)))
+    apart = 2 * _bytes(_weights(online, set(added))) + _bytes(_weights(discriminator, set(added)))
+    return together + _bytes(learned), apart + _bytes(learned)
+
+
+def _weights(modules: Iterable[nn.Module], counted: set[int]) -> Iterator[Tensor]:
+    """The parameters that have not been counted yet; from now on they have."""
+    for module in modules:
+        for value in module.parameters():
+            if id(value) not in counted:
+                counted.add(id(value))
+                yield value
 
 
 def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
@@ -130,16 +130,15 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     side = online.latent_size(config.resolution)
     conditioning = models.unconditional.repeat(rows)
     guided = conditioning if config.sampling.guidance_scale > 1 else None
-    concentrates = weights.attribute_region or weights.attribute_pixel
-    capture = CaptureRequest((0,), range(prompts)) if concentrates else None
+    capture = CaptureRequest((0,), range(prompts)) if weights.attribute_concentration else None
     unet = GuidedUnet(online, conditioning, guided, config.sampling.guidance_scale, capture)
 
     def latents(count: int) -> Tensor:
         shape = (count, online.latent_channels, side, side)
         return torch.zeros(shape, device=online.device, requires_grad=True)
 
-    def images() -> Tensor:
-        return torch.zeros(rows, 3, config.resolution, config.resolution, device=online.device, requires_grad=True)
+    def images(count: int, device: torch.device = online.device) -> Tensor:
+        return torch.zeros(count, 3, config.resolution, config.resolution, device=device, requires_grad=True)
 
     def timestep() -> Tensor:
         return torch.zeros((), dtype=torch.long)
@@ -150,15 +149,14 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     if weights.concept_activation or (models.discriminator is not None and models.discriminator.reads == "images"):
         decoded = 1 if config.checkpoint_decoder else rows
         calls["decoder"] = lambda: online.decode(latents(decoded))
-    captioner = models.captioner.captioner if isinstance(models.captioner, OffloadedCaptioner) else models.captioner
-    if isinstance(captioner, TransformersCaptioner):
-        tokens = captioner.tokenize([EXAMPLE_CAPTION] * rows).to(online.device)
-        calls["captioner"] = lambda: captioner.score(images(), tokens)
-    discriminator = models.discriminator
-    if isinstance(discriminator, UNetDiscriminator):
-        empty = discriminator.empty_prompt.repeat(2 * prompts)
-        its_own = discriminator.model
-        calls["discriminator"] = lambda: its_own.predict(latents(2 * prompts), timestep(), empty)
+    captioner, discriminator = models.captioner, models.discriminator
+    if captioner is not None:
+        home = next(parameter.device for network in captioner.networks.values() for parameter in network.parameters())
+        score_images = captioner.prepare([EXAMPLE_CAPTION] * rows, home)
+        calls["captioner"] = lambda: score_images(images(rows, home))
+    if discriminator is not None:
+        shown = images if discriminator.reads == "images" else latents
+        calls["discriminator"] = lambda: discriminator.score_keeping(shown(2 * prompts))
     with active_adapter(online.unet, ADAPTER_NAME), _autocast(config, online.device):
         return {name: kept_activations(call) for name, call in calls.items()}
 

@@ -1,6 +1,9 @@
 """The model card beside a LoRA: what it is, how to use it, how it was made."""
 
+from stages.models.published_facts import UNKNOWN, licence_of, published_facts
+from stages.plan.config import ModelReference
 from stages.train.config import TrainConfig
+from stages.train.helpers import Helper, helpers_of
 
 MODEL_CARD = "README.md"
 
@@ -36,7 +39,7 @@ an image captioner scores each generated image against its prompt, and the gradi
 | weight of concept activation | {concept_activation:g} |
 | weight of fidelity preservation | {fidelity:g} |
 | weights of attribute concentration | {attribute_region:g}, {attribute_pixel:g} |
-| captioner | {captioner} |
+{helpers}
 | denoising | {scheduler}, {num_inference_steps} steps, guidance {guidance_scale:g}, {gradient_steps} with gradient |
 | precision | {precision} |
 | seed | {seed} |
@@ -78,13 +81,28 @@ def write_model_card(config: TrainConfig, *, adapted: bool) -> str:
         pairs=micro_batches * config.denoised_pairs,
         rank=config.online.rank,
         learning_rate=config.online.learning_rate,
-        captioner=config.captioner.path if config.captioner and config.weights.concept_activation else "none",
+        helpers="\n".join(_describe(helper) for helper in helpers_of(config)),
         **config.weights.model_dump(),
         **config.sampling.model_dump(include={"scheduler", "num_inference_steps", "guidance_scale", "gradient_steps"}),
         **config.model_dump(include={"steps", "resolution", "precision", "seed"}),
     )
 
 
+def _describe(helper: Helper) -> str:
+    """The row of a model that helped: its kind, and where it came from, with the licences that are known."""
+    facts = published_facts()
+    licences = [licence_of(reference, facts) for reference in helper.references]
+    names = [
+        _name_of(reference) + ("" if licence == UNKNOWN else f" ({licence})")
+        for reference, licence in zip(helper.references, licences, strict=True)
+    ]
+    return f"| {helper.role} | {helper.settings.kind}: {', '.join(names) or 'on the base model'} |"
+
+
 def _model_name(config: TrainConfig) -> str:
+    return _name_of(config.base)
+
+
+def _name_of(reference: ModelReference) -> str:
     """The hub's name, or a folder's own name: where the folder lies is nobody's business."""
-    return config.base.path if config.base.local_path() is None else config.base.path.rstrip("/").split("/")[-1]
+    return reference.path if reference.local_path() is None else reference.path.rstrip("/").split("/")[-1]

@@ -11,16 +11,17 @@ from torch.optim.lr_scheduler import LRScheduler
 from comat_core.backbones.adapters import add_lora, lora_parameters
 from comat_core.backbones.schedulers import make_scheduler
 from comat_core.backbones.text_to_image import TextToImageModel
-from comat_core.captioners import load_captioner
-from comat_core.discriminators import Discriminator, UNetDiscriminator, last_timestep, load_dino_discriminator
-from comat_core.segmenters import Segmenter, load_segmenter
+from comat_core.discriminators import last_timestep
 from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.support.precisions import PRECISIONS
-from comat_core.training_inputs import CoMatModels, LossWeights, StepSettings
-from stages.train.config import DiscriminatorSettings, OnlineSettings, TrainConfig
+from comat_core.training_inputs import CoMatModels
+from stages.models.discriminators import Surroundings
+from stages.train.config import LearnerSettings, TrainConfig
 from stages.train.optimizers import make_optimizer
 
 ADAPTER_NAME = "comat"
+VISITORS = ("captioner", "segmenter")
+"""Roles whose models wait on the CPU between their calls, if the hardware settings ask for that."""
 
 
 @dataclass
@@ -72,18 +73,21 @@ def load_models(config: TrainConfig, device: torch.device, unet: Path | None = N
     weights = config.weights
     if weights.concept_activation:
         assert config.captioner is not None
-        models.captioner = load_captioner(
-            config.captioning.kind,
-            config.captioner.resolve(),
-            revision=config.captioner.revision,
+        models.captioner = config.captioning.load(config.captioner, dtype=dtype, device=device)
+    if weights.fidelity:
+        surroundings = Surroundings(
+            online=online,
+            last_timestep=last_timestep(models.scheduler, config.sampling.num_inference_steps),
+            resolution=config.resolution,
+            seed=config.seed,
+            checkpoint_unet=config.checkpoint_unet,
             dtype=dtype,
             device=device,
-            prefix=config.captioning.prefix,
         )
-    if weights.fidelity:
-        models.discriminator = _load_discriminator(config, models, dtype, device)
-    if weights.attribute_region or weights.attribute_pixel:
-        models.segmenter = _load_segmenter(config, device)
+        models.discriminator = config.discriminator.network.load(surroundings)
+    if weights.attribute_concentration:
+        assert config.segmenter is not None
+        models.segmenter = config.segmentation.load(config.segmenter, device=device)
     if config.hardware.offload:
         _offload(models)
     return models
@@ -108,32 +112,7 @@ def make_trainee(config: TrainConfig, models: CoMatModels) -> Trainee:
     )
 
 
-def step_settings(config: TrainConfig) -> StepSettings:
-    """Translate the config into the kernel's settings of one step."""
-    sampling = config.sampling
-    return StepSettings(
-        tau_range=sampling.tau_range,
-        resolution=config.resolution,
-        num_inference_steps=sampling.num_inference_steps,
-        guidance_scale=sampling.guidance_scale,
-        gradient_steps=sampling.gradient_steps,
-        attention_steps=sampling.attention_steps,
-        gradient_step_draw=sampling.gradient_step_draw,
-        detach_unet_input=sampling.detach_unet_input,
-        checkpoint_unet=config.checkpoint_unet,
-        checkpoint_decoder=config.checkpoint_decoder,
-        token_reduction=config.token_reduction,
-        saturating=config.saturating,
-        mixed_latents=config.mixed_latents,
-        discriminator_real=config.discriminator.real,
-        concentration_variant=config.concentration_variant,
-        weights=LossWeights(**config.weights.model_dump()),
-    )
-
-
-def _learner(
-    parameters: dict[str, nn.Parameter], settings: OnlineSettings | DiscriminatorSettings, config: TrainConfig
-) -> Learner:
+def _learner(parameters: dict[str, nn.Parameter], settings: LearnerSettings, config: TrainConfig) -> Learner:
     optimizer = make_optimizer(
         config.optimizer,
         parameters.values(),
@@ -144,56 +123,3 @@ def _learner(
     name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
     schedule = get_scheduler(name, optimizer, num_warmup_steps=settings.warmup_steps, num_training_steps=config.steps)
     return Learner(parameters, optimizer, schedule, settings.gradient_clip)
-
-
-def _load_discriminator(
-    config: TrainConfig, models: CoMatModels, dtype: torch.dtype, device: torch.device
-) -> Discriminator:
-    settings = config.discriminator
-    if settings.kind != "unet":
-        assert settings.model is not None
-        return load_dino_discriminator(
-            settings.kind,
-            settings.model.resolve(),
-            seed=config.seed,
-            revision=settings.model.revision,
-            dtype=dtype,
-            device=device,
-        )
-    model = models.online
-    if settings.model is not None:
-        model = TextToImageModel.load(
-            settings.model.resolve(), revision=settings.model.revision, dtype=dtype, device=device
-        )
-    return UNetDiscriminator(
-        model,
-        rank=settings.rank,
-        resolution=config.resolution,
-        timestep=last_timestep(models.scheduler, config.sampling.num_inference_steps),
-        seed=config.seed,
-        checkpoint_unet=config.checkpoint_unet,
-    )
-
-
-def _load_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
-    settings, checkpoint = config.segmentation, config.segmenter
-    assert checkpoint is not None
-    if settings.kind == "clipseg":
-        return load_segmenter(
-            "clipseg",
-            checkpoint.resolve(),
-            revision=checkpoint.revision,
-            device=device,
-            threshold=settings.threshold,
-        )
-    assert settings.sam is not None and settings.text_encoder is not None
-    return load_segmenter(
-        "grounded_sam",
-        checkpoint.resolve(),
-        settings.sam.resolve(),
-        sam_model_type=settings.sam_model_type,
-        text_encoder=settings.text_encoder.resolve_folder(),
-        device=device,
-        box_threshold=settings.box_threshold,
-        text_threshold=settings.text_threshold,
-    )

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 
 from comat_core.support.precisions import PRECISIONS
-from comat_core.training_inputs import CoMatBatch, CoMatModels, StepSettings
+from comat_core.training_inputs import CoMatBatch, CoMatModels
 from comat_core.training_step import StepOutput, discriminator_step, training_step
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
@@ -21,7 +21,6 @@ class Run:
 
     config: TrainConfig
     models: CoMatModels
-    settings: StepSettings
     training_data: TrainingData
     accelerator: Accelerator
 
@@ -50,7 +49,7 @@ def online_step(run: Run, state: TrainingState) -> tuple[MicroBatches, StepRecor
     for number in _micro_batch_numbers(run, state.step):
         batch = run.training_data.batch(number, config.batch_size, config.pair_batch_size)
         with run.autocast():
-            output = training_step(run.models, batch, run.settings, seed=config.seed, step=state.step)
+            output = training_step(run.models, batch, config, seed=config.seed, step=state.step)
         state.scaler.scale(output.total / config.gradient_accumulation).backward()
         output.total = output.total.detach()
         micro_batches.append((batch, output))
@@ -67,7 +66,7 @@ def discriminator_update(run: Run, state: TrainingState, micro_batches: MicroBat
     results = []
     for batch, output in micro_batches:
         with run.autocast():
-            scored = discriminator_step(run.models, batch, output, run.settings)
+            scored = discriminator_step(run.models, batch, output, run.config)
         state.scaler.scale(scored.loss / run.config.gradient_accumulation).backward()
         results.append({"discriminator_loss": scored.loss.detach(), "discriminator_accuracy": scored.accuracy.detach()})
     metrics = _averages(run, results)

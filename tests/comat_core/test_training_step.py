@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from comat_core.losses.concept_activation import concept_activation_loss
-from comat_core.training_inputs import LossWeights
+from comat_core.step_settings import LossWeights
 from comat_core.training_step import discriminator_step
 from tests.comat_core.training_steps import (
     ModelOf,
@@ -121,7 +121,7 @@ def test_a_zero_weight_takes_the_term_away_and_the_other_terms_stay(
     models = make_models(tiny_model("sd"))
     batch = make_batch(models)
     everything = step_of(models, batch, make_settings()).losses
-    without = step_of(models, batch, make_settings(replace(EVERYTHING, **off))).losses
+    without = step_of(models, batch, make_settings(EVERYTHING.model_copy(update=off))).losses
     assert set(everything) - set(without) == gone
     for name in set(without) - {"total"}:
         assert without[name].item() == pytest.approx(everything[name].item(), rel=1e-4), name
@@ -144,7 +144,7 @@ def test_a_term_that_is_off_calls_none_of_its_models(tiny_model: ModelOf, monkey
     assert decoded == []
 
     without_captioner = replace(models, captioner=None)
-    step_of(without_captioner, batch, make_settings(replace(EVERYTHING, concept_activation=0.0)))
+    step_of(without_captioner, batch, make_settings(EVERYTHING.model_copy(update={"concept_activation": 0.0})))
     assert decoded == [(4, False)]  # the prompts' images alone, for the segmenter, without a graph
 
 
@@ -166,9 +166,9 @@ def test_nothing_is_computed_twice(tiny_model: ModelOf, monkeypatch: pytest.Monk
     count(models.discriminator, "score")
     batch = make_batch(models)
     output = step_of(models, batch, settings)
-    assert calls == {"decode": 1, "encode_prompts": 1, "predict": settings.num_inference_steps + 1, "score": 1}
+    assert calls == {"decode": 1, "encode_prompts": 1, "predict": settings.sampling.num_inference_steps + 1, "score": 1}
     discriminator_step(models, batch, output, settings)
-    assert calls == {"decode": 1, "encode_prompts": 1, "predict": settings.num_inference_steps + 2, "score": 2}
+    assert calls == {"decode": 1, "encode_prompts": 1, "predict": settings.sampling.num_inference_steps + 2, "score": 2}
     captioner, segmenter = models.captioner, models.segmenter
     assert isinstance(captioner, BrightnessCaptioner) and isinstance(segmenter, HalfSegmenter)
     assert captioner.calls == [((8, 3, 32, 32), [*PROMPTS, *CAPTIONS])]

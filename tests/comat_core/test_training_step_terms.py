@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from comat_core.losses.fidelity import discriminator_loss, generator_adversarial_loss
-from comat_core.training_inputs import LossWeights
+from comat_core.step_settings import LossWeights
 from comat_core.training_step import discriminator_step
 from tests.comat_core.training_steps import (
     ModelOf,
@@ -38,7 +38,7 @@ def test_real_images_serve_concept_activation_alone(tiny_model: ModelOf) -> None
 
 def test_without_mixed_latents_real_images_are_the_discriminators_alone(tiny_model: ModelOf) -> None:
     models = make_models(tiny_model("sd"))
-    batch, settings = make_batch(models), make_settings(mixed_latents=False, discriminator_real="real")
+    batch, settings = make_batch(models), make_settings(mixed_latents=False, real="real")
     without_pairs = replace(batch, pair_ids=(), pair_captions=(), pair_latents=None)
     output, alone = step_of(models, batch, settings), step_of(models, without_pairs, make_settings())
     for name, loss in alone.losses.items():
@@ -96,7 +96,7 @@ def test_fidelity_terms_are_those_of_the_discriminators_logits(tiny_model: Model
         expected = generator_adversarial_loss(judge.score(output.latents), saturating=saturating)
         assert output.losses["fidelity"].item() == pytest.approx(expected.item(), rel=1e-5)
     for real, latents in (("generated", batch.reference_latents), ("real", batch.pair_latents)):
-        settings = make_settings(discriminator_real=real)
+        settings = make_settings(real=real)
         output = step_of(models, batch, settings)
         expected = discriminator_loss(judge.score(latents), judge.score(output.latents))
         assert discriminator_step(models, batch, output, settings).loss.item() == pytest.approx(
@@ -184,5 +184,5 @@ def test_each_term_alone_teaches_the_online_model(tiny_model: ModelOf) -> None:
     models = make_models(tiny_model("sd"))
     off = LossWeights(concept_activation=0.0, fidelity=0.0, attribute_region=0.0, attribute_pixel=0.0)
     for term in ("concept_activation", "fidelity", "attribute_region", "attribute_pixel"):
-        output = step_of(models, make_batch(models), make_settings(replace(off, **{term: 1.0})))
+        output = step_of(models, make_batch(models), make_settings(off.model_copy(update={term: 1.0})))
         assert any(gradient.abs().sum() > 0 for gradient in gradients(models, output.total)), term

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.discriminators import UNetDiscriminator
-from comat_core.training_inputs import CoMatBatch, CoMatModels, StepSettings
+from comat_core.step_settings import StepSettings
+from comat_core.training_inputs import CoMatBatch, CoMatModels
 from comat_core.training_step import StepOutput, training_step
 from tests.comat_core.training_world import (
     SEED,

@@ -1,6 +1,6 @@
 """A complete set of models for the training step: a tiny diffusion checkpoint, and stand-ins for the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,9 @@ from comat_core.captioners.protocol import CaptionLikelihood
 from comat_core.denoising import denoise
 from comat_core.discriminators import UNetDiscriminator
 from comat_core.losses.attribute_concentration import EntityTokens
+from comat_core.step_settings import AdversarySettings, LossWeights, StepSettings, TrainingSampler
 from comat_core.support.randomness import derive_seed, make_generator
-from comat_core.training_inputs import CoMatBatch, CoMatModels, LossWeights, StepSettings
+from comat_core.training_inputs import CoMatBatch, CoMatModels
 from comat_core.trajectories import start_from_noise
 from tests.tiny_models import IMAGE_SIDE
 
@@ -34,7 +35,11 @@ class BrightnessCaptioner:
     """Finds a caption the likelier the closer the image's mean colour is to one derived from the caption's words."""
 
     def __init__(self) -> None:
+        self.networks: dict[str, nn.Module] = {}
         self.calls: list[tuple[tuple[int, ...], list[str]]] = []
+
+    def prepare(self, captions: Sequence[str], device: torch.device) -> Callable[[Tensor], CaptionLikelihood]:
+        return lambda images: self.log_likelihood(images.to(device), captions)
 
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
         self.calls.append((tuple(images.shape), list(captions)))
@@ -53,6 +58,7 @@ class HalfSegmenter:
     """Finds the first noun of an image in its left half, and no other."""
 
     def __init__(self) -> None:
+        self.networks: dict[str, nn.Module] = {}
         self.images: list[Tensor] = []
         self.nouns: list[list[list[str]]] = []
 
@@ -65,19 +71,20 @@ class HalfSegmenter:
         return masks
 
 
-def make_settings(weights: LossWeights = EVERYTHING, **changes: object) -> StepSettings:
+def make_settings(
+    weights: LossWeights = EVERYTHING, *, num_inference_steps: int = 4, real: str = "generated", **changes: object
+) -> StepSettings:
     """Four steps, two of them with gradient, one of these with attention."""
-    settings = {
-        "tau_range": (200, 800),
-        "resolution": IMAGE_SIDE,
-        "num_inference_steps": 4,
-        "guidance_scale": 3.0,
-        "gradient_steps": 2,
-        "attention_steps": 1,
-        "checkpoint_unet": False,
-        "weights": weights,
-    }
-    return StepSettings(**(settings | changes))  # pyright: ignore[reportArgumentType]
+    sampling = TrainingSampler(
+        num_inference_steps=num_inference_steps,
+        guidance_scale=3.0,
+        gradient_steps=2,
+        attention_steps=1,
+        tau_range=(200, 800),
+    )
+    fixed = {"resolution": IMAGE_SIDE, "sampling": sampling, "weights": weights, "checkpoint_unet": False}
+    discriminator = AdversarySettings.model_validate({"real": real})
+    return StepSettings.model_validate(fixed | {"discriminator": discriminator} | changes)
 
 
 def make_models(
@@ -140,8 +147,8 @@ def sample(models: CoMatModels, batch: CoMatBatch, settings: StepSettings, adapt
             models.online.encode_prompts(batch.prompts, settings.resolution),
             models.unconditional.repeat(len(batch.prompts)),
             scheduler=models.scheduler,
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
+            num_inference_steps=settings.sampling.num_inference_steps,
+            guidance_scale=settings.sampling.guidance_scale,
             generators=generators,
         ).latents
 

@@ -47,7 +47,7 @@ def test_from_prompts_to_report_and_out_into_other_tools(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = CHECKPOINTS[kind](tmp_path / "base")
-    settings = [f"models.base={base}", f"train.online.rank={RANK}", f"train.discriminator.rank={RANK}"]
+    settings = [f"models.base={base}", f"train.online.rank={RANK}", f"train.discriminator.network.rank={RANK}"]
     settings += ["train.online.learning_rate=0.05", f"train.tracking.folder={tmp_path / 'logs'}"]
     settings += [f"train.precision={PRECISIONS[kind]}", f"latents.precision={PRECISIONS[kind]}"]
     settings += [WARM_UP] if kind == "sdxl" else []

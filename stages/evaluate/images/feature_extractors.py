@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from comat_core.files.paths import user_path
 from data.downloads import PublishedFile
 from stages.devices import choose_device
 from stages.evaluate.scoring.models_in_memory import loaded
+from stages.models.variants import Variant
 from stages.plan.config import NOT_IN_KEY, ModelReference
 
 if TYPE_CHECKING:
@@ -29,14 +30,12 @@ class Extractor:
     items: "Callable[[Tensor], Tensor]"
 
 
-class FeatureSettings(BaseModel, ABC):
+class FeatureSettings(Variant, ABC):
     """Settings of one extractor. As a string it says what its features are.
 
     Attributes:
         neighbourhoods: density and coverage are measured on its features too.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     neighbourhoods: ClassVar[bool] = True
 

@@ -12,7 +12,7 @@ from stages.devices import choose_device
 from stages.evaluate.images.generated_images import GeneratedImage
 from stages.evaluate.scoring.image_evaluation import in_batches
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
-from stages.evaluate.scoring.settings import DetectorSettings
+from stages.models.detectors import AnyDetector
 from stages.plan.config import ModelReference
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class DetectedBoxesConfig(ParsedPromptsConfig):
     """Settings of every evaluation of the objects that prompts name."""
 
     segmenter: ModelReference = Field(description="checkpoint of the detector")
-    detector: DetectorSettings = Field(description="which detector finds the objects; the official one keeps above 0.5")
+    detector: AnyDetector = Field(description="which detector finds the objects; the official one keeps above 0.5")
 
 
 def detect_objects(

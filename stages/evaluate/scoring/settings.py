@@ -1,19 +1,19 @@
 """What the evaluations' settings have in common, and the images that they choose."""
 
 from collections.abc import Container
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from stages.devices import AUTO, choose_device
+from stages.devices import AUTO
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, image_parts, read_part, read_prompts
-from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.store.artifacts import Artifact
 
 if TYPE_CHECKING:
-    from comat_core.detectors import Detector
+    pass
 
 
 class EvaluationConfig(StageConfig):
@@ -28,41 +28,6 @@ class EvaluationConfig(StageConfig):
     resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples")
     batch_size: Annotated[int, NOT_IN_KEY] = Field(default=64, ge=1, le=4096, description="images or questions at once")
     device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
-
-
-class DetectorSettings(BaseModel):
-    """Which detector finds the objects."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Annotated[
-        Literal["grounding_dino", "clipseg"], Field(description="clipseg makes boxes of its masks' parts")
-    ] = "grounding_dino"
-    text_encoder: Annotated[
-        ModelReference | None, Field(description="GroundingDINO's BERT, folder or hub id; needed by that kind alone")
-    ] = None
-    threshold: Annotated[float, Field(gt=0, lt=1, description="least confidence of a box")] = 0.3
-
-    @model_validator(mode="after")
-    def _has_what_its_kind_needs(self) -> Self:
-        if (self.kind == "grounding_dino") != (self.text_encoder is not None):
-            raise ValueError("text_encoder belongs to grounding_dino, which needs it")
-        return self
-
-    def load(self, checkpoint: ModelReference, device: str) -> "Detector":
-        """Load the detector from its checkpoint.
-
-        Raises:
-            UserError: there is no such checkpoint.
-        """
-        from comat_core.detectors import load_detector
-
-        settings: dict[str, Any] = {"threshold": self.threshold, "device": choose_device(device)}
-        if self.text_encoder is not None:
-            settings["text_encoder"] = self.text_encoder.resolve_folder()
-        else:
-            settings["revision"] = checkpoint.revision
-        return load_detector(self.kind, checkpoint.resolve(), **settings)
 
 
 def chosen_prompts(config: EvaluationConfig, inputs: Inputs) -> dict[str, Prompt]:

@@ -2,12 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from comat_core.detectors import load_detector
 from comat_core.detectors.clipseg import ClipSegObjects, boxes_of
 from comat_core.detectors.grounding_dino import GroundingDinoObjects
 from comat_core.segmenters.grounding_dino import Detections
-from comat_core.support.errors import UserError
-from tests.tiny_segmenters import save_tiny_clipseg
 
 
 def test_each_connected_part_of_a_mask_is_a_box_in_pixels():
@@ -47,10 +44,3 @@ def test_grounding_dinos_boxes_are_labelled_with_the_nouns_asked_for():
     found = GroundingDinoObjects(FixedDetector()).detect_objects(torch.zeros(1, 3, 8, 8), [["cat", "dog"]])  # type: ignore[arg-type]
     assert [box.label for box in found[0]] == ["dog", "cat"]
     assert (found[0][1].x_min, found[0][1].y_min, found[0][1].x_max, found[0][1].y_max) == (5, 6, 7, 8)
-
-
-def test_detectors_load_by_kind(tmp_path):
-    detector = load_detector("clipseg", save_tiny_clipseg(tmp_path / "clipseg"), threshold=0.4)
-    assert isinstance(detector, ClipSegObjects)
-    with pytest.raises(UserError, match="unknown detector 'yolo'"):
-        load_detector("yolo", "folder", threshold=0.4)

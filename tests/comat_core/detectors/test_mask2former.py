@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import Mask2FormerImageProcessor
 
-from comat_core.detectors import Instance, load_detector
+from comat_core.detectors import Instance
 from comat_core.detectors.mask2former import Mask2FormerObjects
 from comat_core.support.errors import UserError
 from tests.tiny_clip import save_tiny_clip
@@ -81,8 +81,7 @@ def test_images_are_resized_by_their_shorter_side_normalised_and_padded():
 
 def test_scores_agree_with_transformers_where_the_masks_have_the_same_resolution(tmp_path):
     folder = save_tiny_mask2former(tmp_path / "model", CLASSES)
-    detector = load_detector("mask2former", folder, threshold=0.02, input_side=384)
-    assert isinstance(detector, Mask2FormerObjects)
+    detector = Mask2FormerObjects.load(folder, threshold=0.02, input_side=384)
     images = torch.rand(2, 3, 384, 384, generator=torch.Generator().manual_seed(1))
     found = detector.detect_objects(images, [["person", "dog", "tv remote", "tv"]] * 2)
     assert sum(len(of_image) for of_image in found) >= 2

@@ -14,7 +14,7 @@ from transformers import (
     ViTModel,
 )
 
-from comat_core.discriminators import DinoDiscriminator, load_dino_discriminator
+from comat_core.discriminators import DinoDiscriminator, Dinov2Discriminator
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from tests.deterministic_weights import fill_with_noise
@@ -47,12 +47,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return saved
 
 
+CLASSES = {"dino": DinoDiscriminator, "dinov2": Dinov2Discriminator}
+
+
 def images_of(side: int = 64, rows: int = 2) -> Tensor:
     return torch.rand(rows, 3, side, side, generator=make_generator(0, "images"))
 
 
 def load(folders: dict[str, Path], kind: str, seed: int = 0) -> DinoDiscriminator:
-    return load_dino_discriminator(kind, str(folders[kind]), seed=seed)
+    return CLASSES[kind].load(str(folders[kind]), seed=seed)
 
 
 @pytest.mark.parametrize("kind", ["dinov2", "dino"])
@@ -103,11 +106,6 @@ def test_heads_start_from_the_seed_alone(folders: dict[str, Path]) -> None:
     assert not torch.equal(first, other)
 
 
-def test_unknown_kind_is_refused(folders: dict[str, Path]) -> None:
-    with pytest.raises(UserError, match=r"unknown DINO backbone 'dinov3' .* use one of dinov2, dino"):
-        load_dino_discriminator("dinov3", str(folders["dino"]), seed=0)
-
-
 def test_a_checkpoint_of_the_other_kind_is_refused(folders: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="not a ViTModel"):
-        load_dino_discriminator("dino", str(folders["dinov2"]), seed=0)
+        DinoDiscriminator.load(str(folders["dinov2"]), seed=0)

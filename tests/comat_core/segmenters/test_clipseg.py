@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from comat_core.segmenters import load_segmenter
 from comat_core.segmenters.clipseg import ClipSegSegmenter
-from comat_core.support.errors import UserError
 from comat_core.support.pretrained import load_processor
 from tests.pictures import as_bytes, natural_pictures
 from tests.tiny_segmenters import SEGMENTER_SIDE, save_tiny_clipseg
@@ -99,14 +97,8 @@ def test_the_caller_s_autocast_changes_nothing(segmenter: ClipSegSegmenter) -> N
     assert torch.equal(inside, segmenter.probabilities(images, [["dog"]])[0])
 
 
-def test_load_by_name(folder: str) -> None:
-    segmenter = load_segmenter("clipseg", folder, threshold=0.4)
+def test_load_freezes_the_model(folder: str) -> None:
+    segmenter = ClipSegSegmenter.load(folder, threshold=0.4)
 
-    assert isinstance(segmenter, ClipSegSegmenter)
     assert segmenter.threshold == 0.4
     assert not any(parameter.requires_grad for parameter in segmenter.model.parameters())
-
-
-def test_unknown_kind_names_the_known_ones() -> None:
-    with pytest.raises(UserError, match="use one of clipseg, grounded_sam"):
-        load_segmenter("sam3", "nowhere")

@@ -11,7 +11,6 @@ import torch
 from segment_anything import SamPredictor
 from torch import Tensor
 
-from comat_core.segmenters import load_segmenter
 from comat_core.segmenters.grounded_sam import GroundedSamSegmenter, load_sam
 from comat_core.segmenters.grounding_dino import Detections, GroundingDinoDetector
 from comat_core.support.errors import UserError
@@ -93,8 +92,7 @@ def test_image_without_a_box_never_reaches_sam() -> None:
 def test_whole_chain_from_files(
     detector: GroundingDinoDetector, detector_file: str, sam_file: str, text_encoder: str, _tiny_sam_type: None
 ) -> None:
-    segmenter = load_segmenter(
-        "grounded_sam",
+    segmenter = GroundedSamSegmenter.load(
         detector_file,
         sam_file,
         sam_model_type="vit_tiny",

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from comat_core.captioners import load_captioner
-from comat_core.segmenters import load_segmenter
-from comat_core.support.offloading import HOME, OffloadedCaptioner, OffloadedSegmenter, networks_of
+from comat_core.captioners.blip import BlipCaptioner
+from comat_core.segmenters.clipseg import ClipSegSegmenter
+from comat_core.support.offloading import HOME, OffloadedCaptioner, OffloadedSegmenter
 from comat_core.support.randomness import make_generator
 from tests.tiny_captioners import save_tiny_blip
 from tests.tiny_segmenters import save_tiny_clipseg
@@ -30,7 +30,7 @@ def images() -> Tensor:
 def test_likelihood_and_the_images_gradient_are_the_same(blip_folder: str, autocast: bool) -> None:
     results = []
     for offloaded in (False, True):
-        captioner = load_captioner("blip", blip_folder)
+        captioner = BlipCaptioner.load(blip_folder)
         pixels = images()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             scored = (OffloadedCaptioner(captioner) if offloaded else captioner).log_likelihood(pixels, CAPTIONS)
@@ -47,7 +47,7 @@ def test_nothing_of_the_first_call_is_kept(blip_folder: str) -> None:
         saved.append(tuple(tensor.shape))
         return tensor
 
-    captioner = OffloadedCaptioner(load_captioner("blip", blip_folder))
+    captioner = OffloadedCaptioner(BlipCaptioner.load(blip_folder))
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         captioner.log_likelihood(images(), CAPTIONS)
     assert saved == [(2, 3, 32, 32)]
@@ -68,6 +68,7 @@ class Travelling(nn.Module):
 class FakeSegmenter:
     def __init__(self) -> None:
         self.model = Travelling()
+        self.networks = {"the model": self.model}
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         if not any(nouns):
@@ -86,8 +87,8 @@ def test_a_model_is_on_the_images_device_for_the_call_and_home_again_whatever_ha
     assert segmenter.model.journey[-2:] == ["meta", str(HOME)]
 
 
-def test_the_networks_of_a_real_segmenter_and_captioner_are_found(blip_folder: str, tmp_path: Path) -> None:
-    segmenter = load_segmenter("clipseg", save_tiny_clipseg(tmp_path))
-    assert networks_of(segmenter) == [segmenter.model]  # type: ignore[attr-defined]
-    captioner = load_captioner("blip", blip_folder)
-    assert captioner.model in networks_of(captioner)
+def test_an_offloaded_model_has_the_networks_of_the_model_itself(blip_folder: str, tmp_path: Path) -> None:
+    segmenter = ClipSegSegmenter.load(save_tiny_clipseg(tmp_path))
+    assert list(OffloadedSegmenter(segmenter).networks.values()) == [segmenter.model]
+    captioner = BlipCaptioner.load(blip_folder)
+    assert list(OffloadedCaptioner(captioner).networks.values()) == [captioner.model]

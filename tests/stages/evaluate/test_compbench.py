@@ -7,8 +7,7 @@ import torch
 from comat_core.metrics.spatial import Detection
 from comat_core.support.errors import UserError
 from stages.evaluate import clip_score, complex, spatial
-from stages.evaluate.objects.class_detectors import ClassDetectorSettings
-from stages.evaluate.scoring.settings import DetectorSettings
+from stages.models.detectors import ClipSegBoxes
 from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import make_artifact
@@ -42,7 +41,7 @@ def inputs(store):
 def spatial_config(**changes):
     settings = {
         "segmenter": ModelReference(path="org/detector"),
-        "detector": DetectorSettings(kind="clipseg"),
+        "detector": ClipSegBoxes(),
         "seed": 1,
         "resamples": 100,
         "device": "cpu",
@@ -53,7 +52,7 @@ def spatial_config(**changes):
 
 @pytest.fixture
 def _halves(monkeypatch):
-    monkeypatch.setattr("comat_core.detectors.load_detector", lambda *_args, **_kwargs: HalvesDetector())
+    monkeypatch.setattr(ClipSegBoxes, "load", lambda *_args, **_kwargs: HalvesDetector())
 
 
 @pytest.mark.usefixtures("_halves")
@@ -91,28 +90,6 @@ def test_a_further_generator_is_scored_beside_the_two(store, inputs):
     assert set(summary["models"]) == {"base", "tuned", "mine"}
     assert summary["artifacts"]["mine"] == "other"
     assert summary["models"]["mine"]["spatial"]["mean"] == pytest.approx(0.425)
-
-
-def test_grounding_dino_needs_its_text_encoder():
-    with pytest.raises(ValueError, match="text_encoder belongs to grounding_dino"):
-        DetectorSettings(kind="grounding_dino")
-
-
-@pytest.mark.parametrize("settings_type", [DetectorSettings, ClassDetectorSettings])
-def test_grounding_dino_gets_its_text_encoder_as_a_folder_because_it_knows_no_hub_ids(
-    settings_type, tmp_path, monkeypatch
-):
-    (tmp_path / "detector.pth").touch()
-    monkeypatch.setattr("stages.plan.config.fetch_folder", lambda name, revision: f"cache/{name}@{revision}")
-    monkeypatch.setattr("comat_core.detectors.load_detector", lambda *_arguments, **settings: settings)
-    bert = ModelReference(path="google-bert/bert-base-uncased", revision="86b5e09")
-    settings = settings_type(kind="grounding_dino", text_encoder=bert)
-    checkpoint = ModelReference(path=str(tmp_path), file="detector.pth")
-    if settings_type is DetectorSettings:
-        loaded = settings.load(checkpoint, "cpu")
-    else:
-        loaded = settings.model_copy(update={"checkpoint": checkpoint}).load("cpu")
-    assert loaded["text_encoder"] == "cache/google-bert/bert-base-uncased@86b5e09"
 
 
 def score_items(store, stage, column, values):

@@ -6,7 +6,7 @@ import torch
 from comat_core.metrics.spatial import FRAME, Detection
 from comat_core.metrics.spatial_3d import spatial_3d_score
 from stages.evaluate import numeracy, spatial_3d
-from stages.evaluate.scoring.settings import DetectorSettings
+from stages.models.detectors import ClipSegBoxes
 from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.tiny_instance_models import save_tiny_dpt
@@ -50,14 +50,14 @@ def inputs(store):
 
 @pytest.fixture
 def _scripted(monkeypatch):
-    monkeypatch.setattr("comat_core.detectors.load_detector", lambda *_args, **_kwargs: ScriptedDetector())
+    monkeypatch.setattr(ClipSegBoxes, "load", lambda *_args, **_kwargs: ScriptedDetector())
     monkeypatch.setattr("comat_core.scorers.depth.DepthEstimator.load", lambda *_args, **_kwargs: NearerBelow())
 
 
 def settings(skill, **changes):
     return {
         "segmenter": ModelReference(path="org/detector"),
-        "detector": DetectorSettings(kind="clipseg"),
+        "detector": ClipSegBoxes(),
         "skills": (skill,),
         "seed": 1,
         "resamples": 100,
@@ -137,7 +137,7 @@ def test_they_run_with_clipseg_and_dpt(store, inputs, tmp_path):
     folder, dpt = save_tiny_clipseg(tmp_path / "clipseg"), save_tiny_dpt(tmp_path / "dpt")
     models = {
         "segmenter": ModelReference(path=folder),
-        "detector": DetectorSettings(kind="clipseg", threshold=0.4),
+        "detector": ClipSegBoxes(threshold=0.4),
         "batch_size": 3,
     }
     counted = numeracy.run(numeracy.NumeracyConfig(**settings("numeracy", **models)), inputs, store)

@@ -10,6 +10,7 @@ from comat_core.support.errors import UserError
 from stages.evaluate import geneval
 from stages.evaluate.objects.class_detectors import ClassDetectorSettings
 from stages.evaluate.questions.question_files import QuestionFile
+from stages.models.detectors import Mask2Former
 from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.tiny_clip import save_tiny_clip
@@ -84,7 +85,7 @@ def config_of(metadata, **changes):
 
 @pytest.fixture
 def _scripted(monkeypatch):
-    monkeypatch.setattr("comat_core.detectors.load_detector", lambda *_args, **_kwargs: ScriptedDetector())
+    monkeypatch.setattr(Mask2Former, "load", lambda *_args, **_kwargs: ScriptedDetector())
     monkeypatch.setattr(
         "comat_core.scorers.zero_shot_colours.ColourClassifier.load", lambda *_args, **_kwargs: ScriptedColours()
     )
@@ -190,7 +191,9 @@ def test_it_runs_with_mask2former_and_clip(store, inputs, metadata, tmp_path):
     folder = save_tiny_mask2former(tmp_path / "mask2former", ["dog", "cat", "tree"])
     clip = save_tiny_clip(tmp_path / "clip")
     settings = ClassDetectorSettings(
-        checkpoint=ModelReference(path=folder), threshold=0.01, counting_threshold=0.02, input_side=64
+        network=Mask2Former(threshold=0.01, input_side=64),
+        checkpoint=ModelReference(path=folder),
+        counting_threshold=0.02,
     )
     config = config_of(metadata, detector=settings, clip=ModelReference(path=clip), batch_size=3)
     artifact = geneval.run(config, inputs, store)
@@ -227,5 +230,5 @@ def test_mistakes_are_told(store, inputs, tmp_path):
         run({"tag": "x", "prompt": "a photo of a dog"})
     with pytest.raises(UserError, match="no prompt of the run stands in the file"):
         run({"tag": "x", "include": [], "prompt": "another prompt"})
-    with pytest.raises(ValueError, match="text_encoder belongs to grounding_dino"):
-        ClassDetectorSettings(kind="grounding_dino")
+    with pytest.raises(ValueError, match=r"network\.grounding_dino\.text_encoder\n +Field required"):
+        ClassDetectorSettings.model_validate({"network": {"kind": "grounding_dino"}})

@@ -14,6 +14,7 @@ from data.miniature_world.pairs import base_world_pair
 from stages.evaluate import sensitivity
 from stages.evaluate.images.captioned_images import CaptionedImages
 from stages.evaluate.sensitivity import SensitivityConfig
+from stages.models.captioners import Blip
 from stages.plan.config import ModelReference
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 
@@ -45,7 +46,7 @@ class ColourReader:
 @pytest.fixture
 def reader(monkeypatch):
     made_up = ColourReader()
-    monkeypatch.setattr("comat_core.captioners.load_captioner", lambda *_args, **_kwargs: made_up)
+    monkeypatch.setattr(Blip, "load", lambda *_args, **_kwargs: made_up)
     return made_up
 
 

@@ -10,7 +10,7 @@ from data.miniature_world.prompts import held_out_prompts
 from data.miniature_world.scenes import Scene, SceneObject
 from data.miniature_world.vocabulary import PLAIN, colour_shape_pairs
 from stages.evaluate import attributes, complex, judge, spatial
-from stages.evaluate.scoring.settings import DetectorSettings
+from stages.models.detectors import ClipSegBoxes
 from stages.plan.config import ModelReference
 from stages.store.store import Store
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
@@ -100,7 +100,7 @@ def test_spatial_and_complex_scores_tell_right_places_from_exchanged_ones(store)
     }
     shared = {"seed": 1, "resamples": 100, "device": "cpu"}
     found = spatial.run(
-        spatial.SpatialConfig(segmenter=reference("segmenter"), detector=DetectorSettings(kind="clipseg"), **shared),
+        spatial.SpatialConfig(segmenter=reference("segmenter"), detector=ClipSegBoxes(), **shared),
         inputs,
         store,
     )

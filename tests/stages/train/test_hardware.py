@@ -15,7 +15,7 @@ from stages.store.artifacts import Artifact
 from stages.train import TrainConfig, memory_plan, optimizers
 from stages.train.dataset import TrainingData
 from stages.train.memory_plan import MemoryPlan, describe_peak, plan_memory
-from stages.train.models import ADAPTER_NAME, load_models, make_trainee, step_settings
+from stages.train.models import ADAPTER_NAME, load_models, make_trainee
 
 MakeConfig = Callable[..., TrainConfig]
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def gradients(config: TrainConfig, inputs: dict[str, Artifact]) -> list[torch.Te
     parameters = make_trainee(config, models).online.parameters.values()
     batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
     with active_adapter(models.online.unet, ADAPTER_NAME):
-        training_step(models, batch, step_settings(config), seed=config.seed, step=0).total.backward()
+        training_step(models, batch, config, seed=config.seed, step=0).total.backward()
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
@@ -60,7 +60,7 @@ def test_the_plan_counts_every_weight_and_names_what_three_unets_would_take(make
     assert plan.adapters == 4 * sum(parameter.numel() for parameter in learned)
     assert plan.optimizers == 2 * plan.adapters
     assert plan.parameters["captioner"] == 4 * sum(p.numel() for p in models.captioner.model.parameters())  # type: ignore[union-attr]
-    assert plan.shared_unet == (plan.parameters["UNet"] + plan.adapters, 3 * plan.parameters["UNet"] + plan.adapters)
+    assert plan.three_roles == (plan.parameters["UNet"] + plan.adapters, 3 * plan.parameters["UNet"] + plan.adapters)
     assert set(plan.activations) == {"UNet, one step", "decoder", "captioner", "discriminator"}
     assert "online, reference and discriminator" in str(plan)
 
@@ -135,7 +135,7 @@ def test_the_planned_peak_is_near_the_measured_one(make_config: MakeConfig, inpu
 
     def step() -> None:
         with active_adapter(models.online.unet, ADAPTER_NAME):
-            training_step(models, batch, step_settings(config), seed=config.seed, step=0).total.backward()
+            training_step(models, batch, config, seed=config.seed, step=0).total.backward()
 
     step()
     planned = plan.peak - sum(plan.parameters.values()) - 2 * plan.adapters - plan.optimizers

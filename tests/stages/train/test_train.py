@@ -147,7 +147,7 @@ def spoil_steps(numbers: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
             {"weights": {"concept_activation": 0, "fidelity": 0, "attribute_region": 0, "attribute_pixel": 0}},
             "one weight at least must be above 0",
         ),
-        ({"discriminator": {"kind": "dino"}}, "needs discriminator.model"),
+        ({"discriminator": {"network": {"kind": "dino"}}}, r"discriminator\.network\.dino\.model\n +Field required"),
         (
             {"discriminator": {"real": "real"}, "pair_batch_size": 0},
             "discriminator.real = real needs a pair_batch_size",

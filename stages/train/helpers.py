@@ -1,0 +1,33 @@
+"""The models that stand beside the online one in a training: which of them it has, and what each is made from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stages.models.model_references import references
+from stages.models.variants import Variant
+from stages.plan.config import ModelReference
+from stages.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Helper:
+    """A model in its role."""
+
+    role: str
+    settings: Variant
+    references: tuple[ModelReference, ...]
+    """Its checkpoints; none if it stands on the base model's."""
+
+
+def helpers_of(config: TrainConfig) -> Iterator[Helper]:
+    """Those that the weights call for."""
+    weights = config.weights
+    roles: list[tuple[str, float, ModelReference | None, Variant]] = [
+        ("captioner", weights.concept_activation, config.captioner, config.captioning),
+        ("segmenter", weights.attribute_concentration, config.segmenter, config.segmentation),
+        ("discriminator", weights.fidelity, None, config.discriminator.network),
+    ]
+    for role, weight, checkpoint, settings in roles:
+        if weight:
+            own = [found for _, found in references(settings, role) if isinstance(found, ModelReference)]
+            yield Helper(role, settings, tuple(([checkpoint] if checkpoint else []) + own))
