@@ -15,7 +15,10 @@ from stages.store.artifacts import Artifact
 from stages.train.metrics import read_metrics
 
 IMAGES = {model: drawn_images(model) for model in MODELS}
-BEFORE_OTHERS = ("prompts", "pairs", "entities", "adapt", "latents", *IMAGES["base"], "train", *IMAGES["tuned"])
+BEFORE_OTHERS = (
+    *("prompts", "pairs", "entities", "adapt", "latents"),
+    *(*IMAGES["base"], "attention.base", "train", *IMAGES["tuned"], "attention.tuned"),
+)
 NODE_NAMES = IMAGES["base"] | IMAGES["tuned"] | {name: f"evaluate.{name}" for name in EVALUATIONS}
 FIRST_CURVES = ("total", "concept_activation", "fidelity", "concentration_positive", "concentration_negative")
 
