@@ -25,14 +25,14 @@ from comat_core.language.parsers import load_parser
 from data.prompt_sources import read_prompt_set
 from data.registry import select_sets
 from stages.entities import EntitiesConfig, run
-from stages.prompts import SCHEMA as PROMPTS_SCHEMA
 from stages.prompts import PromptsConfig
 from stages.prompts import run as run_prompts
 from stages.prompts.cleaning import prompt_id
 from stages.prompts.mixture import in_batches
+from stages.prompts.tables import PROMPTS, PROMPTS_SCHEMA, stream_texts
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
-from stages.store.streamed_tables import read_streamed_table, write_streamed_table
+from stages.store.streamed_tables import write_streamed_table
 from tests.comat_core.entity_scores import f1_score
 from tests.comat_core.entity_templates import GoldPrompt, gold_prompts
 from tests.comat_core.parsed import PARSER, clip_tokenizer
@@ -69,7 +69,7 @@ def _measure_time(folder: Path, arguments: argparse.Namespace) -> dict[str, obje
     """Run the bare parser and the stage in turn on the same texts with the same batches and processes."""
     prompts = _mixture(folder, arguments)
     config = EntitiesConfig.model_validate({"base": str(folder / "base"), "processes": arguments.processes})
-    texts = [row["text"] for rows in read_streamed_table(prompts, "prompts.parquet", ["text"]) for row in rows]
+    texts = [prompt.text for prompt in stream_texts(prompts)]
     bare, stage = [], []
     for repetition in range(arguments.repetitions):
         bare.append(_seconds_of_bare_parser(texts, config))
@@ -160,7 +160,7 @@ def _prompts_of(folder: Path, texts: Iterable[str]) -> Artifact:
         for text in texts
     )
     groups = (pa.Table.from_pylist(group, schema=PROMPTS_SCHEMA) for group in in_batches(rows, 8192))
-    write_streamed_table(writer, "prompts.parquet", PROMPTS_SCHEMA, groups)
+    write_streamed_table(writer, PROMPTS, PROMPTS_SCHEMA, groups)
     return writer.finish()
 
 

@@ -7,7 +7,10 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from flows.execution import Outcome
 from flows.markdown import escape, link_target, without_markup
+from stages.images.image_rows import image_parts, read_images
 from stages.images.png import decode_png
+from stages.plan.splits import TEST
+from stages.prompts.tables import read_texts
 from stages.store.artifacts import Artifact
 
 SUMMARISED = ("prompts", "entities")
@@ -65,7 +68,7 @@ def score_rows(evaluations: list[Artifact]) -> list[dict[str, str]]:
 
 def image_grid(prompts: Artifact, base: Artifact, tuned: Artifact) -> str:
     """A Markdown table of some held-out prompts: text, and a thumbnail of each model's first image."""
-    texts = {row["prompt_id"]: row["text"] for row in prompts.read_table("prompts.parquet").to_pylist()}
+    texts = {prompt.prompt_id: prompt.text for prompt in read_texts(prompts, TEST)}
     pictures = [_some_images(artifact) for artifact in (base, tuned)]
     lines = ["| prompt | base | tuned |", "| --- | --- | --- |"]
     for prompt_id in [prompt_id for prompt_id in pictures[0] if prompt_id in pictures[1]][:GRID_PROMPTS]:
@@ -77,9 +80,8 @@ def image_grid(prompts: Artifact, base: Artifact, tuned: Artifact) -> str:
 def _some_images(artifact: Artifact) -> dict[str, bytes]:
     """Prompt id -> PNG of the first image, of the last held-out prompts: no more files are read than it takes."""
     found: dict[str, bytes] = {}
-    for name in reversed(artifact.files("images/")):
-        rows = artifact.read_table(name).to_pylist()
-        found |= {row["prompt_id"]: row["png"] for row in rows if row["split"] == "test" and row["sample"] == 0}
+    for part in reversed(image_parts(artifact)):
+        found |= {row.prompt_id: row.png for row in read_images(artifact, part, TEST) if row.sample == 0}
         if len(found) >= GRID_PROMPTS:
             break
     return found

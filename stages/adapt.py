@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from comat_core.support.errors import UserError
+from stages.latent_shards import read_back, write_shard
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
+from stages.prompts.tables import read_training_texts
 from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
 from stages.store.artifacts import ArtifactWriter
 from stages.store.local_disk import disk_errors_told
@@ -63,18 +64,15 @@ def build(config: AdaptConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
                 if not writer.has_part(_part(index)):
                     with writer.part(_part(index)):
                         latents = _resized_latents(config, model, part)
-                        writer.write_tensors(_latents_file(index), {"latents": latents})
-    losses = _train(config, prompts, _read_latents(writer, len(parts)), writer)
+                        write_shard(writer, index, latents)
+    losses = _train(config, prompts, read_back(writer, len(parts)), writer)
     writer.write_table("metrics.parquet", pa.table({"step": list(range(1, len(losses) + 1)), "loss": losses}))
 
 
 def _chosen_prompts(config: AdaptConfig, inputs: Inputs) -> list[Prompt]:
     """The prompts to draw, chosen by the digest that their ids are, and so without regard to their order."""
-    table = inputs["prompts"].read_table("prompts.parquet")
-    rows = table.filter(pc.field("split") == "train").select(["prompt_id", "text"]).to_pylist()
-    if not rows:
-        raise UserError("there is no training prompt", "adapt", "check the settings of the prompts stage")
-    return sorted((row["prompt_id"], row["text"]) for row in rows)[: config.images]
+    prompts = read_training_texts(inputs["prompts"], "adapt")
+    return sorted((prompt.prompt_id, prompt.text) for prompt in prompts)[: config.images]
 
 
 def _resized_latents(config: AdaptConfig, model: "TextToImageModel", prompts: Sequence[Prompt]) -> "Tensor":
@@ -95,13 +93,6 @@ def _resized_latents(config: AdaptConfig, model: "TextToImageModel", prompts: Se
         generators = [make_generator(config.seed, "adaptation posterior", prompt_id) for prompt_id, _ in batch]
         latents.append(model.encode_images(smaller.float(), generators).cpu())
     return torch.cat(latents)
-
-
-def _read_latents(writer: ArtifactWriter, parts: int) -> "Tensor":
-    import torch
-    from safetensors.torch import load
-
-    return torch.cat([load(writer.read_bytes(_latents_file(index)))["latents"] for index in range(parts)])
 
 
 def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer: ArtifactWriter) -> list[float]:
@@ -174,10 +165,6 @@ def _trainable(model: "TextToImageModel") -> Iterator[None]:
 
 def _part(index: int) -> str:
     return f"images-{index:05d}"
-
-
-def _latents_file(index: int) -> str:
-    return f"latents/{index:05d}.safetensors"
 
 
 STAGE = Stage(

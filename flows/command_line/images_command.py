@@ -3,13 +3,12 @@
 import argparse
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from comat_core.support.errors import UserError
 from stages.images.image_folders import write_folder
 from stages.plan.pipeline import Plan, make_plan
 from stages.plan.presets import load_preset
 from stages.plan.splits import images_node
+from stages.prompts.tables import read_prompts
 from stages.store.artifacts import Artifact
 from stages.store.new_folder import new_folder
 from stages.store.store import Store
@@ -44,9 +43,9 @@ def _finished(plan: Plan, name: str, store: Store, preset: str) -> Artifact:
 
 def _chosen_texts(prompts: Artifact, split: str, skills: list[str]) -> dict[str, str]:
     """Prompt id -> text, of the prompts whose images are wanted."""
-    rows = prompts.read_table("prompts.parquet").filter(pc.field("split") == split).to_pylist()
-    known = sorted({row["skill"] for row in rows})
+    rows = read_prompts(prompts, [split])
+    known = sorted({row.skill for row in rows})
     for skill in skills:
         if skill not in known:
             raise UserError(f"no prompt is of the skill {skill!r}", "--skill", f"choose from {', '.join(known)}")
-    return {row["prompt_id"]: row["text"] for row in rows if not skills or row["skill"] in skills}
+    return {row.prompt_id: row.text for row in rows if not skills or row.skill in skills}

@@ -1,12 +1,11 @@
 """The page of `comat view`."""
 
-import pyarrow.compute as pc
-
 from stages.images import ImagesConfig
 from stages.page_templates import page_template
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Preset
 from stages.plan.splits import TEST
+from stages.prompts.tables import read_prompts
 from stages.store.store import Store
 
 SUGGESTIONS = 6
@@ -35,10 +34,8 @@ def _held_out_prompts(preset: Preset, store: Store) -> list[str]:
     artifact = store.look_up(node.stage.name, node.key).artifact if node else None
     if artifact is None:
         return []
-    table = artifact.read_table("prompts.parquet")
-    held_out = table.filter(pc.field("split") == TEST).select(["skill", "text"]).to_pylist()
     by_skill: dict[str, list[str]] = {}
-    for row in held_out:
-        by_skill.setdefault(row["skill"], []).append(row["text"])
+    for prompt in read_prompts(artifact, [TEST]):
+        by_skill.setdefault(prompt.skill, []).append(prompt.text)
     in_turn = [texts[rank] for rank in range(SUGGESTIONS) for texts in by_skill.values() if rank < len(texts)]
     return in_turn[:SUGGESTIONS]

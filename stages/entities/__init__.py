@@ -12,7 +12,7 @@ and `summary.json` and `summary.md`: how many nouns and attributes there are, wh
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
@@ -22,12 +22,14 @@ from comat_core.language.parser_identity import parser_identity
 from comat_core.support.errors import UserError
 from data.noun_filter import load_noun_filter
 from stages.entities.entity_statistics import EntityStatistics, as_markdown
+from stages.entities.tables import ENTITIES, ENTITIES_SCHEMA, AlignedEntity
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.mixture import in_batches
+from stages.prompts.tables import count_prompts, stream_texts
 from stages.store.artifacts import Artifact, ArtifactWriter
-from stages.store.streamed_tables import count_rows, read_streamed_table, write_streamed_table
+from stages.store.streamed_tables import write_streamed_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,20 +40,6 @@ if TYPE_CHECKING:
 PROMPTS_PER_BATCH = 256
 BATCHES_PER_GROUP = 16
 LONGEST_ENCODER = 100_000  # tokens; tokenizers that know no limit report far more
-SPAN = pa.list_(pa.int32(), 2)
-SCHEMA = pa.schema(
-    [
-        ("prompt_id", pa.string()),
-        ("noun", pa.string()),
-        ("attributes", pa.list_(pa.string())),
-        ("noun_span", SPAN),
-        ("attribute_spans", pa.list_(SPAN)),
-        ("noun_tokens", pa.list_(pa.int32())),
-        ("attribute_tokens", pa.list_(pa.int32())),
-        ("kept", pa.bool_()),
-        ("removed_because", pa.string()),
-    ]
-)
 
 
 class EntitiesConfig(StageConfig):
@@ -76,7 +64,7 @@ def build(config: EntitiesConfig, inputs: Inputs, writer: ArtifactWriter) -> Non
     statistics = EntityStatistics()
     batches = _tables(config, inputs["prompts"], statistics)
     row_groups = (pa.concat_tables(group).combine_chunks() for group in in_batches(batches, BATCHES_PER_GROUP))
-    write_streamed_table(writer, "entities.parquet", SCHEMA, row_groups)
+    write_streamed_table(writer, ENTITIES, ENTITIES_SCHEMA, row_groups)
     summary = statistics.summary()
     writer.write_json("summary.json", summary)
     writer.write_bytes("summary.md", as_markdown(summary).encode())
@@ -90,13 +78,13 @@ def _tables(config: EntitiesConfig, prompts: Artifact, statistics: EntityStatist
         found = find_tokens(tokenizer, [text for _, text, _ in batch], [entities for _, _, entities in batch])
         for (prompt_id, _, _), seen in zip(batch, found, strict=True):
             statistics.add([entity for entity, _ in seen])
-            rows += [{"prompt_id": prompt_id, **columns} for _, columns in seen]
-        yield pa.Table.from_pylist(rows, schema=SCHEMA)
+            rows += [{"prompt_id": prompt_id, **vars(aligned)} for _, aligned in seen]
+        yield pa.Table.from_pylist(rows, schema=ENTITIES_SCHEMA)
 
 
 def find_tokens(
     tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], entities: "Sequence[Sequence[Entity]]"
-) -> "Iterator[list[tuple[Entity, dict[str, Any]]]]":
+) -> "Iterator[list[tuple[Entity, AlignedEntity]]]":
     """Every prompt's entities as the text encoder sees them, each with its columns of the table but the prompt's id."""
     from comat_core.language.token_alignment import align_prompts
 
@@ -119,11 +107,9 @@ def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tupl
     waiting: deque[tuple[str, str]] = deque()
 
     def texts() -> Iterator[str]:
-        groups = read_streamed_table(prompts, "prompts.parquet", ["prompt_id", "text"])
-        rows = chain.from_iterable(groups)
-        for row in progress_bar(rows, "entities", total=count_rows(prompts, "prompts.parquet")):
-            waiting.append((row["prompt_id"], row["text"]))
-            yield row["text"]
+        for prompt in progress_bar(stream_texts(prompts), "entities", total=count_prompts(prompts)):
+            waiting.append((prompt.prompt_id, prompt.text))
+            yield prompt.text
 
     size, processes = config.batch_size, config.processes
     if processes == 1:
@@ -138,20 +124,20 @@ def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tupl
 
 def _with_tokens(
     entity: "Entity", noun: "AlignedSpan", attributes: "Sequence[AlignedSpan]"
-) -> "tuple[Entity, dict[str, Any]]":
-    """The entity as the text encoder sees it, and its row. A noun beyond the last token is removed, with reason."""
+) -> "tuple[Entity, AlignedEntity]":
+    """The entity as the text encoder sees it, and its columns. A noun beyond the last token is removed, with reason."""
     if entity.removed_because is None and not noun.tokens:
         entity = replace(entity, removed_because="cut off: the text encoder does not see the noun")
-    return entity, {
-        "noun": entity.noun,
-        "attributes": entity.attributes,
-        "noun_span": entity.noun_span,
-        "attribute_spans": entity.attribute_spans,
-        "noun_tokens": noun.tokens,
-        "attribute_tokens": sorted({token for attribute in attributes for token in attribute.tokens}),
-        "kept": entity.removed_because is None,
-        "removed_because": entity.removed_because,
-    }
+    return entity, AlignedEntity(
+        noun=entity.noun,
+        attributes=list(entity.attributes),
+        noun_span=entity.noun_span,
+        attribute_spans=entity.attribute_spans,
+        noun_tokens=list(noun.tokens),
+        attribute_tokens=sorted({token for attribute in attributes for token in attribute.tokens}),
+        kept=entity.removed_because is None,
+        removed_because=entity.removed_because,
+    )
 
 
 def load_tokenizer(base: ModelReference) -> "PreTrainedTokenizerBase":

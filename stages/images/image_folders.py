@@ -13,6 +13,7 @@ from typing import Any
 from comat_core.files.paths import folder_exists
 from comat_core.support.errors import UserError
 from stages.images.image_manifests import CSV, find_manifest, read_manifest, write_manifest
+from stages.images.image_rows import image_parts, read_images
 from stages.models.folder_files import files_below
 from stages.prompts.cleaning import normalise
 from stages.store.artifacts import Artifact
@@ -89,12 +90,12 @@ def write_folder(folder: Path, drawn: Artifact, texts: Mapping[str, str], *, wit
         for text in texts.values():
             file_name(text, 0)  # all of them are checked before anything is written
     written: list[tuple[str, str]] = []
-    for part in drawn.files("images/"):
-        for row in drawn.read_table(part).select(["prompt_id", "png"]).to_pylist():
-            if row["prompt_id"] in texts:
-                text, number = texts[row["prompt_id"]], len(written)
+    for part in image_parts(drawn):
+        for row in read_images(drawn, part):
+            if row.prompt_id in texts:
+                text, number = texts[row.prompt_id], len(written)
                 name = f"{number:0{DIGITS}d}.png" if with_manifest else file_name(text, number)
-                (folder / name).write_bytes(row["png"])
+                (folder / name).write_bytes(row.png)
                 written.append((text, name))
     if with_manifest:
         write_manifest(folder, written)

@@ -6,10 +6,10 @@ same order, so that evaluations read them side by side.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from comat_core.support.errors import UserError
@@ -17,10 +17,25 @@ from stages.devices import AUTO
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.splits import SPLITS
 from stages.plan.stage import Inputs
+from stages.prompts.tables import read_texts
 from stages.sampling import in_parts
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.typed_tables import read_rows
 
-SCHEMA = pa.schema([("prompt_id", pa.string()), ("split", pa.string()), ("sample", pa.int32()), ("png", pa.binary())])
+PARTS: Final = "images/"
+SCHEMA: Final = pa.schema(
+    [("prompt_id", pa.string()), ("split", pa.string()), ("sample", pa.int32()), ("png", pa.binary())]
+)
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image. `sample` counts the images of a prompt; equal samples began from the same noise."""
+
+    prompt_id: str
+    split: str
+    sample: int
+    png: bytes
 
 
 class ImagesToDraw(StageConfig):
@@ -66,15 +81,18 @@ def images_to_draw(config: ImagesToDraw, inputs: Inputs) -> list[dict[str, Any]]
     Raises:
         UserError: a split that images are asked for has no prompts.
     """
-    table = inputs["prompts"].read_table("prompts.parquet").select(["prompt_id", "text", "split"])
     images = []
     for split, samples in sorted(config.samples.items()):
-        prompts = table.filter(pc.field("split") == split).to_pylist()
+        prompts = read_texts(inputs["prompts"], split)
         if not prompts:
             raise UserError(
                 f"no prompt is of the split {split!r}", f"images.samples.{split}", "check the prompts stage's settings"
             )
-        images += [{**prompt, "sample": sample} for prompt in prompts for sample in range(samples)]
+        images += [
+            {"prompt_id": prompt.prompt_id, "text": prompt.text, "split": split, "sample": sample}
+            for prompt in prompts
+            for sample in range(samples)
+        ]
     return images
 
 
@@ -88,4 +106,21 @@ def image_seed(seed: int, prompt_id: str, sample: int) -> int:
 def write_images(writer: ArtifactWriter, index: int, images: Sequence[dict[str, Any]], files: Sequence[bytes]) -> None:
     """Write one shard: its images' rows, each with its PNG file."""
     rows = [{**image, "png": png} for image, png in zip(images, files, strict=True)]
-    writer.write_table(f"images/{index:05d}.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
+    writer.write_table(f"{PARTS}{index:05d}.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+def image_parts(images: Artifact) -> list[str]:
+    """Names of the files that an images artifact consists of, in order."""
+    return images.files(PARTS)
+
+
+def read_images(images: Artifact, part: str, split: str | None = None) -> list[ImageRow]:
+    """The images of one of an artifact's files.
+
+    Args:
+        split: leave out images of other splits.
+
+    Raises:
+        DamagedArtifactError: the file is not what the stage wrote.
+    """
+    return read_rows(images, part, ImageRow, None if split is None else {"split": [split]})

@@ -20,6 +20,7 @@ class Node:
         inputs: role -> name of the node that plays it. Roles of nodes that a preset leaves out are left out too,
             which only the stage's optional inputs survive. A star stands for the name of each other generator.
         on_demand: part of the DAG only if the preset has its section.
+        like: another section, whose settings hold where this node's own leaves one of the same name open.
         split: the one split of the prompts that it is about; part of the DAG only if its section asks for that split.
     """
 
@@ -29,6 +30,7 @@ class Node:
     inputs: Mapping[str, str] = field(default_factory=dict)
     on_demand: bool = False
     split: str | None = None
+    like: str | None = None
 
 
 def load_stage(module: str) -> Stage | ShardedStage:
@@ -47,6 +49,11 @@ def _images(model: str, inputs: Mapping[str, str], module: str = "stages.images"
     return tuple(Node(images_node(model, split), module, "images", inputs, split=split) for split in SPLITS)
 
 
+def _attention(model: str, inputs: Mapping[str, str]) -> Node:
+    """A model's maps, drawn as its images are: what the section leaves open is taken from theirs."""
+    return Node(f"attention.{model}", "stages.attention", "attention", inputs, on_demand=True, like="images")
+
+
 def _evaluation(name: str, split: str = TEST, **more_inputs: str) -> Node:
     """An evaluation that scores the images of a split, for presets that have its section."""
     inputs = {"prompts": "prompts", "base": images_node("base", split), "tuned": images_node("tuned", split)}
@@ -63,6 +70,7 @@ NODES = (
     Node("adapt", "stages.adapt", "adapt", {"prompts": "prompts"}, on_demand=True),
     Node("latents", "stages.latents", "latents", {"prompts": "prompts", "adapt": "adapt"}),
     *_images("base", {"prompts": "prompts", "adapt": "adapt"}),
+    _attention("base", {"prompts": "prompts", "entities": "entities", "adapt": "adapt"}),
     Node(
         "train",
         "stages.train",
@@ -70,6 +78,7 @@ NODES = (
         {"prompts": "prompts", "entities": "entities", "latents": "latents", "pairs": "pairs", "adapt": "adapt"},
     ),
     *_images("tuned", {"prompts": "prompts", "train": "train", "adapt": "adapt"}),
+    _attention("tuned", {"prompts": "prompts", "entities": "entities", "train": "train", "adapt": "adapt"}),
     *_images(EACH_OTHER, {"prompts": "prompts"}, "stages.images.other_images"),
     _evaluation("attributes"),
     _evaluation("spatial"),
@@ -100,6 +109,8 @@ NODES = (
             **drawn_images("base"),
             **drawn_images("tuned"),
             **drawn_images(EACH_OTHER),
+            "attention.base": "attention.base",
+            "attention.tuned": "attention.tuned",
             "adapt": "adapt",
             "attributes": "evaluate.attributes",
             "judge": "evaluate.judge",

@@ -3,7 +3,8 @@
     seed, resolution, models     shared: a stage that declares a field of that name gets it
     execution                    how to run: task runner, workers, retries; no part of any key
     extends                      another preset, by name or path, whose settings hold where this one has none
-    prompts, train, ...          one section per stage; "evaluate" holds one per benchmark
+    prompts, train, ...          one section per stage; "evaluate" holds one per benchmark, and "attention" takes
+                                 from "images" what it does not say itself
 
 `load_preset` reads one of the shipped presets by its name, or a file of the user's by its path.
 
@@ -92,7 +93,9 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
         config_type = load_stage(node.module).config_type
         filled = {name: defaults[name] for name in config_type.model_fields if name in defaults}
         used |= set(filled)
-        configs[section] = _validate(config_type, filled | given, section, source)
+        _, likewise = sections[node.like or section]
+        known = {name: value for name, value in likewise.items() if name in config_type.model_fields}
+        configs[section] = _validate(config_type, filled | _merged(known, given), section, source)
     for config in configs.values():
         _check_beside(config, configs, source)
     unused = sorted(set(shared.models) - used)

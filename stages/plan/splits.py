@@ -1,9 +1,10 @@
-"""The splits of the prompts that images are drawn of, and the names of the nodes that draw them.
+"""The splits of the prompts, those that images are drawn of among them, and the names of the nodes that draw them.
 
 Facts that stages and the DAG share: the DAG loads the stages, and these must not need it in turn.
 """
 
 EACH_OTHER = "*"
+TRAIN = "train"
 TEST = "test"
 SPLITS = (TEST, "fidelity", "tifa", "dpg", "dsg", "geneval")
 """The splits that images are drawn of: one per set of prompts, so that a benchmark waits for its own images alone."""

@@ -10,6 +10,7 @@ from comat_core.support.errors import UserError
 from data.registry import listed_checksums, select_sets
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.digests import digest_file
+from stages.plan.splits import TRAIN
 
 
 class PromptSelection(BaseModel):
@@ -88,12 +89,12 @@ class PromptsConfig(StageConfig):
     @field_validator("train")
     @classmethod
     def _goes_to_train(cls, selections: tuple[PromptSelection, ...]) -> tuple[PromptSelection, ...]:
-        return tuple(selection.model_copy(update={"split": "train"}) for selection in selections)
+        return tuple(selection.model_copy(update={"split": TRAIN}) for selection in selections)
 
     @field_validator("evaluation")
     @classmethod
     def _stays_out_of_train(cls, selections: tuple[PromptSelection, ...]) -> tuple[PromptSelection, ...]:
-        if any(selection.split == "train" for selection in selections):
+        if any(selection.split == TRAIN for selection in selections):
             raise ValueError("the split of an evaluation selection cannot be train")
         return selections
 

@@ -11,6 +11,7 @@ from data.downloads import DEFAULT_CACHE
 from data.prompt_sources import GENERATORS, read_prompt_set, read_user_file
 from data.readers import Prompt
 from data.registry import select_sets
+from stages.plan.splits import TRAIN
 from stages.prompts.cleaning import (
     bag_of_words_key,
     is_english,
@@ -22,35 +23,14 @@ from stages.prompts.cleaning import (
 )
 from stages.prompts.config import PromptsConfig, PromptSelection
 from stages.prompts.hash_sets import SeenHashes
+from stages.prompts.tables import PromptRow, SeenPrompt
 
 BATCH = 4096
-TRAIN = "train"
 Item = TypeVar("Item")
 LEAKAGE_KEYS: dict[str, Callable[[str], str]] = {
     "same words": same_words_key,
     "same bag of words": bag_of_words_key,
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the stage's table."""
-
-    prompt_id: str
-    text: str
-    source: str
-    skill: str
-    split: str
-
-
-@dataclass(frozen=True)
-class SeenPrompt:
-    """An evaluation prompt that a training source holds, before any draw and any guard."""
-
-    prompt_id: str
-    split: str
-    source: str
-    training_source: str
 
 
 @dataclass
@@ -74,28 +54,28 @@ class Mixture:
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.leaks: Counter[str] = Counter()
         self._leakage_key = LEAKAGE_KEYS.get(config.leakage_guard, same_words_key)
-        self._evaluated: dict[int, list[Row]] = {}
+        self._evaluated: dict[int, list[PromptRow]] = {}
         self._seen: dict[int, str] = {}
         self._occurrences: Counter[str] = Counter()
         self._texts = SeenHashes()
         self._near = SeenHashes()
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[PromptRow]:
         """Yield every row once, the evaluation sets as they are, then the training prompts that pass."""
         yield from self._evaluation_rows()
         self._look_beyond_draws()
         for batch in in_batches(self._stream(self.config.train), BATCH):
             yield from self._training_rows(batch)
 
-    def _evaluation_rows(self) -> Iterator[Row]:
+    def _evaluation_rows(self) -> Iterator[PromptRow]:
         for text, source, skill, split in self._stream(self.config.evaluation):
-            row = Row(prompt_id(text, self._occurrences[text]), text, source, skill, split)
+            row = PromptRow(prompt_id(text, self._occurrences[text]), text, source, skill, split)
             self._occurrences[text] += 1
             self._evaluated.setdefault(key_hash(self._leakage_key(text)), []).append(row)
             self.tallies[split, source].kept += 1
             yield row
 
-    def _training_rows(self, batch: Sequence[tuple[str, str, str, str]]) -> Iterator[Row]:
+    def _training_rows(self, batch: Sequence[tuple[str, str, str, str]]) -> Iterator[PromptRow]:
         for text, source, _, _ in batch:
             self._note_if_evaluated(text, source)
         fit = [(text, source, skill) for text, source, skill, _ in batch if self._is_fit(text, source)]
@@ -112,7 +92,7 @@ class Mixture:
                 self._drop(source, "near-duplicate")
                 continue
             self.tallies[TRAIN, source].kept += 1
-            yield Row(prompt_id(text, self._occurrences.get(text, 0)), text, source, skill, TRAIN)
+            yield PromptRow(prompt_id(text, self._occurrences.get(text, 0)), text, source, skill, TRAIN)
 
     def _is_fit(self, text: str, source: str) -> bool:
         """Check one training prompt by itself and against the evaluation sets; count it when it fails."""

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from stages.prompts.mixture import TRAIN, Mixture
+from stages.plan.splits import TRAIN
+from stages.prompts.mixture import Mixture
 
 
 def summarise(mixture: Mixture) -> dict[str, Any]:

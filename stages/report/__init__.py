@@ -4,12 +4,9 @@ The page is a plain file: styles, script and pictures are inside it, and its con
 anything. Every text from prompts, configs and models passes through the template's escaping.
 """
 
-from typing import Annotated
-
 from pydantic import Field
 
-from stages.devices import AUTO
-from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.config import StageConfig
 from stages.plan.stage import Inputs, Stage
 from stages.report.evaluations import EVALUATIONS
 from stages.store.artifacts import ArtifactWriter
@@ -21,8 +18,6 @@ class ReportConfig(StageConfig):
     """Settings of the report."""
 
     title: str = Field(default="Base and tuned", min_length=1, max_length=200, description="the page's heading")
-    base: ModelReference = Field(description="the text-to-image checkpoint, for the attention maps")
-    vae: ModelReference | None = Field(default=None, description="an autoencoder that replaces the checkpoint's own")
     resolution: int = Field(ge=8, le=4096, description="pixels per side of the generated images")
     seed: int = Field(ge=0, lt=2**63, description="of the random sample")
     examples: int = Field(default=6, ge=1, le=100, description="prompts shown in each group of examples")
@@ -36,14 +31,10 @@ class ReportConfig(StageConfig):
         le=100_000,
         description="rows with pictures in the table of all prompts: the largest changes",
     )
-    attention_examples: int = Field(
-        default=4, ge=0, le=100, description="prompts whose attention maps are shown; 0 for none"
-    )
-    device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
 
 def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Gather what the run has left behind and write the page."""
+    """Gather what the run has left behind and write the page. What only a model can tell lies in the inputs."""
     from stages.report.compose import compose
     from stages.report.render import render
 
@@ -52,10 +43,10 @@ def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
 
 STAGE = Stage(
     name="report",
-    version=4,
+    version=5,
     config_type=ReportConfig,
     inputs=("prompts", "entities", "train", "base", "tuned"),
-    optional_inputs=("pairs", "latents", "adapt", "other", *EVALUATIONS),
+    optional_inputs=("pairs", "latents", "adapt", "other", "attention", *EVALUATIONS),
     build=build,
 )
 run = STAGE.run

@@ -7,6 +7,7 @@ from comat_core.support.errors import UserError
 from stages.evaluate.images.generated_images import Prompt
 from stages.plan.stage import Inputs
 from stages.report.evaluations import EVALUATIONS
+from stages.report.pictures.attention import compose_attention
 from stages.report.pictures.charts import Series, interval_chart, series_of
 from stages.report.pictures.drawn_images import read_held_out_prompts, read_images
 from stages.report.pictures.figures import bar_chart, choose_axes, radar_chart
@@ -30,8 +31,6 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
     Raises:
         UserError: the run has no held-out prompts, or no images of them.
     """
-    from stages.report.pictures.attention import compose_attention
-
     prompts = read_held_out_prompts(inputs)
     if not prompts:
         raise UserError("no held-out prompts to show", "report", 'give the prompts stage prompts of the split "test"')
@@ -80,7 +79,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
         **compose_table(prompts, scores, models, images),
         "stages": read_stages(inputs),
         "versions": read_versions(inputs),
-        **compose_attention(config, inputs, prompts, groups),
+        **compose_attention(inputs),
     }
 
 

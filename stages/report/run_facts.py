@@ -12,9 +12,13 @@ from stages.plan.splits import drawn_images
 from stages.report.evaluations import EVALUATIONS
 from stages.report.pictures.charts import line_chart
 from stages.store.artifacts import Artifact
+from stages.train.metrics import read_metrics
 
 IMAGES = {model: drawn_images(model) for model in MODELS}
-BEFORE_OTHERS = ("prompts", "pairs", "entities", "adapt", "latents", *IMAGES["base"], "train", *IMAGES["tuned"])
+BEFORE_OTHERS = (
+    *("prompts", "pairs", "entities", "adapt", "latents"),
+    *(*IMAGES["base"], "attention.base", "train", *IMAGES["tuned"], "attention.tuned"),
+)
 NODE_NAMES = IMAGES["base"] | IMAGES["tuned"] | {name: f"evaluate.{name}" for name in EVALUATIONS}
 FIRST_CURVES = ("total", "concept_activation", "fidelity", "concentration_positive", "concentration_negative")
 
@@ -76,17 +80,16 @@ def read_versions(inputs: Mapping[str, Artifact]) -> dict[str, str]:
 
 def read_curves(train: Artifact) -> list[Curve]:
     """Draw every column of the training's metrics table over its steps. Values that are not finite are left out."""
-    table = train.read_table("metrics.parquet").sort_by("step")
-    steps = table["step"].to_pylist()
+    steps, values = read_metrics(train)
     rank = {name: index for index, name in enumerate(FIRST_CURVES)}
     curves = []
-    for name in sorted(table.column_names, key=lambda name: (rank.get(name, len(rank)), name)):
+    for name in sorted(values, key=lambda name: (rank.get(name, len(rank)), name)):
         points = [
             (step, value)
-            for step, value in zip(steps, table[name].to_pylist(), strict=True)
+            for step, value in zip(steps, values[name], strict=True)
             if value is not None and math.isfinite(value)
         ]
-        if name != "step" and points:
+        if points:
             xs, ys = zip(*points, strict=True)
             label = name.replace("_", " ")
             curves.append(Curve(label, line_chart(label, xs, ys)))

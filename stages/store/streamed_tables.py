@@ -1,15 +1,16 @@
 """Parquet files that are written and read a row group at a time, for tables longer than memory likes."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifacts import Artifact, ArtifactWriter, DamagedArtifactError
 from stages.store.local_disk import disk_errors_told
+from stages.store.typed_tables import RowT, check_columns, column_names
 
-Rows = list[dict[str, Any]]
+ROWS_AT_A_TIME = 8192
 
 
 def write_streamed_table(writer: ArtifactWriter, name: str, schema: pa.Schema, row_groups: Iterable[pa.Table]) -> None:
@@ -23,13 +24,37 @@ def write_streamed_table(writer: ArtifactWriter, name: str, schema: pa.Schema, r
 
 
 def count_rows(artifact: Artifact, name: str) -> int:
-    """How many rows a table has, without reading them."""
+    """How many rows a table has, without reading them.
+
+    Raises:
+        DamagedArtifactError: the artifact lacks the table, or it is not what the stage wrote.
+    """
+    with _opened(artifact, name) as file:
+        return file.metadata.num_rows
+
+
+def stream_rows(artifact: Artifact, name: str, kind: type[RowT]) -> Iterator[RowT]:
+    """Yield a table's rows, of each the columns that `kind` has fields for.
+
+    Raises:
+        DamagedArtifactError: the artifact lacks the table or the table a column, or it is not what the stage wrote.
+    """
+    columns = column_names(kind)
+    with _opened(artifact, name) as file:
+        check_columns(artifact, name, file.schema_arrow, columns)
+        for batch in file.iter_batches(batch_size=ROWS_AT_A_TIME, columns=columns):
+            yield from (kind(**row) for row in batch.to_pylist())
+
+
+@contextmanager
+def _opened(artifact: Artifact, name: str) -> Iterator[pq.ParquetFile]:
+    where = f"{artifact.url}/{name}"
+    if name not in artifact.manifest.files:
+        raise DamagedArtifactError(artifact.stage, where, "the artifact has no such table")
     with artifact.local_path(name) as path:
-        return pq.read_metadata(path).num_rows
-
-
-def read_streamed_table(artifact: Artifact, name: str, columns: list[str]) -> Iterator[Rows]:
-    """Yield the rows of a table's columns, one row group's worth at a time."""
-    with artifact.local_path(name) as path, pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=8192, columns=columns):
-            yield batch.to_pylist()
+        try:
+            file = pq.ParquetFile(path)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DamagedArtifactError(artifact.stage, where, "the table cannot be read") from error
+        with file:
+            yield file

@@ -6,13 +6,10 @@ row per step. Checkpoints stand in the artifact's working folder until it is fin
 
 from pathlib import Path
 
-import pyarrow as pa
-
 from stages.plan.stage import Inputs, Stage
 from stages.store.artifacts import ArtifactWriter
 from stages.train.config import TrainConfig
-
-METRICS = "metrics.parquet"
+from stages.train.metrics import METRICS, metrics_table
 
 
 def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
@@ -35,7 +32,7 @@ def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     else:
         run_in_processes(job)
     writer.add_folder(job.lora_folder, "lora/")
-    writer.write_table(METRICS, _metrics_table(job.read_history()))
+    writer.write_table(METRICS, metrics_table(job.read_history()))
 
 
 def progress(config: TrainConfig, folder: Path) -> float:
@@ -44,11 +41,6 @@ def progress(config: TrainConfig, folder: Path) -> float:
 
     found = checkpoints(folder / "checkpoints")
     return int(found[-1].name.removeprefix(FOLDER_PREFIX)) / config.steps if found else 0.0
-
-
-def _metrics_table(history: list[dict[str, float]]) -> pa.Table:
-    columns = {name: [row.get(name) for row in history] for name in history[0]}
-    return pa.table({**columns, "step": [int(row["step"]) for row in history]})
 
 
 STAGE = Stage(

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import torch
 
 from comat_core.losses.attribute_concentration import EntityTokens
-from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from comat_core.training_inputs import CoMatBatch
+from stages.entities.tables import EntityWords, read_seen_entities
+from stages.latents.tables import read_reference_latents
+from stages.pairs.tables import Pair, read_pairs
+from stages.prompts.tables import read_training_texts
 from stages.store.artifacts import Artifact
 
 
@@ -21,15 +24,6 @@ class TrainingPrompt:
     entities: tuple[EntityTokens, ...]
     trajectory_seed: int
     reference_latents: torch.Tensor  # (C, h, w)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One real image, as latents of shape (C, h, w), with its caption."""
-
-    pair_id: str
-    caption: str
-    latents: torch.Tensor
 
 
 class TrainingData:
@@ -47,28 +41,19 @@ class TrainingData:
         Raises:
             UserError: there is no training prompt.
         """
-        texts = {
-            row["prompt_id"]: row["text"]
-            for row in inputs["prompts"].read_table("prompts.parquet").to_pylist()
-            if row["split"] == "train"
-        }
-        entities = _read_entities(inputs["entities"])
-        latents = _read_latents(inputs["latents"])
-        index = inputs["latents"].read_table("index.parquet").to_pylist()
+        texts = {prompt.prompt_id: prompt.text for prompt in read_training_texts(inputs["prompts"], "train")}
+        entities = read_seen_entities(inputs["entities"])
         prompts = [
             TrainingPrompt(
-                row["prompt_id"],
-                texts[row["prompt_id"]],
-                entities.get(row["prompt_id"], ()),
-                row["trajectory_seed"],
-                latents[row["shard"]][row["row"]],
+                reference.prompt_id,
+                texts[reference.prompt_id],
+                tuple(_tokens_of(entity) for entity in entities.get(reference.prompt_id, ())),
+                reference.trajectory_seed,
+                reference.latents,
             )
-            for row in index
+            for reference in read_reference_latents(inputs["latents"])
         ]
-        pairs = _read_pairs(inputs["pairs"])
-        if not prompts:
-            raise UserError("there is no training prompt", "train", "check the settings of the prompts stage")
-        return cls(prompts, pairs, seed=seed)
+        return cls(prompts, read_pairs(inputs["pairs"]), seed=seed)
 
     def batch(self, number: int, batch_size: int, pair_batch_size: int) -> CoMatBatch:
         """Make micro-batch number 0, 1, … of all processes together; each epoch runs through a new order."""
@@ -93,21 +78,5 @@ class TrainingData:
         return [orders[position // total][position % total] for position in positions]
 
 
-def _read_entities(artifact: Artifact) -> dict[str, tuple[EntityTokens, ...]]:
-    """Entities by prompt that were kept and whose noun the text encoder sees."""
-    found: dict[str, tuple[EntityTokens, ...]] = {}
-    for row in artifact.read_table("entities.parquet").to_pylist():
-        if row["kept"] and row["noun_tokens"]:
-            entity = EntityTokens(row["noun"], tuple(row["noun_tokens"]), tuple(row["attribute_tokens"]))
-            found[row["prompt_id"]] = (*found.get(row["prompt_id"], ()), entity)
-    return found
-
-
-def _read_latents(artifact: Artifact) -> dict[str, torch.Tensor]:
-    return {name: artifact.read_tensors(name)["latents"] for name in artifact.files("latents/")}
-
-
-def _read_pairs(artifact: Artifact) -> list[Pair]:
-    latents = _read_latents(artifact)
-    rows = artifact.read_table("index.parquet").to_pylist()
-    return [Pair(row["pair_id"], row["caption"], latents[row["shard"]][row["row"]]) for row in rows]
+def _tokens_of(entity: EntityWords) -> EntityTokens:
+    return EntityTokens(entity.noun, tuple(entity.noun_tokens), tuple(entity.attribute_tokens))

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stages.attention.recording import Recording, record
+from stages.attention.words import Word, words_of
 from stages.entities import EntitiesConfig, find_tokens, load_tokenizer
 from stages.images import ImagesConfig
-from stages.report.pictures.attention import Recording, Word, draw_word, record, words_of
+from stages.report.pictures.attention import draw_words
 from stages.sampling import TUNED, decode_images, sample_latents, sampling_model
 from stages.tuned.tuned_model import TunedModel
 
@@ -88,13 +90,15 @@ class Comparer:
 
         start = time.monotonic()
         stop_if_abandoned()
+        words = self._find_words(prompt)
+        one = ([prompt], [sample_seed(seed, 0)], [words], stop_if_abandoned)
         recordings: dict[str, Recording] = {}
         for name, adapter in MODELS.items():
             with active_adapter(self._model.unet, adapter):
-                recordings[name] = record(self._model, self._sampling, prompt, sample_seed(seed, 0), stop_if_abandoned)
-        words = [draw_word(word, recordings) for word in self._find_words(prompt)]
+                (recordings[name],) = record(self._model, self._sampling, *one)
+        drawn = draw_words(words, recordings)
         images = {name: recording.png for name, recording in recordings.items()}
-        return Comparison(prompt, seed, time.monotonic() - start, images, words)
+        return Comparison(prompt, seed, time.monotonic() - start, images, drawn)
 
 
 @contextmanager
@@ -122,6 +126,6 @@ def word_finder(config: EntitiesConfig) -> WordFinder:
     def find(prompt: str) -> list[Word]:
         entities = list(parse_entities([prompt], parser, noun_filter))
         (found,) = find_tokens(tokenizer, [prompt], entities)
-        return [word for _, columns in found for word in words_of(columns)]
+        return [word for _, entity in found for word in words_of(entity)]
 
     return find

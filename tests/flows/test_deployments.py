@@ -23,7 +23,7 @@ from tests.scaled_down import SETTINGS
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["prompts", "pairs", "entities", "adapt", "latents", "train", "images", "report"]
+STAGES = ["prompts", "pairs", "entities", "adapt", "latents", "train", "images", "attention", "report"]
 EVALUATIONS = [
     "evaluate-t2i-compbench",
     "evaluate-spatial",

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from comat_core.support.errors import UserError
+from stages.images import image_rows
 from stages.images.png import DAMAGED
 from stages.plan.stage import Inputs
+from stages.prompts import tables as prompt_tables
 from stages.store.artifacts import Artifact
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def _is_other(role: str) -> bool:
 
 def image_parts(inputs: Inputs) -> list[str]:
     """The Parquet files that hold the images, the same for all models."""
-    parts = [artifact.files("images/") for artifact in _images_by_model(inputs).values()]
+    parts = [image_rows.image_parts(artifact) for artifact in _images_by_model(inputs).values()]
     assert all(of_model == parts[0] for of_model in parts), "all models' images come in the same parts"
     return parts[0]
 
@@ -82,14 +81,13 @@ def read_part(inputs: Inputs, part: str, split: str | None = None) -> list[Gener
 
 def read_prompts(prompts: Artifact, split: str) -> dict[str, Prompt]:
     """The prompts of a split by their ids."""
-    table = prompts.read_table("prompts.parquet")
-    rows = table.filter(pc.field("split") == split).select(["prompt_id", "text", "skill"]).to_pylist()
-    return {row["prompt_id"]: Prompt(**row) for row in rows}
+    rows = prompt_tables.read_prompts(prompts, [split])
+    return {row.prompt_id: Prompt(row.prompt_id, row.text, row.skill) for row in rows}
 
 
 def read_seen_in_training(prompts: Artifact) -> set[str]:
     """Ids of the evaluation prompts that the training sources hold."""
-    return set(prompts.read_table("seen_in_training.parquet")["prompt_id"].to_pylist())
+    return {prompt.prompt_id for prompt in prompt_tables.read_seen_in_training(prompts)}
 
 
 def decode_images(images: Sequence[bytes]) -> "Tensor":
@@ -111,7 +109,5 @@ def decode_images(images: Sequence[bytes]) -> "Tensor":
 
 
 def _read(artifact: Artifact, model: str, part: str, split: str | None) -> list[GeneratedImage]:
-    table: pa.Table = artifact.read_table(part)
-    chosen = table if split is None else table.filter(pc.field("split") == split)
-    rows = chosen.select(["prompt_id", "sample", "png"]).to_pylist()
-    return [GeneratedImage(model=model, **row) for row in rows]
+    rows = image_rows.read_images(artifact, part, split)
+    return [GeneratedImage(model, row.prompt_id, row.sample, row.png) for row in rows]

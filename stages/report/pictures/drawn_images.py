@@ -3,11 +3,10 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from stages.evaluate.images.generated_images import MODELS, Prompt, evaluated_models, image_parts, read_part
 from stages.plan.splits import SPLITS, TEST
 from stages.plan.stage import Inputs
+from stages.prompts.tables import read_prompts
 from stages.report.pictures.pictures import shown_picture, thumbnail
 
 FIDELITY = "fidelity"
@@ -31,9 +30,8 @@ class ImageFiles:
 def read_held_out_prompts(inputs: Inputs) -> dict[str, Prompt]:
     """The prompts of every split whose images are looked at one by one, by their ids."""
     splits = [split for split, _ in _image_sets(inputs)]
-    table = inputs["prompts"].read_table("prompts.parquet")
-    chosen = table.filter(pc.field("split").isin(splits)).select(["prompt_id", "text", "skill"])
-    return {row["prompt_id"]: Prompt(**row) for row in chosen.to_pylist()}
+    rows = read_prompts(inputs["prompts"], splits)
+    return {row.prompt_id: Prompt(row.prompt_id, row.text, row.skill) for row in rows}
 
 
 def read_images(

@@ -4,34 +4,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.attention.recording import SIDE
 from stages.images.png import decode_png
 from stages.report.pictures.pictures import jpeg_uri
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
 
-SIDE = 192  # pixels
 FAINTEST, STRONGEST = 0.25, 0.85
 """Opacity of the colours where the attention is 0 and where it is at the scale's top."""
-
-
-def heat_map(layers: "list[Tensor]", tokens: list[int]) -> "NDArray[np.float32]":
-    """Average one image's attention to some tokens over layers and steps.
-
-    Args:
-        layers: maps (h, w, tokens) of any sizes, probabilities over tokens.
-        tokens: positions whose attention is added up.
-
-    Returns:
-        (SIDE, SIDE), in [0, 1].
-    """
-    import torch
-    from torch.nn import functional
-
-    maps = [layer[..., tokens].sum(dim=-1)[None, None].float() for layer in layers]
-    enlarged = [functional.interpolate(one, (SIDE, SIDE), mode="bilinear", align_corners=False) for one in maps]
-    return torch.cat(enlarged).mean(dim=0)[0].clamp(0, 1).cpu().numpy()
 
 
 def draw_overlay(png: bytes, heat: "NDArray[np.float32]", top: float) -> str:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from data.paper_results import PublishedModel, PublishedRow, load_paper_results
 from stages.plan.splits import TEST
+from stages.prompts.tables import read_prompts
 from stages.report.tables.scores import Benchmark, ScoreRow
 from stages.store.artifacts import Artifact
 
@@ -93,8 +94,7 @@ def _of_benchmark(benchmark: Benchmark, sources: Mapping[str, SkillSources]) -> 
 
 def _sources(prompts: Artifact) -> dict[str, SkillSources]:
     """Split -> skill -> prompt sets that its prompts come from."""
-    rows = prompts.read_table("prompts.parquet").select(["source", "skill", "split"]).to_pylist()
     found: dict[str, SkillSources] = {}
-    for row in rows:
-        found.setdefault(row["split"], {}).setdefault(row["skill"], set()).add(row["source"])
+    for row in read_prompts(prompts):
+        found.setdefault(row.split, {}).setdefault(row.skill, set()).add(row.source)
     return found

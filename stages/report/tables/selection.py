@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from comat_core.support.randomness import derive_seed
+from stages.attention.words import in_drawn_order
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def choose_groups(
             Group("Largest gains", f"The {len(best)} highest {scored}.", best),
             Group("Largest losses", f"The {len(worst)} lowest {scored}.", worst),
         ]
-    sample = sorted(prompt_ids, key=lambda prompt_id: derive_seed(seed, "report sample", prompt_id))[:count]
+    sample = in_drawn_order(prompt_ids, seed)[:count]
     rule = f"{len(sample)} of {len(prompt_ids)} held-out prompts, drawn by the run's seed without a look at any image."
     return [*groups, Group("Random sample", rule, tuple(sample))]
 

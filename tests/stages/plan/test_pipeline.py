@@ -78,6 +78,24 @@ def test_every_split_has_images_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert [name for name in names if name in wanted] == ["images.base.tifa", "images.tuned.tifa"]
 
 
+def test_maps_follow_the_model_that_drew_them_and_not_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dag, "NODES", REAL_NODES)
+
+    def changed_by(setting: str) -> set[str]:
+        plans = [make_plan(load_preset("miniature", settings).sections) for settings in ([], [setting])]
+        return {step.name for step in plans[0].steps if plans[1].by_name[step.name].key != step.key}
+
+    assert changed_by("report.title=Other") == {"report"}
+    assert changed_by("attention.examples=7") == {"attention.base", "attention.tuned", "report"}
+    trained = changed_by("train.steps=7")
+    assert {"train", "images.tuned", "attention.tuned", "report"} <= trained
+    assert not {"images.base", "attention.base"} & trained
+    plan = make_plan(load_preset("miniature").sections)
+    renewed = plan.renewed(["train"], set(plan.by_name))
+    assert ("attention.tuned" in renewed, "attention.base" in renewed) == (True, False)
+    assert plan.select(["attention"], "--only") == {"attention.base", "attention.tuned"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

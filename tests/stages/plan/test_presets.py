@@ -78,6 +78,23 @@ def test_the_small_gpu_takes_as_many_prompts_and_images_per_step_as_the_paper() 
     assert per_step("sd15-small-gpu") == per_step("sd15-8gpu") == per_step("sd15") == [32, 16]
 
 
+@pytest.mark.parametrize("name", preset_names())
+def test_maps_are_of_the_images_that_the_report_shows(name: str) -> None:
+    sections = load_preset(name, ["images.sampling.num_inference_steps=3", "images.seed=7"]).sections
+    maps, images = sections["attention"].model_dump(), sections["images"].model_dump()
+    for setting in ("seed", "resolution", "base", "vae", "sampling", "precision", "batch_size"):
+        assert maps[setting] == images[setting]
+    assert (maps["sampling"]["num_inference_steps"], maps["seed"]) == (3, 7)
+
+
+def test_maps_may_have_settings_of_their_own() -> None:
+    settings = ["images.sampling.guidance_scale=3", "attention.sampling.num_inference_steps=2", "attention.seed=8"]
+    sections = load_preset("miniature", settings).sections
+    maps, images = sections["attention"].model_dump(), sections["images"].model_dump()
+    assert maps["sampling"] == {**images["sampling"], "num_inference_steps": 2}
+    assert (maps["seed"], images["seed"]) == (8, 1)
+
+
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])
 def test_large_presets_hold_every_benchmark_with_its_authors_number_of_images(name: str) -> None:
     sections = load_preset(name).sections

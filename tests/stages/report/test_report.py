@@ -1,21 +1,22 @@
 import base64
 import hashlib
+import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 import stages.report as report
 from comat_core.support.errors import UserError
-from stages.plan.config import ModelReference
+from stages.attention.recording import SIDE, Recording
+from stages.attention.tables import write_recordings
+from stages.attention.words import ChosenPrompt, Word
 from stages.report.pictures import attention
-from stages.report.pictures.attention import Recording, captured_steps
-from stages.report.pictures.overlays import SIDE, heat_map
 from stages.report.pictures.pictures import shown_picture
-from stages.sampling import Sampler
 from stages.store.store import Store
 from tests.stages.fake_run import (
     fidelity_summary,
@@ -128,17 +129,25 @@ def inputs(store):
     }
 
 
-@pytest.fixture
-def no_attention(monkeypatch):
-    monkeypatch.setattr(attention, "_choose", lambda *_args: {})
+def with_maps(store, inputs):
+    """The inputs with both models' maps of one prompt, whose two words look at a corner each."""
+    words = [Word("red", "attribute", [2]), Word("circle", "noun", [3])]
+    prompts = [ChosenPrompt("a", PROMPTS[0][1], words)]
+    made = {}
+    for model, shade, attribute, noun in (("base", 10, 0.1, 0.2), ("tuned", 200, 0.05, 0.8)):
+        maps = [np.zeros((SIDE, SIDE), dtype=np.float32) for _ in words]
+        maps[0][-1, -1], maps[1][0, 0] = attribute, noun
+        writer = store.writer("attention", model, {"version": 1, "config": IMAGES_CONFIG}, {})
+        write_recordings(writer, 0, prompts, [Recording(flat_png((shade, 0, 0)), maps, [0.25] * 4)])
+        made[f"attention.{model}"] = writer.finish()
+    return inputs | made
 
 
 def make_page(store, inputs, **settings):
-    config = report.ReportConfig(base=ModelReference(path="org/base"), resolution=32, seed=3, device="cpu", **settings)
+    config = report.ReportConfig(resolution=32, seed=3, **settings)
     return report.run(config, inputs, store).read_bytes("report.html").decode()
 
 
-@pytest.mark.usefixtures("no_attention")
 def test_page_shows_scores_examples_curves_and_facts(store, inputs):
     text = make_page(store, inputs, title="My run")
     page = Page(text)
@@ -156,7 +165,6 @@ def test_page_shows_scores_examples_curves_and_facts(store, inputs):
     assert "torch" in words
 
 
-@pytest.mark.usefixtures("no_attention")
 def test_first_screen_warns_in_words_and_the_table_gives_the_scale(store, inputs):
     document = fidelity_summary({"dino": 1.53, "judge": 0.71}, remarks={"judge": "the judge sees little else"})
     inputs["fidelity"] = make_artifact(store, "evaluate.fidelity", documents={"summary.json": document})
@@ -177,7 +185,6 @@ def test_first_screen_warns_in_words_and_the_table_gives_the_scale(store, inputs
     assert "on a scale from 0 to 2.1525" in text
 
 
-@pytest.mark.usefixtures("no_attention")
 def test_each_pair_of_images_comes_from_the_same_prompt_and_sample(store, inputs):
     page = Page(make_page(store, inputs, examples=1))
     shown = {
@@ -189,7 +196,6 @@ def test_each_pair_of_images_comes_from_the_same_prompt_and_sample(store, inputs
             assert shown[alt] == shown_picture(flat_png((shade, 10 * sample, ord("a")), side=32))
 
 
-@pytest.mark.usefixtures("no_attention")
 def test_prompts_settings_and_answers_are_escaped(store, inputs):
     text = make_page(store, inputs, title=HOSTILE)
     page = Page(text)
@@ -201,7 +207,6 @@ def test_prompts_settings_and_answers_are_escaped(store, inputs):
     assert any(row.get("data-text") == HOSTILE for row in page.all("tr"))
 
 
-@pytest.mark.usefixtures("no_attention")
 def test_page_asks_no_server_and_runs_its_own_script_only(store, inputs):
     text = make_page(store, inputs)
     page = Page(text)
@@ -220,7 +225,6 @@ def test_page_asks_no_server_and_runs_its_own_script_only(store, inputs):
             assert attributes.get(name, "data:").startswith(("data:", "#"))
 
 
-@pytest.mark.usefixtures("no_attention")
 def test_page_does_without_evaluations(store, inputs):
     del inputs["attributes"]
     words = " ".join(Page(make_page(store, inputs)).text)
@@ -228,7 +232,6 @@ def test_page_does_without_evaluations(store, inputs):
     assert "Largest gains" not in words
 
 
-@pytest.mark.usefixtures("no_attention")
 def test_a_run_without_held_out_prompts_is_the_users_mistake(store, inputs):
     inputs["prompts"] = make_artifact(
         store, "prompts", key="other", tables={"prompts.parquet": prompts_table(PROMPTS[3:])}
@@ -244,85 +247,43 @@ def test_attention_shows_each_word_for_both_models_on_one_scale(store, inputs, m
         drawn.append((png, round(float(heat.max()), 3), round(top, 3)))
         return "data:image/jpeg;base64,"
 
-    def maps(noun, attribute):
-        layer = torch.zeros(4, 4, 5)
-        layer[0:2, 0:2, 3], layer[2:4, 2:4, 2] = noun, attribute
-        return [layer]
-
-    def record(_config, _inputs, _prompts, chosen):
-        assert list(chosen) == ["a"]  # the only prompt with an entity
-        recordings = {
-            "base": Recording(b"base png", maps(0.2, 0.1)),
-            "tuned": Recording(b"tuned png", maps(0.8, 0.05)),
-        }
-        yield "a", chosen["a"], recordings
-
-    monkeypatch.setattr(attention, "_record", record)
     monkeypatch.setattr(attention, "draw_overlay", draw_overlay)
     monkeypatch.setattr(attention, "shown_picture", lambda _png: "data:image/png;base64,")
-    words = " ".join(" ".join(Page(make_page(store, inputs)).text).split())
+    words = " ".join(" ".join(Page(make_page(store, with_maps(store, inputs))).text).split())
     assert "Where each word looks" in words
     assert "over 3 steps" in words
     red, circle = drawn[:2], drawn[2:]
-    assert [one[0] for one in red] == [b"base png", b"tuned png"]
+    assert [one[0] for one in red] == [flat_png((10, 0, 0)), flat_png((200, 0, 0))]
     assert red[0][2] == red[1][2] == pytest.approx(0.1)
     assert circle[0][2] == circle[1][2] == pytest.approx(0.8)
     assert circle[0][1] == pytest.approx(0.2)
 
 
-def test_heat_map_adds_tokens_and_averages_layers():
-    first, second = torch.zeros(2, 2, 4), torch.zeros(4, 4, 4)
-    first[..., 1], first[..., 2], first[..., 3] = 0.2, 0.4, 0.4
-    second[..., 1] = 0.5
-    heat = heat_map([first, second], [1, 2])
-    assert heat.shape == (SIDE, SIDE)
-    np.testing.assert_allclose(heat, (0.6 + 0.5) / 2, rtol=1e-5)
+def test_page_without_maps_has_no_attention(store, inputs):
+    assert "Where each word looks" not in " ".join(Page(make_page(store, inputs)).text)
 
 
-def test_captured_steps_are_spread_over_the_sampling():
-    assert captured_steps(3) == [0, 1, 2]
-    assert captured_steps(50) == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]
-
-
-def test_attention_of_real_models_belongs_to_the_images_of_the_run(store, inputs, tiny_sd_folder, tmp_path):
-    """The page's attention images are the images stage's own, for both models; the tuned one differs."""
-    from comat_core.backbones.adapters import add_lora, lora_parameters, save_lora
-    from comat_core.backbones.text_to_image import TextToImageModel
-    from comat_core.support.randomness import make_generator
-    from stages import images
-    from stages.evaluate.images.generated_images import decode_images, read_prompts
-
-    model = TextToImageModel.load(tiny_sd_folder)
-    add_lora(model.unet, "tuned", rank=2, seed=0)
-    with torch.no_grad():
-        for index, parameter in enumerate(lora_parameters(model.unet, "tuned")):
-            parameter.copy_(torch.randn(parameter.shape, generator=make_generator(0, "test LoRA", index)))
-    save_lora(model, tmp_path / "lora", "tuned")
-    prompts = inputs["prompts"]
-    train = make_artifact(
-        store, "train", key="real", tables={"metrics.parquet": metrics_table()}, folder=tmp_path / "lora"
+def test_the_report_needs_no_model_and_none_of_their_libraries(store, inputs):
+    """In a process of its own, in which the libraries that all models are loaded by cannot be imported."""
+    program = """
+import json, sys
+for name in ("diffusers", "transformers", "spacy", "groundingdino", "sentence_transformers", "torchmetrics"):
+    sys.modules[name] = None
+import stages.report as report
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
+url, given = json.load(sys.stdin)
+inputs = {role: Artifact(**reference) for role, reference in given.items()}
+page = report.run(report.ReportConfig(resolution=32, seed=3), inputs, Store(url)).read_bytes(report.PAGE).decode()
+sys.exit(0 if "Where each word looks" in page else "no maps")
+"""
+    given = {role: artifact.model_dump() for role, artifact in with_maps(store, inputs).items()}
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps([store.url, given]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
-    base_reference = ModelReference(path=str(tiny_sd_folder))
-    sampling = Sampler(num_inference_steps=3, guidance_scale=2.0)
-    config = images.ImagesConfig(
-        seed=3, resolution=32, base=base_reference, sampling=sampling, samples={"test": 1}, device="cpu"
-    )
-    drawn = {
-        "base": images.run(config, {"prompts": prompts}, store),
-        "tuned": images.run(config, {"prompts": prompts, "train": train}, store),
-    }
-    own_inputs = {**inputs, **drawn, "train": train}
-    report_config = report.ReportConfig(base=base_reference, resolution=32, seed=3, device="cpu")
-    words = attention._read_words(own_inputs)
-    recorded = list(attention._record(report_config, own_inputs, read_prompts(prompts, "test"), words))
-    assert len(recorded) == 1
-    prompt_id, _, recordings = recorded[0]
-    for name in ("base", "tuned"):
-        rows = drawn[name].read_table("images").to_pylist()
-        png = next(row["png"] for row in rows if row["prompt_id"] == prompt_id)
-        # Drawn alone instead of in a batch: sums may round differently, which a level of 255 covers.
-        torch.testing.assert_close(decode_images([recordings[name].png]), decode_images([png]), atol=1.01 / 255, rtol=0)
-        assert all(layer.ndim == 3 for layer in recordings[name].layers)
-    apart = decode_images([recordings["base"].png]) - decode_images([recordings["tuned"].png])
-    assert apart.abs().max() > 4 / 255
-    assert not torch.equal(recordings["base"].layers[-1], recordings["tuned"].layers[-1])
+    assert finished.returncode == 0, finished.stderr

@@ -20,6 +20,8 @@ from data.real_pairs import MiniatureWorld, PairSource, RealPair
 from data.webdataset import WebDatasetShards
 from stages.devices import AUTO, choose_device
 from stages.images.image_checks import check_all
+from stages.latent_shards import shard_file, write_shard
+from stages.pairs.tables import INDEX, INDEX_OF_SHARDS
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage
@@ -102,18 +104,18 @@ def build_shard(config: PairsConfig, inputs: Inputs, writer: ArtifactWriter, ind
         generators = [make_generator(config.seed, "posterior", pair.pair_id) for pair in pairs]
         latents.append(model.encode_images(images, generators).half())
         rows += [
-            {"pair_id": pair.pair_id, "caption": _choose_caption(config.seed, pair), "shard": _shard_file(index)}
+            {"pair_id": pair.pair_id, "caption": _choose_caption(config.seed, pair), "shard": shard_file(index)}
             for pair in pairs
         ]
     table = pa.Table.from_pylist(rows).append_column("row", pa.array(range(len(rows)), pa.int32()))
-    writer.write_tensors(_shard_file(index), {"latents": torch.cat(latents)})
-    writer.write_table(f"index/{index:05d}.parquet", table)
+    write_shard(writer, index, torch.cat(latents))
+    writer.write_table(f"{INDEX_OF_SHARDS}{index:05d}.parquet", table)
 
 
 def build_rest(config: PairsConfig, inputs: Inputs, writer: ArtifactWriter) -> None:  # noqa: ARG001
     """Join the shards' indices."""
-    parts = [pq.read_table(io.BytesIO(writer.read_bytes(name))) for name in writer.names("index/")]
-    writer.write_table("index.parquet", pa.concat_tables(parts))
+    parts = [pq.read_table(io.BytesIO(writer.read_bytes(name))) for name in writer.names(INDEX_OF_SHARDS)]
+    writer.write_table(INDEX, pa.concat_tables(parts))
 
 
 def _open(config: PairsConfig) -> PairSource:
@@ -163,10 +165,6 @@ def _as_tensor(image: "Image.Image", side: int, crop: str) -> "Tensor":
     else:
         square = image.resize((side, side), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
-
-
-def _shard_file(index: int) -> str:
-    return f"latents/{index:05d}.safetensors"
 
 
 STAGE = ShardedStage(

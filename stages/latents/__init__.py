@@ -6,15 +6,15 @@ its way, so that training walks the same trajectory with the online model.
 """
 
 import math
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
-from comat_core.support.errors import UserError
+from stages.latent_shards import shard_file, write_shard
+from stages.latents.tables import INDEX, INDEX_SCHEMA, IndexRow
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
+from stages.prompts.tables import read_training_texts
 from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
 from stages.store.artifacts import ArtifactWriter
 
@@ -27,33 +27,31 @@ class LatentsConfig(SamplingConfig):
 
 def count_shards(config: LatentsConfig, inputs: Inputs) -> int:
     """Number of shards that the training prompts fill."""
-    return math.ceil(len(_training_prompts(inputs)) / config.shard_size)
+    return math.ceil(len(read_training_texts(inputs["prompts"], "latents")) / config.shard_size)
 
 
 def build_shard(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
     """Sample the latents of one shard's prompts."""
     import torch
 
-    rows = in_parts(_training_prompts(inputs), config.shard_size)[index]
+    prompts = in_parts(read_training_texts(inputs["prompts"], "latents"), config.shard_size)[index]
     latents = []
     with sampling_model(config, inputs) as model:
-        for batch in progress_bar(in_parts(rows, config.batch_size), f"Latents, shard {index + 1}"):
-            seeds = [trajectory_seed(config.seed, row["prompt_id"]) for row in batch]
-            latents.append(sample_latents(model, config, [row["text"] for row in batch], seeds))
-    writer.write_tensors(_shard_file(index), {"latents": torch.cat(latents)})
+        for batch in progress_bar(in_parts(prompts, config.batch_size), f"Latents, shard {index + 1}"):
+            seeds = [trajectory_seed(config.seed, prompt.prompt_id) for prompt in batch]
+            latents.append(sample_latents(model, config, [prompt.text for prompt in batch], seeds))
+    write_shard(writer, index, torch.cat(latents))
 
 
 def build_rest(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Write the index of all shards."""
+    prompts = read_training_texts(inputs["prompts"], "latents")
     rows = [
-        (prompt["prompt_id"], trajectory_seed(config.seed, prompt["prompt_id"]), _shard_file(shard), row)
-        for shard, part in enumerate(in_parts(_training_prompts(inputs), config.shard_size))
+        IndexRow(prompt.prompt_id, trajectory_seed(config.seed, prompt.prompt_id), shard_file(shard), row)
+        for shard, part in enumerate(in_parts(prompts, config.shard_size))
         for row, prompt in enumerate(part)
     ]
-    columns = zip(*rows, strict=True)
-    types = {"prompt_id": pa.string(), "trajectory_seed": pa.int64(), "shard": pa.string(), "row": pa.int32()}
-    arrays = {name: pa.array(column, kind) for (name, kind), column in zip(types.items(), columns, strict=True)}
-    writer.write_table("index.parquet", pa.table(arrays))
+    writer.write_table(INDEX, pa.Table.from_pylist([vars(row) for row in rows], schema=INDEX_SCHEMA))
 
 
 def trajectory_seed(seed: int, prompt_id: str) -> int:
@@ -61,23 +59,6 @@ def trajectory_seed(seed: int, prompt_id: str) -> int:
     from comat_core.support.randomness import derive_seed
 
     return derive_seed(seed, "initial noise", prompt_id)
-
-
-def _training_prompts(inputs: Inputs) -> list[dict[str, Any]]:
-    """Rows (prompt_id, text) of the training prompts, in the order of their table.
-
-    Raises:
-        UserError: there are none.
-    """
-    table = inputs["prompts"].read_table("prompts.parquet")
-    rows = table.filter(pc.field("split") == "train").select(["prompt_id", "text"]).to_pylist()
-    if not rows:
-        raise UserError("there is no training prompt", "latents", "check the settings of the prompts stage")
-    return rows
-
-
-def _shard_file(index: int) -> str:
-    return f"latents/{index:05d}.safetensors"
 
 
 STAGE = ShardedStage(
