@@ -83,7 +83,7 @@ def test_maps_follow_the_model_that_drew_them_and_not_the_page(monkeypatch: pyte
 
     def changed_by(setting: str) -> set[str]:
         plans = [make_plan(load_preset("miniature", settings).sections) for settings in ([], [setting])]
-        return {step.name for step in plans[0].steps if plans[1].by_name[step.name].key != step.key}
+        return {node.name for node in plans[0].nodes if plans[1].by_name[node.name].key != node.key}
 
     assert changed_by("report.title=Other") == {"report"}
     assert changed_by("attention.examples=7") == {"attention.base", "attention.tuned", "report"}
