@@ -26,6 +26,7 @@ from flows.command_line import (
     run_command,
     sample_command,
     store_commands,
+    study_command,
     timeline_command,
     view_command,
 )
@@ -97,6 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_runs(parsers)
     _add_looks_at_store(parsers)
     _add_uses_of_the_model(parsers)
+    _add_study(parsers)
     _add_models(parsers)
     return parser
 
@@ -179,6 +181,32 @@ def _add_uses_of_the_model(parsers: Any) -> None:
         "--push", type=_repository, metavar="ORG/NAME", help="upload the folder to this repository of the hub"
     )
     export.add_argument("--private", action="store_true", help="make that repository, if it is new, a private one")
+
+
+def _add_study(parsers: Any) -> None:
+    study = parsers.add_parser("study", help="let people choose between images of base and tuned", allow_abbrev=False)
+    steps = study.add_subparsers(title="steps", required=True, metavar="STEP")
+
+    build = _add(steps, "build", study_command.build, "write a folder with pairs of a preset's images")
+    _add_preset(build)
+    build.add_argument("--out", dest="output", required=True, metavar="FOLDER", help="a new folder")
+    build.add_argument(
+        "--split", choices=SPLITS, help="whose prompts (default: dsg where the preset draws it, else test)"
+    )
+    build.add_argument("--prompts", type=_positive, default=100, metavar="N", help="drawn (default: 100)")
+    build.add_argument("--seed", type=int, metavar="N", help="of the draw and the sides (default: the preset's)")
+
+    serve = _add(steps, "serve", study_command.serve, "serve a study's page, one link per rater")
+    serve.add_argument("folder", metavar="FOLDER", help="that `comat study build` has written")
+    serve.add_argument("--raters", type=_positive, default=5, metavar="N", help="links to have (default: 5)")
+    serve.add_argument("--port", type=_port, default=7870, metavar="N", help="(default: 7870; 0: any)")
+    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: 127.0.0.1)")
+    serve.add_argument("--address", metavar="URL", help="that the links begin with, where raters reach it by another")
+
+    results = _add(steps, "results", study_command.results, "tell how often each model was preferred")
+    results.add_argument("folder", metavar="FOLDER", help="that `comat study build` has written")
+    results.add_argument("--output", metavar="FILE", help="HTML page with the chart (default: FOLDER/results.html)")
+    results.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
 
 def _add_models(parsers: Any) -> None:

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from comat_core.support.errors import UserError
+from stages.images.finished import find_finished
 from stages.images.image_folders import write_folder
-from stages.plan.pipeline import Plan, make_plan
+from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
 from stages.plan.splits import images_node
 from stages.prompts.tables import read_prompts
@@ -19,26 +20,14 @@ def images(options: argparse.Namespace) -> int:
     plan = make_plan(load_preset(options.preset, options.settings).sections)
     store = Store(options.store)
     node = images_node(options.model, options.split)
-    drawn = _finished(plan, node, store, options.preset)
-    prompts = _finished(plan, "prompts", store, options.preset)
+    drawn = find_finished(plan, node, store, options.preset)
+    prompts = find_finished(plan, "prompts", store, options.preset)
     output = Path(options.output)
     with new_folder(output, "images") as folder:
         texts = _chosen_texts(prompts, options.split, options.skill)
         count = write_folder(folder, drawn, texts, with_manifest=options.manifest)
     print(f"{count} images in {output}")
     return 0
-
-
-def _finished(plan: Plan, name: str, store: Store, preset: str) -> Artifact:
-    if name not in plan.by_name:
-        known = ", ".join(node for node in plan.by_name if node.startswith("images."))
-        raise UserError(f"the preset draws no {name}", "--split, --model", f"choose what it draws: {known}")
-    node = plan.by_name[name]
-    artifact = store.look_up(node.stage.name, node.key).artifact
-    if artifact is None:
-        advice = f"run `comat run {preset} --only {name}` with the same --set and --store first"
-        raise UserError(f"the store holds no finished {name} artifact of this preset", f"key {node.key}", advice)
-    return artifact
 
 
 def _chosen_texts(prompts: Artifact, split: str, skills: list[str]) -> dict[str, str]:

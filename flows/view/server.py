@@ -1,19 +1,13 @@
 """The HTTP server of `comat view`, on the loopback address of this machine alone."""
 
-import asyncio
-import socket
-from types import TracebackType
+from starlette.types import ASGIApp
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from flows.view.app import ARRIVAL_SECONDS, make_app
+from flows.pages.server import LOOPBACK, PageServer
+from flows.view.app import make_app
 from flows.view.site import Site
 
-LOOPBACK = "127.0.0.1"
 
-
-class ViewServer:
+class ViewServer(PageServer):
     """Serves one site until it is interrupted.
 
     Raises:
@@ -21,57 +15,10 @@ class ViewServer:
     """
 
     def __init__(self, port: int, site: Site) -> None:
-        self._socket = socket.create_server((LOOPBACK, port))
-        config = uvicorn.Config(
-            make_app(site, self.address),
-            http=_ImpatientProtocol,
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",  # what fails is told in one line by the application
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=0,  # Ctrl-C does not wait for a comparison
-        )
-        self._server = uvicorn.Server(config)
+        def app_on(chosen: int) -> ASGIApp:
+            return make_app(site, f"http://{LOOPBACK}:{chosen}")
+
+        super().__init__(port, app_on)
 
     def __enter__(self) -> "ViewServer":
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
-
-    @property
-    def host(self) -> str:
-        return self._socket.getsockname()[0]
-
-    @property
-    def port(self) -> int:
-        return self._socket.getsockname()[1]
-
-    @property
-    def address(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
-
-    def serve_forever(self) -> None:
-        self._server.run(sockets=[self._socket])
-
-    def shutdown(self) -> None:
-        """End `serve_forever`, which runs in another thread."""
-        self._server.should_exit = True
-
-
-class _ImpatientProtocol(H11Protocol):
-    """Closes connections over which no request comes; each carries one."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.loop.call_later(ARRIVAL_SECONDS, self._close_if_unheard)
-
-    def _close_if_unheard(self) -> None:
-        if self.cycle is None:
-            self.transport.close()

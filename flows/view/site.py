@@ -4,9 +4,9 @@ import base64
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from comat_core.support.errors import UserError
+from flows.pages.answers import parse_body
 from flows.view.rendering import render_page
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Preset
@@ -33,12 +33,7 @@ class Question(BaseModel):
         Raises:
             UserError: it is no question.
         """
-        try:
-            return cls.model_validate_json(body)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = ".".join(map(str, first["loc"])) or "the request"
-            raise UserError(f"{name}: {first['msg']}", "request", ADVICE) from error
+        return parse_body(cls, body, ADVICE)
 
 
 class Answer(BaseModel):

@@ -24,9 +24,9 @@ from PIL import Image
 
 from comat_core.support.errors import UserError
 from flows.command_line.cli import main
-from flows.view import app
-from flows.view import server as server_module
-from flows.view.app import LONGEST_BODY
+from flows.pages import answers
+from flows.pages import server as server_module
+from flows.pages.answers import LONGEST_BODY
 from flows.view.rendering import render_page
 from flows.view.server import ViewServer
 from flows.view.site import LONGEST_PROMPT, Site
@@ -358,7 +358,7 @@ def test_connections_without_a_request_are_closed(
 
 
 def test_a_body_that_does_not_come_is_told(preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "ARRIVAL_SECONDS", 0.3)
+    monkeypatch.setattr(answers, "ARRIVAL_SECONDS", 0.3)
     with (
         serving(Site(preset, Store(str(tmp_path)), StandIn())) as running,  # pyright: ignore[reportArgumentType]
         socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection,

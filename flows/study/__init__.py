@@ -1,0 +1,1 @@
+"""`comat study serve`: the page on which raters choose between two images."""
