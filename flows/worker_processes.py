@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 
 from prefect.exceptions import TerminationSignal
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -111,7 +112,7 @@ def workers_ended_on_failure() -> Iterator[None]:
         raise
 
 
-def _end(spared: set[multiprocessing.process.BaseProcess]) -> list[int | None]:
+def _end(spared: set[BaseProcess]) -> list[int | None]:
     """End this process's children but for some, wait for them, and return their exit codes."""
     codes: list[int | None] = []
     while children := set(multiprocessing.active_children()) - spared:  # the pool may have been starting one

@@ -76,7 +76,14 @@ def test_a_shard_of_a_file_that_changed_under_it_does_not_count(store: Store, pr
 def test_a_task_refuses_a_file_that_changed_after_the_plan(store: Store, prompts: Path) -> None:
     config = config_of(prompts)
     key = STAGE.key_for(config, {})
-    work = Work(node="prompts", config=config.model_dump(mode="json"), inputs={}, store=store.url, key=key)
+    work = Work(
+        node="prompts",
+        module="stages.prompts",
+        config=config.model_dump(mode="json"),
+        inputs={},
+        store=store.url,
+        key=key,
+    )
     prompts.write_text("a green bird\na black horse\n")
     with pytest.raises(UserError, match=CHANGED):
         build_artifact.fn(work)
