@@ -62,7 +62,9 @@ def _locate(
             models = [one for one in models if part in _kinds(one)]
             continue
         names.append(str(part))
-        inside = values if isinstance(values, Mapping) else dict(enumerate(values)) if isinstance(values, list) else {}
+        inside: Mapping[Any, Any] = (
+            values if isinstance(values, Mapping) else dict(enumerate(values)) if isinstance(values, list) else {}
+        )
         values = inside.get(part)
         fields = [one.model_fields[str(part)] for one in models if part in one.model_fields]
         if fields:
