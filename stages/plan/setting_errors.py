@@ -62,12 +62,18 @@ def _locate(
             models = [one for one in models if part in _kinds(one)]
             continue
         names.append(str(part))
-        inside = values if isinstance(values, Mapping) else dict(enumerate(values)) if isinstance(values, list) else {}
-        values = inside.get(part)
+        values = _inside(values).get(part)
         fields = [one.model_fields[str(part)] for one in models if part in one.model_fields]
         if fields:
             models = [found for field in fields for found in _models_of(field.annotation)]
     return names, models
+
+
+def _inside(values: Any) -> Mapping[Any, Any]:
+    """What a value holds, by names or numbers."""
+    if isinstance(values, Mapping):
+        return values
+    return dict(enumerate(values)) if isinstance(values, list) else {}
 
 
 def _models_of(annotation: Any) -> list[type[BaseModel]]:

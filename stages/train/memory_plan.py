@@ -151,7 +151,8 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
         calls["decoder"] = lambda: online.decode(latents(decoded))
     captioner, discriminator = models.captioner, models.discriminator
     if captioner is not None:
-        home = next(parameter.device for network in captioner.networks.values() for parameter in network.parameters())
+        weights_of = (weight for network in captioner.networks.values() for weight in network.parameters())
+        home = next((weight.device for weight in weights_of), online.device)  # the CPU for one that visits
         score_images = captioner.prepare([EXAMPLE_CAPTION] * rows, home)
         calls["captioner"] = lambda: score_images(images(rows, home))
     if discriminator is not None:

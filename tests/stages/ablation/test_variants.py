@@ -59,7 +59,7 @@ def test_rows_are_what_the_paper_compares():
     def told(name: str) -> tuple[float, str, str, bool, int]:
         config = configs[name]
         judge = config.discriminator
-        return (config.weights.fidelity, judge.kind, judge.real, config.mixed_latents, config.denoised_pairs)
+        return (config.weights.fidelity, judge.network.kind, judge.real, config.mixed_latents, config.denoised_pairs)
 
     assert told("no_discriminator")[0] == 0
     assert told("unet_real")[1:] == ("unet", "real", False, 0)
