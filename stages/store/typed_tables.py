@@ -31,10 +31,11 @@ def read_rows(
     """
     if name not in artifact.manifest.files:
         raise DamagedArtifactError(artifact.stage, f"{artifact.url}/{name}", "the artifact has no such table")
-    table, columns, wanted = artifact.read_table(name), column_names(kind), only or {}
-    check_columns(artifact, name, table.schema, [*columns, *wanted])
-    for column, values in wanted.items():
-        table = table.filter(pc.field(column).isin(list(values)))
+    table, columns, conditions = artifact.read_table(name), column_names(kind), only or {}
+    check_columns(artifact, name, table.schema, [*columns, *conditions])
+    for column, values in conditions.items():
+        allowed = pa.array(list(values), table.schema.field(column).type)
+        table = table.filter(pc.field(column).isin(allowed))
     return [kind(**row) for row in table.select(columns).to_pylist()]
 
 
