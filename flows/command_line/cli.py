@@ -19,6 +19,7 @@ from data.miniature_world.seeds import SEEDS
 from flows.command_line import (
     ablate_command,
     commands,
+    doctor_command,
     export_command,
     images_command,
     models_command,
@@ -211,6 +212,10 @@ def _add_models(parsers: Any) -> None:
     _add_preset(models, with_store=False)
     models.add_argument("--download", action="store_true", help="fetch what the caches lack, then list")
     models.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
+
+    doctor = _add(parsers, "doctor", doctor_command.doctor, "tell whether a preset can run here, and what it will take")
+    _add_preset(doctor)
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
     miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
     miniature.add_argument("models", nargs="*", metavar="MODEL", help=f"any of {', '.join(SEEDS)} (default: all)")
