@@ -30,6 +30,7 @@ from flows.command_line import (
 )
 from flows.command_line.entry import EXIT_OF_FAILURE, EXIT_OF_INTERRUPT
 from flows.failures import failure_line, is_debugging, show_trace, thread_failures_told
+from stages.doctor.examination import SECONDS
 from stages.plan.splits import SPLITS, TEST
 from stages.store.store import default_store
 from stages.tuned.export import EXPORTS
@@ -216,6 +217,9 @@ def _add_models(parsers: Any) -> None:
     doctor = _add(parsers, "doctor", doctor_command.doctor, "tell whether a preset can run here, and what it will take")
     _add_preset(doctor)
     doctor.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    doctor.add_argument(
+        "--seconds", type=_positive, default=int(SECONDS), metavar="N", help="to wait for answers (default: 8)"
+    )
 
     miniature = _add(parsers, "miniature", commands.miniature, "train the miniature world's models from nothing")
     miniature.add_argument("models", nargs="*", metavar="MODEL", help=f"any of {', '.join(SEEDS)} (default: all)")

@@ -16,7 +16,7 @@ def doctor(options: argparse.Namespace) -> int:
     """Print one line per finding; exit code 2 if a run cannot start."""
     preset = load_preset(options.preset, options.settings)
     request = Request(preset=options.preset, settings=options.settings)
-    findings = examine(preset, request, Store(options.store))
+    findings = examine(preset, request, Store(options.store), options.seconds)
     problems = [finding for finding in findings if finding.verdict is Verdict.PROBLEM]
     if options.json:
         found = [finding.model_dump(mode="json") for finding in findings]

@@ -22,7 +22,7 @@ from stages.store.store import Store
 
 SECONDS = 8.0
 """After which nothing is waited for; with the start of the command that is less than ten."""
-SLOW = "this machine is busy, or has not loaded the libraries for a while: ask again"
+SLOW = "this machine is busy, or has not loaded the libraries for a while: ask again, or with --seconds 60"
 
 
 @dataclass
