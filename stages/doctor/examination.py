@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from typing import IO
 
 from pydantic import ValidationError
 
@@ -25,34 +26,57 @@ SECONDS = 8.0
 SLOW = "this machine is busy, or has not loaded the libraries for a while: ask again, or with --seconds 60"
 
 
-@dataclass
 class Probe:
     """An examination in a process of its own, and what it has said so far."""
 
-    examination: str
-    process: subprocess.Popen[bytes]
-    said: list[Said] = field(default_factory=list)
-    error: bytes = b""
+    def __init__(self, examination: str, request: Request, errors: IO[bytes]) -> None:
+        """Start it.
 
-    def listen(self) -> None:
-        """Read lines until the process ends."""
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        for line in self.process.stdout:
-            try:
-                self.said.append(Said.model_validate_json(line))
-            except ValidationError:  # a library's own word, or half a line of a process that was ended
-                continue
-        self.error = self.process.stderr.read()
-        self.process.wait()
+        Args:
+            errors: an empty file for what it writes on standard error.
+        """
+        self.examination = examination
+        self.said: list[Said] = []
+        command = [sys.executable, "-P", "-m", "stages.doctor.probe", examination]
+        pipe = subprocess.PIPE
+        self._errors = errors
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True)
+        self._listening = threading.Thread(target=self._listen, args=(request,), daemon=True)
+        self._listening.start()
+
+    def wait(self, deadline: float) -> None:
+        """Wait for its end, but no longer than until then (`time.monotonic`)."""
+        self._listening.join(max(deadline - time.monotonic(), 0))
+
+    @property
+    def has_ended(self) -> bool:
+        return not self._listening.is_alive()
 
     @property
     def failure(self) -> str | None:
         """The last line of its trace, if it has failed by itself."""
-        if self.process.poll() in (None, 0):
+        if not self._process.returncode:
             return None
-        lines = self.error.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit code {self.process.returncode}"
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self._process.returncode}"
+
+    def end(self) -> None:
+        """End it, and what it has started. Not waited for: a disk that is slow may keep it for a while."""
+        if not self.has_ended:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _listen(self, request: Request) -> None:
+        """Ask, then read lines until the process ends."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError), self._process.stdin as asked:
+            asked.write(request.model_dump_json().encode())
+        for line in self._process.stdout:
+            with suppress(ValidationError):  # a library's own word, or half a line of a process that was ended
+                self.said.append(Said.model_validate_json(line))
+        self._process.wait()
 
 
 def examine(preset: Preset, request: Request, store: Store, seconds: float = SECONDS) -> list[Finding]:
@@ -71,7 +95,7 @@ def examine(preset: Preset, request: Request, store: Store, seconds: float = SEC
         findings.append(_hub_finding(reason))
         with _probing("models", request.model_copy(update={"unreachable": reason})) as models:
             for probe in (data, models, hardware):
-                _wait(probe, deadline)
+                probe.wait(deadline)
             findings += _heard(data, problem("data", unknown, SLOW))
             findings += _heard(models, problem("models", unknown, SLOW))
             findings += _heard(hardware, note("memory", f"device and memory are {unknown}", SLOW))
@@ -95,33 +119,19 @@ def _hub_finding(reason: str | None) -> Finding:
 
 @contextmanager
 def _probing(examination: str, request: Request) -> Iterator[Probe]:
-    """Start an examination; it has ended when the block has."""
-    command = [sys.executable, "-m", "stages.doctor.probe", examination]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
-    probe = Probe(examination, process)
-    threading.Thread(target=probe.listen, daemon=True).start()
-    try:
-        assert process.stdin is not None
-        process.stdin.write(request.model_dump_json().encode())
-        process.stdin.close()
-        yield probe
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # not waited for: a disk that is slow may keep it for a while
-
-
-def _wait(probe: Probe, deadline: float) -> None:
-    try:
-        probe.process.wait(max(deadline - time.monotonic(), 0))
-    except subprocess.TimeoutExpired:
-        return
+    """Start an examination, and end it with the block."""
+    with tempfile.TemporaryFile() as errors:
+        probe = Probe(examination, request, errors)
+        try:
+            yield probe
+        finally:
+            probe.end()
 
 
 def _heard(probe: Probe, silent: Finding) -> list[Finding]:
     """What a probe has said, and that it has not finished if so."""
     findings = [said.finding for said in probe.said if said.finding is not None]
-    if probe.process.poll() is None:
+    if not probe.has_ended:
         return [*findings, silent]
     if probe.failure is not None:
         return [*findings, problem(probe.examination, f"the examination failed: {probe.failure}", "report it")]

@@ -159,7 +159,7 @@ class TestExamination:
         real = examination.subprocess.Popen
 
         def asleep(command: list[str], **settings: object) -> object:
-            return real([sys.executable, str(sleeper), *command[3:]], **settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            return real([sys.executable, str(sleeper), *command[4:]], **settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
         monkeypatch.setattr(examination.subprocess, "Popen", asleep)
         start = time.monotonic()
