@@ -18,6 +18,7 @@ from comat_core.support.errors import UserError
 from data.miniature_world.seeds import SEEDS
 from flows.command_line import (
     ablate_command,
+    doctor_command,
     export_command,
     images_command,
     miniature_command,
@@ -32,6 +33,7 @@ from flows.command_line import (
 )
 from flows.command_line.entry import EXIT_OF_FAILURE, EXIT_OF_INTERRUPT
 from flows.failures import failure_line, is_debugging, show_trace, thread_failures_told
+from stages.doctor.examination import SECONDS
 from stages.plan.splits import SPLITS, TEST
 from stages.store.store import default_store
 from stages.tuned.export import EXPORTS
@@ -214,6 +216,13 @@ def _add_models(parsers: Any) -> None:
     _add_preset(models, with_store=False)
     models.add_argument("--download", action="store_true", help="fetch what the caches lack, then list")
     models.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
+
+    doctor = _add(parsers, "doctor", doctor_command.doctor, "tell whether a preset can run here, and what it will take")
+    _add_preset(doctor)
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    doctor.add_argument(
+        "--seconds", type=_positive, default=int(SECONDS), metavar="N", help="to wait for answers (default: 8)"
+    )
 
     miniature = _add(
         parsers, "miniature", miniature_command.miniature, "train the miniature world's models from nothing"

@@ -20,8 +20,8 @@ from flows.pages.guard import Guard
 from flows.study.site import BODY_ADVICE, StudySite, parse_answer
 
 PAGE_POLICY = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'none';"
-    " base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self';"
+    " form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 FILES = {"study.css": "text/css", "study.js": "text/javascript"}
 NOT_SAVED = "the answer could not be saved: please tell whoever runs the study"

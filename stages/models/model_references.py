@@ -14,15 +14,29 @@ IMAGE_FOLDER_FIELDS = {"folder"}
 
 def references(value: Any, name: str) -> Iterator[tuple[str, ModelReference | PublishedFile]]:
     """Every model reference and published file in a config, with its dotted name."""
+    return ((found, reference) for found, reference in _all_references(value, name) if not _is_of_images(found))
+
+
+def image_folders(value: Any, name: str) -> Iterator[tuple[str, ModelReference]]:
+    """Every folder of real images in a config, with its dotted name."""
+    for found, reference in _all_references(value, name):
+        if _is_of_images(found) and isinstance(reference, ModelReference):
+            yield found, reference
+
+
+def _is_of_images(name: str) -> bool:
+    return name.rsplit(".", 1)[-1] in IMAGE_FOLDER_FIELDS
+
+
+def _all_references(value: Any, name: str) -> Iterator[tuple[str, ModelReference | PublishedFile]]:
     if isinstance(value, ModelReference):
-        if name.rsplit(".", 1)[-1] not in IMAGE_FOLDER_FIELDS:
-            yield name, value
+        yield name, value
     elif isinstance(value, BaseModel):
         published = getattr(value, "published_file", lambda: None)()
         if published is not None:
             yield name, published
         for field in type(value).model_fields:
-            yield from references(getattr(value, field), f"{name}.{field}")
+            yield from _all_references(getattr(value, field), f"{name}.{field}")
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from references(item, f"{name}.{key}")
+            yield from _all_references(item, f"{name}.{key}")

@@ -28,7 +28,7 @@ Side = Literal["left", "right"]
 Choice = Literal["left", "right", "tie"]
 Question = Literal["alignment", "quality"]
 QUESTIONS: Final[dict[Question, str]] = {
-    "alignment": "Which image shows what the text says?",
+    "alignment": "Which image shows better what the text says?",
     "quality": "Which image looks better, whatever the text says?",
 }
 """What is asked of every pair, in this order."""
