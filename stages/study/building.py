@@ -16,6 +16,7 @@ from stages.images.finished import find_finished
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Preset
 from stages.plan.splits import TEST, images_node
+from stages.prompts.tables import read_texts
 from stages.store.artifacts import Artifact
 from stages.store.new_folder import new_folder
 from stages.store.store import Store
@@ -97,8 +98,7 @@ def balanced_sides(count: int, seed: int) -> list[Side]:
 
 
 def _texts(prompts: Artifact, split: str) -> dict[str, str]:
-    table = prompts.read_table("prompts.parquet").filter(pc.field("split") == split)
-    return {row["prompt_id"]: row["text"] for row in table.select(["prompt_id", "text"]).to_pylist()}
+    return {prompt.prompt_id: prompt.text for prompt in read_texts(prompts, split)}
 
 
 def _images(drawn: Artifact, chosen: Mapping[str, Any]) -> dict[str, bytes]:
