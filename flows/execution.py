@@ -63,14 +63,14 @@ class PlanRun:
         if finding.artifact is None and isinstance(step.stage, ShardedStage):
             indices = list(range(step.stage.count_shards(step.config, inputs)))
             logger.info("%s: building, %d shards", step.name, len(indices))
-            shard_task: Any = build_shard.with_options(tags=_tags(step), **self._retries)
+            shard_task: Any = build_shard.with_options(tags=tags_of(step), **self._retries)
             shared = {"work": unmapped(work), "count": unmapped(len(indices))}
             self._shards[step.name] = self._runner.map(shard_task, {**shared, "index": indices})
         elif finding.artifact is None:
             logger.info("%s: building", step.name)
         whole_task = build_artifact.with_options(
             name=step.name,
-            tags=_tags(step) if finding.artifact is None else [],  # what is cached waits for no GPU
+            tags=tags_of(step) if finding.artifact is None else [],  # what is cached waits for no GPU
             **self._retries,
         )
         self._whole[step.name] = self._runner.submit(
@@ -105,8 +105,9 @@ class PlanRun:
         return outcomes
 
 
-def _tags(step: Step) -> list[str]:
-    return [GPU_TAG] if getattr(step.config, "device", "cpu") != "cpu" else []
+def tags_of(step: Step) -> list[str]:
+    """The tags of a step's tasks."""
+    return [GPU_TAG] if step.stage.loads_models and getattr(step.config, "device", "cpu") != "cpu" else []
 
 
 def _check_threads(plan: Plan, execution: Execution) -> None:

@@ -100,7 +100,7 @@ def test_planning_a_run_imports_no_torch() -> None:
 import sys
 from stages.plan.dag import NODES, load_stage
 for node in NODES:
-    load_stage(node.module)
+    load_stage(node)
 import flows.command_line.cli
 heavy = sorted({"torch", "diffusers", "transformers", "spacy", "prefect"} & set(sys.modules))
 sys.exit(f"imported: {heavy}" if heavy else 0)

@@ -2,7 +2,7 @@
 
 Prompts without a noun phrase have no score in the corrected mode, and 1 in the official one.
 
-Writes `items/*.parquet` (model, prompt_id, sample, questions, answers, attribute_binding) and `summary.json`.
+Scores are rows of (prompt_id, sample, questions, answers, attribute_binding).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,8 @@ from pydantic import Field
 
 from stages.devices import choose_device
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, read_seen_in_training
-from stages.evaluate.scoring.image_evaluation import (
-    identity_of,
-    image_evaluation,
-    in_question_batches,
-    item_schema,
-    summarise_parts,
-)
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_question_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.plan.config import ModelReference
@@ -61,9 +56,9 @@ def score_prompted_images(
     return score_images(images, questions, _load_answerer(config), config.batch_size, config.mode)
 
 
-def build_rest(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
-    summarise_parts(
+def compare(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
+    compare_items(
         config,
         inputs,
         writer,
@@ -119,12 +114,16 @@ def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
     )
 
 
-STAGE = image_evaluation(
-    name="evaluate.attributes",
-    version=5,
+SCORES = image_scores(
+    benchmark="attributes",
+    version=1,
     config_type=AttributesConfig,
     schema=ITEM_SCHEMA,
     score=score_prompted_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="attributes",
+    version=6,
+    config_type=AttributesConfig,
+    compare=compare,
+)

@@ -22,7 +22,8 @@ from stages.evaluate.questions.dependent_questions import (
 )
 from stages.evaluate.questions.question_files import QuestionFile, published_as
 from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
-from stages.evaluate.scoring.image_evaluation import image_evaluation
+from stages.evaluate.scoring.comparisons import comparison
+from stages.evaluate.scoring.image_scores import image_scores
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
 
@@ -58,8 +59,8 @@ def score_images(
     return score_answers(config, images, questions, score_image, categories_as_answered=is_official)
 
 
-def build_rest(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     is_official = config.mode == "official"
     summarise(config, inputs, writer, "dpg", "DPG-Bench", categories_of_last_images=is_official)
 
@@ -75,12 +76,16 @@ def _depends_on_lost_row(questions: Sequence[DependentQuestion]) -> bool:
     return any(not known.issuperset(parents) for parents in dependencies_of(questions, "official").values())
 
 
-STAGE = image_evaluation(
-    name="evaluate.dpg",
-    version=3,
+SCORES = image_scores(
+    benchmark="dpg",
+    version=1,
     config_type=DpgConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="dpg",
+    version=4,
+    config_type=DpgConfig,
+    compare=compare,
+)

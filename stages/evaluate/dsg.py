@@ -18,7 +18,8 @@ from stages.evaluate.questions.dependent_questions import (
 )
 from stages.evaluate.questions.question_files import QuestionFile, published_as
 from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
-from stages.evaluate.scoring.image_evaluation import image_evaluation
+from stages.evaluate.scoring.comparisons import comparison
+from stages.evaluate.scoring.image_scores import image_scores
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
 
@@ -40,8 +41,8 @@ def score_images(
     return score_answers(config, images, config.match(prompts).questions, score_image)
 
 
-def build_rest(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     summarise(config, inputs, writer, "dsg", "DSG")
 
 
@@ -50,12 +51,16 @@ def score_image(questions: Sequence[DependentQuestion], answers: Mapping[int, st
     return dsg.score_image(answers, dependencies_of(questions, mode))
 
 
-STAGE = image_evaluation(
-    name="evaluate.dsg",
-    version=2,
+SCORES = image_scores(
+    benchmark="dsg",
+    version=1,
     config_type=DsgConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="dsg",
+    version=3,
+    config_type=DsgConfig,
+    compare=compare,
+)

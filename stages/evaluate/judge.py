@@ -1,6 +1,6 @@
 """Object and attribute accuracy by the independent judge.
 
-Writes `items/*.parquet` (model, prompt_id, sample, the metrics, and the pairs that the judge sees) and `summary.json`.
+Scores are rows of (prompt_id, sample, the metrics, and the pairs that the judge sees).
 Prompts that name no shape of the judge's are left out.
 """
 
@@ -13,13 +13,8 @@ from pydantic import Field
 
 from stages.devices import choose_device
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.scoring.image_evaluation import (
-    identity_of,
-    image_evaluation,
-    in_batches,
-    item_schema,
-    summarise_parts,
-)
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.settings import EvaluationConfig
 from stages.plan.config import ModelReference
@@ -57,18 +52,22 @@ def score_images(
     return items
 
 
-def build_rest(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     protocol = "independent multi-label classifier of colour-shape pairs, present above probability 0.5"
-    summarise_parts(config, inputs, writer, METRICS, benchmark="judge", protocol=protocol)
+    compare_items(config, inputs, writer, METRICS, benchmark="judge", protocol=protocol)
 
 
-STAGE = image_evaluation(
-    name="evaluate.judge",
-    version=3,
+SCORES = image_scores(
+    benchmark="judge",
+    version=1,
     config_type=JudgeConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="judge",
+    version=4,
+    config_type=JudgeConfig,
+    compare=compare,
+)

@@ -2,7 +2,7 @@
 
 Prompts that do not name two objects and their places have no score in the corrected mode, and 0 in the official one.
 
-Writes `items/*.parquet` (model, prompt_id, sample, nouns, locality, boxes, spatial) and `summary.json`.
+Scores are rows of (prompt_id, sample, nouns, locality, boxes, spatial).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,8 @@ from comat_core.metrics.spatial import Detection, Mode, detector_label, spatial_
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
-from stages.evaluate.scoring.image_evaluation import image_evaluation, summarise_parts
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import image_scores
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
@@ -61,11 +62,11 @@ def score_images(
     return items
 
 
-def build_rest(config: SpatialConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: SpatialConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     protocol = f"T2I-CompBench's spatial geometry ({config.mode} mode), boxes of each {config.names} by"
     protocol += f" {config.detector.kind}, not UniDet: not comparable with published scores"
-    summarise_parts(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
+    compare_items(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
 
 
 def _score(boxes: Sequence[Detection], relation: Relation | None, mode: Mode) -> float | None:
@@ -83,12 +84,16 @@ def _names_to_find(relation: Relation | None, config: SpatialConfig) -> Names:
     return {name: label for name, label, asked in zip(names, labels, known, strict=True) if asked}
 
 
-STAGE = image_evaluation(
-    name="evaluate.spatial",
-    version=2,
+SCORES = image_scores(
+    benchmark="spatial",
+    version=1,
     config_type=SpatialConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="spatial",
+    version=3,
+    config_type=SpatialConfig,
+    compare=compare,
+)

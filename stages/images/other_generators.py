@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-TAKEN = ("base", "tuned", "lora", *SPLITS)
+TAKEN = ("base", "tuned", "real", "lora", *SPLITS)
 Method = Literal["as saved", "attend and excite"]
 
 

@@ -3,7 +3,7 @@
 Keys follow from configs and inputs' keys alone, so what the store holds is known before anything runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -139,19 +139,35 @@ def make_plan(sections: dict[str, StageConfig]) -> Plan:
             config = config.limited_to(node.split)
         if config is None:
             continue
-        stage = load_stage(node.module)
-        sources = {
-            role.replace(EACH_OTHER, name): step
-            for role, source in node.inputs.items()
-            for name, step in made.get(source, {}).items()
-        }
-        _check_images(node, stage, sources)
-        configs = config.of_others() if EACH_OTHER in node.name else {"": config}
         made[node.name] = {
-            name: Step(replace(node, name=node.name.replace(EACH_OTHER, name)), stage, own, sources)
-            for name, own in configs.items()
+            name: _make_step(node, name, own, made) for name, own in _configs_by_name(node, config, made).items()
         }
     return Plan(tuple(step for steps in made.values() for step in steps.values()))
+
+
+Made = Mapping[str, Mapping[str, Step]]
+"""Name of a node -> name of a generator -> its step. A node without a star in its name has one, under no name."""
+
+
+def _configs_by_name(node: Node, config: StageConfig, made: Made) -> Mapping[str, StageConfig]:
+    """Name of a generator -> config of the node's step about it."""
+    if EACH_OTHER not in node.name:
+        return {"": config}
+    followed = [made.get(source, {}) for source in node.inputs.values() if EACH_OTHER in source]
+    return config.of_others() if not followed else {name: config for steps in followed for name in steps}
+
+
+def _make_step(node: Node, name: str, config: StageConfig, made: Made) -> Step:
+    """Wire one step of a node: the one about the generator of that name, if the node has a star."""
+    stage = load_stage(node)
+    sources = {
+        role.replace(EACH_OTHER, other): step
+        for role, source in node.inputs.items()
+        for other, step in made.get(source, {}).items()
+        if EACH_OTHER in role or EACH_OTHER not in source or other == name
+    }
+    _check_images(node, stage, sources)
+    return Step(replace(node, name=node.name.replace(EACH_OTHER, name)), stage, config, sources)
 
 
 def _check_images(node: Node, stage: Stage | ShardedStage, sources: dict[str, Step]) -> None:
@@ -160,7 +176,7 @@ def _check_images(node: Node, stage: Stage | ShardedStage, sources: dict[str, St
         split = splits.get(node.inputs.get(role, ""))
         if role not in sources and split is not None:
             raise UserError(
-                f"{node.name} needs images of the split {split!r}",
+                f"{node.section} needs images of the split {split!r}",
                 "images.samples",
                 f"say there how many of each prompt to draw, as {split}: 1",
             )
@@ -195,9 +211,9 @@ def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -
         UserError: one cannot be had, or cannot be used.
     """
     to_be_built = _to_be_built(plan, wanted, renewed, store)
-    for step in plan.steps:
-        if step.name in to_be_built:
-            step.config.fetch_files()
+    for step in _one_of_each(plan, to_be_built):
+        step.stage.fetch_files(step.config)
+        if step.stage.loads_models:
             check_models(step.config, step.node.section)
 
 
@@ -211,9 +227,21 @@ def check_prompts(plan: Plan, wanted: set[str], prompts: Artifact, store: Store)
         UserError: a step can do nothing with them.
     """
     to_be_built = _to_be_built(plan, wanted, set(), store)
+    checked: set[int] = set()
     for step in plan.steps:
-        if step.name in to_be_built:
+        if step.name in to_be_built and id(step.config) not in checked:
             step.config.check_prompts(prompts)
+            checked.add(id(step.config))
+
+
+def _one_of_each(plan: Plan, names: set[str]) -> Iterator[Step]:
+    """Of several steps that one stage makes with one config, the first: they read the same files."""
+    seen: set[tuple[str, int]] = set()
+    for step in plan.steps:
+        identity = (step.stage.name, id(step.config))
+        if step.name in names and identity not in seen:
+            seen.add(identity)
+            yield step
 
 
 def _to_be_built(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> set[str]:

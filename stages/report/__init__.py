@@ -11,7 +11,6 @@ from pydantic import Field
 from stages.devices import AUTO
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.plan.stage import Inputs, Stage
-from stages.report.evaluations import EVALUATIONS
 from stages.store.artifacts import ArtifactWriter
 
 PAGE = "report.html"
@@ -52,10 +51,10 @@ def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
 
 STAGE = Stage(
     name="report",
-    version=4,
+    version=5,
     config_type=ReportConfig,
     inputs=("prompts", "entities", "train", "base", "tuned"),
-    optional_inputs=("pairs", "latents", "adapt", "other", *EVALUATIONS),
+    optional_inputs=("pairs", "latents", "adapt", "other", "scores", "evaluate"),
     build=build,
 )
 run = STAGE.run

@@ -1,20 +1,20 @@
-"""The evaluations that the page shows, in its order: their roles, which are their nodes' names without "evaluate."."""
+"""The evaluations that the page shows, in its order: their roles, which are their nodes' names."""
 
 from typing import Final
 
 EVALUATIONS: Final = (
-    "attributes",
-    "spatial",
-    "numeracy",
-    "spatial_3d",
-    "complex",
-    "clip_score",
-    "tifa",
-    "dpg",
-    "dsg",
-    "geneval",
-    "judge",
-    "fidelity",
-    "fid",
-    "sensitivity",
+    "evaluate.attributes",
+    "evaluate.spatial",
+    "evaluate.numeracy",
+    "evaluate.spatial_3d",
+    "evaluate.complex",
+    "evaluate.clip_score",
+    "evaluate.tifa",
+    "evaluate.dpg",
+    "evaluate.dsg",
+    "evaluate.geneval",
+    "evaluate.judge",
+    "evaluate.fidelity",
+    "evaluate.fid",
+    "evaluate.sensitivity",
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import yaml
 from markupsafe import Markup
 
-from stages.evaluate.images.generated_images import MODELS, OTHER
+from stages.evaluate.images.generated_images import MODELS, OTHER, REAL
 from stages.plan.splits import drawn_images
 from stages.report.evaluations import EVALUATIONS
 from stages.report.pictures.charts import line_chart
@@ -15,7 +15,7 @@ from stages.store.artifacts import Artifact
 
 IMAGES = {model: drawn_images(model) for model in MODELS}
 BEFORE_OTHERS = ("prompts", "pairs", "entities", "adapt", "latents", *IMAGES["base"], "train", *IMAGES["tuned"])
-NODE_NAMES = IMAGES["base"] | IMAGES["tuned"] | {name: f"evaluate.{name}" for name in EVALUATIONS}
+NODE_NAMES = IMAGES["base"] | IMAGES["tuned"]
 FIRST_CURVES = ("total", "concept_activation", "fidelity", "concentration_positive", "concentration_negative")
 
 
@@ -50,7 +50,8 @@ class Curve:
 def read_stages(inputs: Mapping[str, Artifact]) -> list[StageFacts]:
     """Read every input's manifest, in the order of the pipeline."""
     others = sorted(role for role in inputs if role.startswith(f"{OTHER}."))
-    order = (*BEFORE_OTHERS, *others, *EVALUATIONS)
+    evaluations = [name for role in EVALUATIONS for name in (*_scores_of(role, inputs), role)]
+    order = (*BEFORE_OTHERS, *others, *evaluations)
     manifests = {role: inputs[role].manifest for role in order if role in inputs}
     longest = max((manifest.seconds for manifest in manifests.values()), default=0.0) or 1.0
     return [
@@ -63,6 +64,15 @@ def read_stages(inputs: Mapping[str, Artifact]) -> list[StageFacts]:
         )
         for role, manifest in manifests.items()
     ]
+
+
+def _scores_of(evaluation: str, inputs: Mapping[str, Artifact]) -> list[str]:
+    """The roles of the scores that an evaluation compares: of real images, base and tuned, then of the others."""
+    prefix = evaluation.replace("evaluate.", "scores.") + "."
+    first = (REAL, *MODELS)
+    found = [role for role in inputs if role.startswith(prefix)]
+    rank = {f"{prefix}{model}": place for place, model in enumerate(first)}
+    return sorted(found, key=lambda role: (rank.get(role, len(first)), role))
 
 
 def read_versions(inputs: Mapping[str, Artifact]) -> dict[str, str]:

@@ -176,9 +176,8 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     first = run_deployment("full", **place)
     assert set(first.values()) == {"Completed"}
     assert {"flow", *(step.name for step in make_plan(load_preset("miniature").sections).steps)} <= set(first)
-    assert {"pairs-0", "pairs-1", "latents-2", "images.tuned-1", "images.tuned.fidelity-0", "evaluate.judge-1"} <= set(
-        first
-    )
+    shards = {"pairs-0", "pairs-1", "latents-2", "images.tuned-1", "images.tuned.fidelity-0", "scores.judge.base-1"}
+    assert shards <= set(first)
 
     shown = artifacts()
     assert "| train |" in shown["comat-prompts"]
@@ -188,7 +187,7 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     assert scores == both | {("sensitivity", "real"), ("fidelity", "real"), ("fidelity", "tuned over base")}
     assert shown["comat-images"].count("data:image/jpeg;base64,") == 2 * 6
     assert "report.html" in shown["comat-report"]
-    for step in ("pairs", "latents", "images-base", "train", "images-tuned", "evaluate-attributes"):
+    for step in ("pairs", "latents", "images-base", "train", "images-tuned", "scores-attributes-tuned"):
         assert shown[f"comat-{step}"] == 100.0, step
 
     second = run_deployment("train", **place, only=["train"], refresh=["train"])

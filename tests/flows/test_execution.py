@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 
 from comat_core.support.errors import UserError
-from flows.execution import started
+from flows.execution import GPU_TAG, started, tags_of
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Execution, load_preset
 from stages.store.store import Store
+
+
+def test_scores_wait_for_the_gpu_and_their_comparison_does_not() -> None:
+    steps = make_plan(load_preset("miniature").sections).by_name
+    tags = {name: tags_of(steps[name]) for name in ("scores.judge.tuned", "evaluate.judge", "evaluate.complex")}
+    assert tags == {"scores.judge.tuned": [GPU_TAG], "evaluate.judge": [], "evaluate.complex": []}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from stages.evaluate.questions.free_answers import QuestionsConfig
 from stages.evaluate.scoring.summaries import summarise_items
 
 QUESTION_COLUMNS = [
-    ("model", pa.string()),
     ("prompt_id", pa.string()),
     ("sample", pa.int64()),
     ("question", pa.string()),

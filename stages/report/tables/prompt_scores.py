@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from stages.evaluate.scoring.comparisons import JOINED
 from stages.report.evaluations import EVALUATIONS
 from stages.report.tables.scores import METRICS, RANKING
 from stages.store.artifacts import Artifact
@@ -56,17 +57,18 @@ def read_prompt_scores(artifacts: Mapping[str, Artifact]) -> dict[str, PromptSco
     """Prompt id -> its scores."""
     found: dict[str, PromptScores] = defaultdict(PromptScores)
     for role in EVALUATIONS:
-        if role not in artifacts or role in WHOLE_SETS:
+        name = role.removeprefix("evaluate.")
+        if role not in artifacts or name in WHOLE_SETS:
             continue
         questions: dict[tuple[str, str, int], list[float]] = defaultdict(list)
         for row in _items(artifacts[role]):
             _add_item(found[row["prompt_id"]], row)
             if "correct" in row:
-                _add_score(found[row["prompt_id"]], role, row["model"], row["sample"], float(row["correct"]))
+                _add_score(found[row["prompt_id"]], name, row["model"], row["sample"], float(row["correct"]))
             if "question" in row:
                 questions[row["prompt_id"], row["model"], row["sample"]].append(row["score"])
         for (prompt_id, model, sample), scores in questions.items():
-            _add_score(found[prompt_id], role, model, sample, fmean(scores))
+            _add_score(found[prompt_id], name, model, sample, fmean(scores))
     return dict(found)
 
 
@@ -93,8 +95,7 @@ def verdict_of(change: float | None) -> str:
 
 
 def _items(artifact: Artifact) -> list[dict[str, Any]]:
-    table = "items.parquet" if "items.parquet" in artifact.files() else "items"
-    return artifact.read_table(table).to_pylist()
+    return artifact.read_table(JOINED).to_pylist()
 
 
 def _add_item(scores: PromptScores, row: Mapping[str, Any]) -> None:

@@ -22,8 +22,12 @@ class Settings(StageConfig):
     skills: int = 1
 
 
+def step_of(name: str, settings: Settings) -> Any:
+    return SimpleNamespace(name=name, config=settings, stage=SimpleNamespace(payload_of=Settings.key_payload))
+
+
 def plan_of(settings: Settings) -> Any:
-    step = SimpleNamespace(name="evaluate.attributes", config=settings)
+    step = step_of("evaluate.attributes", settings)
     return SimpleNamespace(steps=[SimpleNamespace(name="train", config=settings), step])
 
 
@@ -129,7 +133,7 @@ def test_of_fidelity_the_headlines_distance_is_drawn(store: Store) -> None:
     train = make_artifact(store, "train", key="a", documents={"x.json": 1})
     document = fidelity_summary({"dino": 1.5, "judge": 0.7}) | {"artifacts": {"lora": "a"}}
     artifact = make_artifact(store, "evaluate.fidelity", documents={"summary.json": document})
-    step = SimpleNamespace(name="evaluate.fidelity", config=Settings())
+    step = step_of("evaluate.fidelity", Settings())
     assert record_results(store, PRESET, SimpleNamespace(steps=[step]), {"train": train, step.name: artifact}) == 1  # pyright: ignore[reportArgumentType]
     page = timeline_page(store, PRESET)
     assert page.count("<figure") == 1

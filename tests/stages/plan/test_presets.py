@@ -88,7 +88,7 @@ def test_large_presets_hold_every_benchmark_with_its_authors_number_of_images(na
         assert f"evaluate.{benchmark}" in steps
     splits = {"attributes": "test", "tifa": "tifa", "dpg": "dpg", "dsg": "dsg", "geneval": "geneval", "fid": "fidelity"}
     for benchmark, split in splits.items():
-        drawn = steps[steps[f"evaluate.{benchmark}"].inputs["tuned"]].config.model_dump()
+        drawn = steps[steps[f"scores.{benchmark}.tuned"].inputs["images"]].config.model_dump()
         assert list(drawn["samples"]) == [split]
 
 
