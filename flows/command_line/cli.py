@@ -28,7 +28,8 @@ from flows.command_line import (
 )
 from flows.command_line.entry import EXIT_OF_FAILURE, EXIT_OF_INTERRUPT
 from flows.failures import failure_line, is_debugging, show_trace, thread_failures_told
-from stages.plan.splits import SPLITS, TEST
+from stages.evaluate.declared.registry import splits
+from stages.plan.splits import TEST
 from stages.store.store import default_store
 from stages.tuned.export import EXPORTS
 
@@ -150,7 +151,7 @@ def _add_uses_of_the_model(parsers: Any) -> None:
     )
     _add_preset(images)
     images.add_argument("--output", required=True, metavar="FOLDER", help="a new folder")
-    images.add_argument("--split", default=TEST, choices=SPLITS, help="whose prompts' images (default: test)")
+    images.add_argument("--split", default=TEST, choices=splits(), help="whose prompts' images (default: test)")
     images.add_argument(
         "--model", default="tuned", metavar="NAME", help="base, tuned or another of the preset (default: tuned)"
     )

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, read_seen_in_training
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_question_batches, item_schema
@@ -114,6 +115,11 @@ def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
     )
 
 
+def explain_item(item: ScoredItem) -> list[str]:
+    """Every question with its answer."""
+    return [f"{question} {answer:.2f}" for question, answer in zip(item["questions"], item["answers"], strict=True)]
+
+
 SCORES = image_scores(
     benchmark="attributes",
     version=1,
@@ -126,4 +132,23 @@ STAGE = comparison(
     version=6,
     config_type=AttributesConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name="attributes",
+    place=10,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Attribute binding",
+            meaning="BLIP finds every noun phrase of the prompt (product of its answers)",
+            headline=20,
+            title="Attribute binding, by VQA",
+            ranking=10,
+            in_prompt_table=True,
+            is_drawn=True,
+            is_divided=True,
+        ),
+    ),
+    scores=SCORES,
+    explain_item=explain_item,
 )

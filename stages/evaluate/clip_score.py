@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
@@ -79,4 +80,20 @@ STAGE = comparison(
     version=2,
     config_type=ClipScoreConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=50,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="CLIPScore",
+            meaning="cosine of image and prompt as CLIP sees them",
+            ranking=80,
+            skills=("non_spatial",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
 )

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.support.errors import UserError
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import read_prompts
 from stages.evaluate.scoring.comparisons import JOINED, SUMMARY
 from stages.evaluate.scoring.summaries import summarise_items
@@ -117,4 +118,20 @@ STAGE = Stage(
     inputs=("prompts", "attributes"),
     optional_inputs=("spatial", "clip_score"),
     build=build,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=60,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Complex (3-in-1)",
+            meaning="mean of attribute binding, spatial relations and CLIPScore, as prompts ask",
+            headline=60,
+            skills=("complex",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    inputs={role: f"evaluate.{role}" for role in ROLES.values()},
 )

@@ -1,6 +1,7 @@
 """DSG: yes/no questions, some of which presuppose others; see `comat_core.metrics.dsg`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ from pydantic import Field
 
 from comat_core.metrics import dsg
 from comat_core.metrics.dsg import Mode
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.questions.dependent_questions import (
     DependentQuestion,
@@ -17,7 +19,7 @@ from stages.evaluate.questions.dependent_questions import (
     summarise,
 )
 from stages.evaluate.questions.question_files import QuestionFile, published_as
-from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
+from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, explain_question, read_question
 from stages.evaluate.scoring.comparisons import comparison
 from stages.evaluate.scoring.image_scores import image_scores
 from stages.plan.stage import Inputs
@@ -63,4 +65,23 @@ STAGE = comparison(
     version=3,
     config_type=DsgConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name="dsg",
+    place=90,
+    split=DsgConfig.split,
+    metrics=(
+        Metric(
+            name="dsg",
+            label="DSG",
+            meaning="share of a prompt's questions answered yes, and so their parents",
+            headline=110,
+            ranking=60,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+    read_item=partial(read_question, "dsg"),
+    explain_item=explain_question,
 )

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.downloads import PublishedFile
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.feature_extractors import Inception, Network
 from stages.evaluate.images.frechet_features import (
     FEATURES,
@@ -218,4 +219,22 @@ STAGE = comparison(
     compare=compare,
     more_inputs=(REAL,),
     fetch=reads_no_files,
+)
+BENCHMARK = Benchmark(
+    name="fid",
+    place=130,
+    split=FidConfig.split,
+    metrics=(
+        Metric(
+            name=FID,
+            label="FID",
+            meaning="Fréchet distance to real images on Inception's features; lower is better",
+            higher_is_better=False,
+            digits=2,
+            headline=40,
+        ),
+    ),
+    scores=SCORES,
+    real_scores=REAL_SCORES,
+    of_single_images=False,
 )

@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.feature_extractors import AnyFeatures, Extractor, JudgeFeatures, extract
-from stages.evaluate.images.fidelity_summary import summarise_fidelity
+from stages.evaluate.images.fidelity_summary import DISTANCE, summarise_fidelity
 from stages.evaluate.images.frechet_features import FEATURES, FEWEST, FeaturesConfig, as_bytes, real_features
 from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import comparison, join_items, write_summary
@@ -141,4 +142,42 @@ STAGE = comparison(
     compare=compare,
     more_inputs=(REAL, "train"),
     fetch=reads_no_files,
+)
+BENCHMARK = Benchmark(
+    name="fidelity",
+    place=120,
+    split=FidelityConfig.split,
+    metrics=(
+        Metric(
+            name=DISTANCE,
+            label="Fréchet distance",
+            meaning="of generated to real images; lower is better",
+            higher_is_better=False,
+            of_features=True,
+            headline=30,
+        ),
+        Metric(
+            name=f"{DISTANCE}_ratio",
+            label="Fréchet ratio to base",
+            meaning="the tuned model's distance to real images over the base model's",
+            higher_is_better=False,
+            of_features=True,
+        ),
+        Metric(
+            name="density",
+            label="Density",
+            meaning="how many real images' neighbourhoods a generated image lies in, over k",
+            of_features=True,
+        ),
+        Metric(
+            name="coverage",
+            label="Coverage",
+            meaning="share of real images with a generated one in their neighbourhood",
+            of_features=True,
+        ),
+    ),
+    scores=SCORES,
+    real_scores=REAL_SCORES,
+    inputs={"train": "train"},
+    of_single_images=False,
 )

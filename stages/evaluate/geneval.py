@@ -17,6 +17,7 @@ from pydantic import Field
 from comat_core.metrics.geneval import Checks, Detection, judge_image, read_checks, select_detections
 from comat_core.support.errors import UserError
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import MODELS, GeneratedImage, Prompt
 from stages.evaluate.objects.class_detectors import ClassDetectorSettings
 from stages.evaluate.questions.question_files import ADVICE, QuestionFile, published_as
@@ -185,6 +186,16 @@ def _by_class(boxes: "Sequence[spatial.Detection]") -> dict[str, list[Detection]
     return found
 
 
+def read_item(item: ScoredItem) -> dict[str, float]:
+    """An image's score: right or wrong."""
+    return {METRIC: float(item["correct"])}
+
+
+def explain_item(item: ScoredItem) -> list[str]:
+    """Why an image is wrong."""
+    return item["reasons"]
+
+
 SCORES = image_scores(
     benchmark="geneval",
     version=1,
@@ -197,4 +208,23 @@ STAGE = comparison(
     version=3,
     config_type=GenEvalConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=100,
+    split=GenEvalConfig.split,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="GenEval",
+            meaning="share of images whose objects a detector finds as the prompt says",
+            headline=120,
+            ranking=70,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+    read_item=read_item,
+    explain_item=explain_item,
 )

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
@@ -58,6 +59,11 @@ def compare(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter) -> None
     compare_items(config, inputs, writer, METRICS, benchmark="judge", protocol=protocol)
 
 
+def explain_item(item: ScoredItem) -> list[str]:
+    """What the judge sees in an image."""
+    return [f"the judge sees: {', '.join(item['seen']) or 'nothing'}"]
+
+
 SCORES = image_scores(
     benchmark="judge",
     version=1,
@@ -70,4 +76,39 @@ STAGE = comparison(
     version=4,
     config_type=JudgeConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name="judge",
+    place=110,
+    metrics=(
+        Metric(
+            name="object_accuracy",
+            label="Objects",
+            meaning="share of the prompt's shapes that the judge sees, in any colour",
+            is_drawn=True,
+        ),
+        Metric(
+            name="attribute_accuracy",
+            label="Objects as described",
+            meaning="share of the prompt's objects that the judge sees as described",
+            ranking=30,
+        ),
+        Metric(
+            name="all_right",
+            label="All objects right",
+            meaning="share of images in which the judge sees every object as described",
+            headline=10,
+            title="All objects right, by the judge",
+            ranking=20,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+        Metric(
+            name="exact",
+            label="Right, nothing else",
+            meaning="share of images with all objects right and no further pair",
+        ),
+    ),
+    scores=SCORES,
+    explain_item=explain_item,
 )

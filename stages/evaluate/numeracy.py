@@ -14,6 +14,7 @@ from pydantic import Field
 
 from comat_core.metrics.numeracy import COUNTED_NOUNS, detector_word, numeracy_score, read_counts
 from comat_core.metrics.spatial import Mode
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.objects.detected_boxes import BOX, DetectedBoxesConfig, detect_objects
 from stages.evaluate.scoring.comparisons import compare_items, comparison
@@ -88,4 +89,20 @@ STAGE = comparison(
     version=3,
     config_type=NumeracyConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=30,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Numeracy",
+            meaning="share of the prompt's kinds of objects that a detector finds in the right number",
+            headline=70,
+            skills=("numeracy",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
 )

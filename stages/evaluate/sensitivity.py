@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.captioned_images import CaptionedImages, squeezed_png
 from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
@@ -276,4 +277,18 @@ STAGE = comparison(
     compare=compare,
     more_inputs=(REAL,),
     fetch=reads_no_files,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=140,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Sensitivity",
+            meaning="how much less likely the captioner finds a corrupted text of the same image (equation 7)",
+        ),
+    ),
+    scores=SCORES,
+    real_scores=REAL_SCORES,
+    of_single_images=False,
 )

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from comat_core.language.spatial_prompts import Relation, is_known_to_unidet, read_relation
 from comat_core.metrics.spatial import Detection, Mode, detector_label, spatial_score
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
@@ -96,4 +97,20 @@ STAGE = comparison(
     version=3,
     config_type=SpatialConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=20,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Spatial relations",
+            meaning="both objects are there and placed as the prompt says",
+            headline=50,
+            skills=("spatial",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
 )

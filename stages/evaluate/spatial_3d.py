@@ -15,6 +15,7 @@ from comat_core.language.spatial_prompts import Relation, read_relation
 from comat_core.metrics.spatial import FRAME, Mode
 from comat_core.metrics.spatial_3d import LOCALITIES, label_of, spatial_3d_score
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
@@ -95,4 +96,20 @@ STAGE = comparison(
     version=3,
     config_type=Spatial3dConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=40,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="3D relations",
+            meaning="both objects are there, and before or behind each other as the prompt says",
+            headline=80,
+            skills=("3d_spatial",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
 )

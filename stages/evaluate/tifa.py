@@ -6,6 +6,7 @@ over images of the mean over their questions; a category's pools its questions.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self
 
 import pyarrow as pa
@@ -13,11 +14,18 @@ from pydantic import Field
 
 from comat_core.metrics.tifa import choose
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.questions.free_answers import QuestionsConfig, ask_images, load_answerer
 from stages.evaluate.questions.question_files import QuestionFile, Row, published_as
 from stages.evaluate.questions.question_items import Item, gather_items
-from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, question_rows, summarise_questions
+from stages.evaluate.questions.question_scores import (
+    QUESTION_COLUMNS,
+    explain_question,
+    question_rows,
+    read_question,
+    summarise_questions,
+)
 from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
 from stages.evaluate.scoring.image_scores import identity_of, image_scores
 from stages.evaluate.scoring.models_in_memory import loaded
@@ -116,4 +124,23 @@ STAGE = comparison(
     version=3,
     config_type=TifaConfig,
     compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=70,
+    split=TifaConfig.split,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="TIFA",
+            meaning="share of an image's multiple-choice questions that are answered right",
+            headline=90,
+            ranking=40,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+    read_item=partial(read_question, METRIC),
+    explain_item=explain_question,
 )

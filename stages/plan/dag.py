@@ -2,11 +2,16 @@
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from stages.plan.splits import EACH_OTHER, SPLITS, TEST, drawn_images, images_node
+from stages.evaluate.declared.benchmark import Benchmark
+from stages.evaluate.declared.registry import MODULE, benchmarks, drawn_images, splits
+from stages.plan.splits import EACH_OTHER, images_node
 from stages.plan.stage import ShardedStage, Stage
+
+MODELS = {"base": "base", "tuned": "tuned", EACH_OTHER: f"other.{EACH_OTHER}"}
+"""Model -> its role in comparisons."""
 
 
 @dataclass(frozen=True)
@@ -60,92 +65,74 @@ def stage_names() -> set[str]:
 
 
 def _images(model: str, inputs: Mapping[str, str], module: str = "stages.images") -> tuple[Node, ...]:
-    return tuple(Node(images_node(model, split), module, "images", inputs, split=split) for split in SPLITS)
+    return tuple(Node(images_node(model, split), module, "images", inputs, split=split) for split in splits())
 
 
-def _evaluation(name: str, split: str = TEST, *, real: bool = False, **more_inputs: str) -> tuple[Node, ...]:
-    """The scores of each model's images of a split and their comparison, for presets that have its section.
-
-    Args:
-        real: they are compared with those of real images.
-    """
-
-    def node(kind: str, inputs: Mapping[str, str], stage: str = "STAGE") -> Node:
-        return Node(kind, f"stages.evaluate.{name}", f"evaluate.{name}", inputs, on_demand=True, stage=stage)
-
-    scores = {model: f"scores.{name}.{model}" for model in ("base", "tuned", EACH_OTHER)}
-    compared = {"prompts": "prompts", "base": scores["base"], "tuned": scores["tuned"], "other.*": scores[EACH_OTHER]}
-    nodes = [
-        node(scored, {"prompts": "prompts", "images": images_node(model, split)}, "SCORES")
-        for model, scored in scores.items()
-    ]
-    if real:
-        compared["real"] = f"scores.{name}.real"
-        nodes.insert(0, node(compared["real"], {}, "REAL_SCORES"))  # before the star, which its name would fit
-    return *nodes, node(f"evaluate.{name}", compared | more_inputs)
+def _scores(benchmark: Benchmark) -> Iterator[Node]:
+    """The scores of the images that a benchmark looks at: of real ones, of each model's."""
+    if benchmark.real_scores is not None:  # before the star, which its name would fit
+        yield _of_benchmark(benchmark, benchmark.scores_node("real"), {}, "REAL_SCORES")
+    if benchmark.scores is not None:
+        for model in MODELS:
+            inputs = {"prompts": "prompts", "images": images_node(model, benchmark.split)}
+            yield _of_benchmark(benchmark, benchmark.scores_node(model), inputs, "SCORES")
 
 
-# In an order in which every node comes after its inputs; work that can overlap comes early.
-EVALUATIONS = (
-    *_evaluation("attributes"),
-    *_evaluation("spatial"),
-    *_evaluation("numeracy"),
-    *_evaluation("spatial_3d"),
-    *_evaluation("clip_score"),
-    Node(
-        "evaluate.complex",
-        "stages.evaluate.complex",
-        "evaluate.complex",
-        {
-            "prompts": "prompts",
-            "attributes": "evaluate.attributes",
-            "spatial": "evaluate.spatial",
-            "clip_score": "evaluate.clip_score",
-        },
-        on_demand=True,
-    ),
-    *_evaluation("tifa", "tifa"),
-    *_evaluation("dpg", "dpg"),
-    *_evaluation("dsg", "dsg"),
-    *_evaluation("geneval", "geneval"),
-    *_evaluation("judge"),
-    *_evaluation("fidelity", "fidelity", real=True, train="train"),
-    *_evaluation("fid", "fidelity", real=True),
-    *_evaluation("sensitivity", real=True),
-)
+def _comparison(benchmark: Benchmark) -> Node:
+    """The comparison of a benchmark's scores."""
+    inputs = {"prompts": "prompts", **benchmark.inputs}
+    if benchmark.scores is not None:
+        inputs |= {role: benchmark.scores_node(model) for model, role in MODELS.items()}
+    if benchmark.real_scores is not None:
+        inputs["real"] = benchmark.scores_node("real")
+    return _of_benchmark(benchmark, benchmark.node, inputs, "STAGE")
 
 
-NODES = (
-    Node("prompts", "stages.prompts", "prompts"),
-    Node("pairs", "stages.pairs", "pairs"),
-    Node("entities", "stages.entities", "entities", {"prompts": "prompts"}),
-    Node("adapt", "stages.adapt", "adapt", {"prompts": "prompts"}, on_demand=True),
-    Node("latents", "stages.latents", "latents", {"prompts": "prompts", "adapt": "adapt"}),
-    *_images("base", {"prompts": "prompts", "adapt": "adapt"}),
-    Node(
-        "train",
-        "stages.train",
-        "train",
-        {"prompts": "prompts", "entities": "entities", "latents": "latents", "pairs": "pairs", "adapt": "adapt"},
-    ),
-    *_images("tuned", {"prompts": "prompts", "train": "train", "adapt": "adapt"}),
-    *_images(EACH_OTHER, {"prompts": "prompts"}, "stages.images.other_images"),
-    *EVALUATIONS,
-    Node(
-        "report",
-        "stages.report",
-        "report",
-        {
-            "prompts": "prompts",
-            "entities": "entities",
-            "pairs": "pairs",
-            "latents": "latents",
-            "train": "train",
-            **drawn_images("base"),
-            **drawn_images("tuned"),
-            **drawn_images(EACH_OTHER),
-            "adapt": "adapt",
-            **{node.name: node.name for node in EVALUATIONS},
-        },
-    ),
-)
+def _of_benchmark(benchmark: Benchmark, name: str, inputs: Mapping[str, str], stage: str) -> Node:
+    """A node for presets that have the benchmark's section."""
+    module = MODULE.format(name=benchmark.name)
+    return Node(name, module, benchmark.node, inputs, on_demand=True, stage=stage)
+
+
+def make_nodes() -> tuple[Node, ...]:
+    """The DAG of all benchmarks, every node after its inputs; work that can overlap comes early."""
+    # All scores before the first comparison, which waits for its own.
+    scores = [node for benchmark in benchmarks() for node in _scores(benchmark)]
+    evaluations = (*scores, *map(_comparison, benchmarks()))
+    return (
+        Node("prompts", "stages.prompts", "prompts"),
+        Node("pairs", "stages.pairs", "pairs"),
+        Node("entities", "stages.entities", "entities", {"prompts": "prompts"}),
+        Node("adapt", "stages.adapt", "adapt", {"prompts": "prompts"}, on_demand=True),
+        Node("latents", "stages.latents", "latents", {"prompts": "prompts", "adapt": "adapt"}),
+        *_images("base", {"prompts": "prompts", "adapt": "adapt"}),
+        Node(
+            "train",
+            "stages.train",
+            "train",
+            {"prompts": "prompts", "entities": "entities", "latents": "latents", "pairs": "pairs", "adapt": "adapt"},
+        ),
+        *_images("tuned", {"prompts": "prompts", "train": "train", "adapt": "adapt"}),
+        *_images(EACH_OTHER, {"prompts": "prompts"}, "stages.images.other_images"),
+        *evaluations,
+        Node(
+            "report",
+            "stages.report",
+            "report",
+            {
+                "prompts": "prompts",
+                "entities": "entities",
+                "pairs": "pairs",
+                "latents": "latents",
+                "train": "train",
+                **drawn_images("base"),
+                **drawn_images("tuned"),
+                **drawn_images(EACH_OTHER),
+                "adapt": "adapt",
+                **{node.name: node.name for node in evaluations},
+            },
+        ),
+    )
+
+
+NODES = make_nodes()

@@ -1,7 +1,7 @@
 """A stage: a named, versioned function from (config, input artifacts) to one artifact.
 
-Every stage module ends with its `STAGE`, a `Stage` or a `ShardedStage`, and `run = STAGE.run`. No orchestrator is
-needed to run one:
+Every stage module ends with its `STAGE`, a `Stage` or a `ShardedStage`, and `run = STAGE.run`; those of benchmarks have
+`SCORES` and `STAGE`. No orchestrator is needed to run one:
 
     artifact = run(config, inputs, store)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
+from stages.evaluate.declared.registry import benchmarks, splits
 from stages.evaluate.images.generated_images import (
     MODELS,
     GeneratedImage,
@@ -13,12 +14,9 @@ from stages.evaluate.images.generated_images import (
     image_parts,
     read_part,
 )
-from stages.plan.splits import SPLITS, TEST
+from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.report.pictures.pictures import shown_picture, thumbnail
-
-FIDELITY = "fidelity"
-"""The split whose images are scored as a whole: none of them is shown."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,10 @@ def read_images(
 
 
 def _image_sets(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
-    """Split -> its images by model, for every split that images were drawn of."""
-    for split in SPLITS:
-        if split == FIDELITY:
+    """Split -> its images by model, for every split whose images were drawn and are looked at one by one."""
+    shown = {TEST, *(benchmark.split for benchmark in benchmarks() if benchmark.of_single_images)}
+    for split in splits():
+        if split not in shown:
             continue
         suffix = "" if split == TEST else f".{split}"
         own = {role.removesuffix(suffix): artifact for role, artifact in inputs.items() if role.endswith(suffix)}
