@@ -34,7 +34,7 @@ Seen = Counter[tuple[str, str]]
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     found: Seen = Counter()
-    owners = {colour: owner for owner, colour in COLOURS.items()}
+    owners: dict[tuple[int, ...], str] = {colour: owner for owner, colour in COLOURS.items()}
 
     def note(scorer: str, images: torch.Tensor) -> None:
         for image in images:

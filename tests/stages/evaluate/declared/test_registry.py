@@ -97,7 +97,7 @@ def _toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(dag, "NODES", dag.make_nodes())
         yield
     del sys.modules["stages.evaluate.toy"]
-    del stages.evaluate.toy
+    delattr(stages.evaluate, "toy")
 
 
 def test_the_benchmarks_are_the_modules_of_their_package_in_their_order() -> None:
