@@ -1,10 +1,11 @@
-"""Time of the attribute binding stage over the time of the bare calls of its answering model.
+"""Time of the stages of attribute binding over the time of the bare calls of their answering model.
 
     python -m benchmarks.evaluate --prompts 100 --repetitions 3
 
-The stage reads images and prompts, parses, decodes, asks, scores and writes; the bare calls get decoded images and the
-same questions in the same batches. Both run in turn, with their models loaded by a first, untimed repetition. The last
-line is one JSON object: beside the seconds that passed it holds the processor's, which a busy machine changes less.
+The stages read images and prompts, parse, decode, ask, score, compare and write; the bare calls get decoded images and
+the same questions in the same batches. Both run in turn, with their models loaded by a first, untimed repetition. The
+last line is one JSON object: beside the seconds that passed it holds the processor's, which a busy machine changes
+less.
 
 The miniature answering model takes less than a millisecond per question; the larger the model, the smaller the ratio.
 """
@@ -24,7 +25,7 @@ from comat_core.metrics.attribute_binding import noun_phrases, question_about
 from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.prompts import held_out_prompts
-from stages.evaluate.attributes import AttributesConfig, run
+from stages.evaluate.attributes import SCORES, STAGE, AttributesConfig
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.store import Store
@@ -50,7 +51,7 @@ def main() -> None:
             store = Store(str(Path(folder) / "store"))
             inputs = _artifacts(store, prompts, pixels, samples)
             start = _clocks()
-            run(config, inputs, store)
+            _evaluate(config, inputs, store)
             stage.append(_clocks() - start)
         print(f"repetition {repetition}: bare calls {bare[-1][0]:.2f} s, stage {stage[-1][0]:.2f} s")
     bare_times, stage_times = np.array(bare[1:]), np.array(stage[1:])
@@ -101,6 +102,14 @@ def _time_of_bare_calls(
         rows = sorted({row for row, _ in batch})
         answerer.probability_of_yes(images[rows], [text for _, text in batch], [rows.index(row) for row, _ in batch])
     return _clocks() - start
+
+
+def _evaluate(config: AttributesConfig, inputs: Inputs, store: Store) -> None:
+    prompts = inputs["prompts"]
+    scores = {
+        model: SCORES.run(config, {"prompts": prompts, "images": inputs[model]}, store) for model in ("base", "tuned")
+    }
+    STAGE.run(config, {"prompts": prompts, **scores}, store)
 
 
 def _artifacts(store: Store, prompts: list[tuple[str, str]], pixels: np.ndarray, samples: int) -> Inputs:

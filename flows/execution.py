@@ -61,14 +61,14 @@ class PlanRun:
         if finding.artifact is None and isinstance(node.stage, ShardedStage):
             indices = list(range(node.stage.count_shards(node.config, inputs)))
             logger.info("%s: building, %d shards", node.name, len(indices))
-            shard_task: Any = build_shard.with_options(tags=_tags(node), **self._retries)
+            shard_task: Any = build_shard.with_options(tags=tags_of(node), **self._retries)
             shared = {"work": unmapped(work), "count": unmapped(len(indices))}
             self._shards[node.name] = self._runner.map(shard_task, {**shared, "index": indices})
         elif finding.artifact is None:
             logger.info("%s: building", node.name)
         whole_task = build_artifact.with_options(
             name=node.name,
-            tags=_tags(node) if finding.artifact is None else [],  # what is cached waits for no GPU
+            tags=tags_of(node) if finding.artifact is None else [],  # what is cached waits for no GPU
             **self._retries,
         )
         self._whole[node.name] = self._runner.submit(
@@ -103,8 +103,9 @@ class PlanRun:
         return outcomes
 
 
-def _tags(node: PlannedNode) -> list[str]:
-    return [GPU_TAG] if getattr(node.config, "device", "cpu") != "cpu" else []
+def tags_of(node: PlannedNode) -> list[str]:
+    """The tags of a node's tasks."""
+    return [GPU_TAG] if node.stage.loads_models and getattr(node.config, "device", "cpu") != "cpu" else []
 
 
 @contextmanager

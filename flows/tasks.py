@@ -27,7 +27,8 @@ class Work(BaseModel):
     """Everything a task needs to build an artifact, on any machine."""
 
     node: str
-    module: str  # whose STAGE builds it
+    module: str  # that has the stage which builds it
+    stage: str  # the stage's name in the module
     config: dict[str, Any]
     inputs: dict[str, Artifact]
     store: str
@@ -39,6 +40,7 @@ class Work(BaseModel):
         return cls(
             node=node.name,
             module=node.declared.module,
+            stage=node.declared.stage,
             config=config,
             inputs=inputs,
             store=store.url,
@@ -47,7 +49,7 @@ class Work(BaseModel):
 
     def load(self) -> tuple[Stage | ShardedStage, StageConfig]:
         """Import the node's stage and restore its config."""
-        stage = load_stage(self.module)
+        stage = load_stage(self.module, self.stage)
         return stage, stage.config_type.model_validate(self.config)
 
 

@@ -34,7 +34,8 @@ from flows.command_line import (
 from flows.command_line.entry import EXIT_OF_FAILURE, EXIT_OF_INTERRUPT
 from flows.failures import failure_line, is_debugging, show_trace, thread_failures_told
 from stages.doctor.examination import SECONDS
-from stages.plan.splits import SPLITS, TEST
+from stages.evaluate.declared.registry import splits
+from stages.plan.splits import TEST
 from stages.store.store import default_store
 from stages.tuned.export import EXPORTS
 
@@ -157,7 +158,7 @@ def _add_uses_of_the_model(parsers: Any) -> None:
     )
     _add_preset(images)
     images.add_argument("--output", required=True, metavar="FOLDER", help="a new folder")
-    images.add_argument("--split", default=TEST, choices=SPLITS, help="whose prompts' images (default: test)")
+    images.add_argument("--split", default=TEST, choices=splits(), help="whose prompts' images (default: test)")
     images.add_argument(
         "--model", default="tuned", metavar="NAME", help="base, tuned or another of the preset (default: tuned)"
     )
@@ -193,7 +194,7 @@ def _add_study(parsers: Any) -> None:
     _add_preset(build)
     build.add_argument("--out", dest="output", required=True, metavar="FOLDER", help="a new folder")
     build.add_argument(
-        "--split", choices=SPLITS, help="whose prompts (default: dsg where the preset draws it, else test)"
+        "--split", choices=splits(), help="whose prompts (default: dsg where the preset draws it, else test)"
     )
     build.add_argument("--prompts", type=_positive, default=100, metavar="N", help="drawn (default: 100)")
     build.add_argument("--seed", type=int, metavar="N", help="of the draw and the sides (default: the preset's)")

@@ -1,1 +1,1 @@
-"""Evaluation stages: one module per benchmark, each from the same two sets of images to one summary."""
+"""Evaluations: each module is a benchmark, from images to scores to a summary, and says in BENCHMARK what it is."""

@@ -2,7 +2,7 @@
 
 Prompts without a noun phrase have no score in the corrected mode, and 1 in the official one.
 
-Writes `items/*.parquet` (model, prompt_id, sample, questions, answers, attribute_binding) and `summary.json`.
+Scores are rows of (prompt_id, sample, questions, answers, attribute_binding).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, read_seen_in_training
-from stages.evaluate.scoring.image_evaluation import (
-    identity_of,
-    image_evaluation,
-    in_question_batches,
-    item_schema,
-    summarise_parts,
-)
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_question_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.plan.config import ModelReference
@@ -61,9 +57,9 @@ def score_prompted_images(
     return score_images(images, questions, _load_answerer(config), config.batch_size, config.mode)
 
 
-def build_rest(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
-    summarise_parts(
+def compare(config: AttributesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
+    compare_items(
         config,
         inputs,
         writer,
@@ -119,12 +115,40 @@ def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
     )
 
 
-STAGE = image_evaluation(
-    name="evaluate.attributes",
-    version=5,
+def explain_item(item: ScoredItem) -> list[str]:
+    """Every question with its answer."""
+    return [f"{question} {answer:.2f}" for question, answer in zip(item["questions"], item["answers"], strict=True)]
+
+
+SCORES = image_scores(
+    benchmark="attributes",
+    version=1,
     config_type=AttributesConfig,
     schema=ITEM_SCHEMA,
     score=score_prompted_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="attributes",
+    version=6,
+    config_type=AttributesConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name="attributes",
+    place=10,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Attribute binding",
+            meaning="BLIP finds every noun phrase of the prompt (product of its answers)",
+            headline=20,
+            title="Attribute binding, by VQA",
+            ranking=10,
+            in_prompt_table=True,
+            is_drawn=True,
+            is_divided=True,
+        ),
+    ),
+    scores=SCORES,
+    explain_item=explain_item,
+)

@@ -1,6 +1,6 @@
 """CLIPScore of every image with its prompt: T2I-CompBench's score of non-spatial relations, and part of 3-in-1.
 
-Writes `items/*.parquet` (model, prompt_id, sample, text, clip_score) and `summary.json`.
+Scores are rows of (prompt_id, sample, text, clip_score).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.scoring.image_evaluation import (
-    identity_of,
-    image_evaluation,
-    in_batches,
-    item_schema,
-    summarise_parts,
-)
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.plan.config import ModelReference
@@ -57,10 +53,10 @@ def score_images(
     return items
 
 
-def build_rest(config: ClipScoreConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: ClipScoreConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     protocol = f"cosine of image and prompt by {config.clip.path}, without adjectives in complex prompts"
-    summarise_parts(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
+    compare_items(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
 
 
 def scored_texts(prompts: Mapping[str, Prompt], parser: str) -> dict[str, str]:
@@ -72,12 +68,32 @@ def scored_texts(prompts: Mapping[str, Prompt], parser: str) -> dict[str, str]:
     return texts
 
 
-STAGE = image_evaluation(
-    name="evaluate.clip_score",
+SCORES = image_scores(
+    benchmark="clip_score",
     version=1,
     config_type=ClipScoreConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="clip_score",
+    version=2,
+    config_type=ClipScoreConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=50,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="CLIPScore",
+            meaning="cosine of image and prompt as CLIP sees them",
+            ranking=80,
+            skills=("non_spatial",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+)

@@ -1,6 +1,7 @@
 """T2I-CompBench's 3-in-1 score of complex prompts: the mean of the scores that a prompt's kind calls for.
 
-It looks at no image: it joins the items of attribute binding, spatial relations and CLIPScore.
+It looks at no image and has no scores of its own: it joins the comparisons of attribute binding, spatial relations and
+CLIPScore.
 
 Writes `items.parquet` (model, prompt_id, sample, the joined scores and their mean) and `summary.json`.
 """
@@ -13,8 +14,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.support.errors import UserError
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import read_prompts
-from stages.evaluate.scoring.summaries import summarise_items, write_summary
+from stages.evaluate.scoring.comparisons import JOINED, SUMMARY
+from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.config import StageConfig
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs, Stage
@@ -77,7 +80,7 @@ def build(config: ComplexConfig, inputs: Inputs, writer: ArtifactWriter) -> None
         identity = dict(zip(("model", "prompt_id", "sample"), image, strict=True))
         items.append({**identity, **parts, METRIC: fmean(given) if given else None})
     table = pa.Table.from_pylist(items, schema=ITEM_SCHEMA)
-    writer.write_table("items.parquet", table)
+    writer.write_table(JOINED, table)
     summary = summarise_items(
         table,
         [METRIC],
@@ -87,7 +90,8 @@ def build(config: ComplexConfig, inputs: Inputs, writer: ArtifactWriter) -> None
         seed=config.seed,
         resamples=config.resamples,
     )
-    write_summary(writer, summary, inputs)
+    artifacts = inputs[ROLES["attribute_binding"]].read_json(SUMMARY)["artifacts"]
+    writer.write_json(SUMMARY, {**summary, "artifacts": artifacts})
 
 
 def _score_of(image: Image, score: Score, scores: Mapping[Image, float | None]) -> float | None:
@@ -102,16 +106,32 @@ def _read_scores(score: Score, inputs: Inputs) -> dict[Image, float | None]:
     if ROLES[score] not in inputs:
         advice = f"add a section evaluate.{ROLES[score]}, or leave the score out of evaluate.complex.parts"
         raise UserError(f"{score} was not measured", "evaluate.complex.parts", advice)
-    table = inputs[ROLES[score]].read_table("items").select(["model", "prompt_id", "sample", score])
+    table = inputs[ROLES[score]].read_table(JOINED).select(["model", "prompt_id", "sample", score])
     return {(row["model"], row["prompt_id"], row["sample"]): row[score] for row in table.to_pylist()}
 
 
 STAGE = Stage(
     name="evaluate.complex",
-    version=1,
+    version=2,
+    loads_models=False,
     config_type=ComplexConfig,
     inputs=("prompts", "attributes"),
-    optional_inputs=("spatial", "clip_score", "base", "tuned", "other"),
+    optional_inputs=("spatial", "clip_score"),
     build=build,
 )
-run = STAGE.run
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=60,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Complex (3-in-1)",
+            meaning="mean of attribute binding, spatial relations and CLIPScore, as prompts ask",
+            headline=60,
+            skills=("complex",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    inputs={role: f"evaluate.{role}" for role in ROLES.values()},
+)

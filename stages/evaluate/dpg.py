@@ -5,6 +5,7 @@ Both modes score single images, four of each prompt as images.samples should say
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from comat_core.metrics import dpg
 from comat_core.metrics.dsg import Mode
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.questions.dependent_questions import (
     DependentQuestion,
@@ -21,8 +23,9 @@ from stages.evaluate.questions.dependent_questions import (
     summarise,
 )
 from stages.evaluate.questions.question_files import QuestionFile, published_as
-from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
-from stages.evaluate.scoring.image_evaluation import image_evaluation
+from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, explain_question, read_question
+from stages.evaluate.scoring.comparisons import comparison
+from stages.evaluate.scoring.image_scores import image_scores
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
 
@@ -58,8 +61,8 @@ def score_images(
     return score_answers(config, images, questions, score_image, categories_as_answered=is_official)
 
 
-def build_rest(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     is_official = config.mode == "official"
     summarise(config, inputs, writer, "dpg", "DPG-Bench", categories_of_last_images=is_official)
 
@@ -75,12 +78,35 @@ def _depends_on_lost_row(questions: Sequence[DependentQuestion]) -> bool:
     return any(not known.issuperset(parents) for parents in dependencies_of(questions, "official").values())
 
 
-STAGE = image_evaluation(
-    name="evaluate.dpg",
-    version=3,
+SCORES = image_scores(
+    benchmark="dpg",
+    version=1,
     config_type=DpgConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="dpg",
+    version=4,
+    config_type=DpgConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name="dpg",
+    place=80,
+    split=DpgConfig.split,
+    metrics=(
+        Metric(
+            name="dpg",
+            label="DPG-Bench",
+            meaning="share of a dense prompt's questions answered yes, and so their ancestors",
+            headline=100,
+            ranking=50,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+    read_item=partial(read_question, "dpg"),
+    explain_item=explain_question,
+)

@@ -1,6 +1,7 @@
 """DSG: yes/no questions, some of which presuppose others; see `comat_core.metrics.dsg`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ from pydantic import Field
 
 from comat_core.metrics import dsg
 from comat_core.metrics.dsg import Mode
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.questions.dependent_questions import (
     DependentQuestion,
@@ -17,8 +19,9 @@ from stages.evaluate.questions.dependent_questions import (
     summarise,
 )
 from stages.evaluate.questions.question_files import QuestionFile, published_as
-from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
-from stages.evaluate.scoring.image_evaluation import image_evaluation
+from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, explain_question, read_question
+from stages.evaluate.scoring.comparisons import comparison
+from stages.evaluate.scoring.image_scores import image_scores
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
 
@@ -40,8 +43,8 @@ def score_images(
     return score_answers(config, images, config.match(prompts).questions, score_image)
 
 
-def build_rest(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     summarise(config, inputs, writer, "dsg", "DSG")
 
 
@@ -50,12 +53,35 @@ def score_image(questions: Sequence[DependentQuestion], answers: Mapping[int, st
     return dsg.score_image(answers, dependencies_of(questions, mode))
 
 
-STAGE = image_evaluation(
-    name="evaluate.dsg",
-    version=2,
+SCORES = image_scores(
+    benchmark="dsg",
+    version=1,
     config_type=DsgConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="dsg",
+    version=3,
+    config_type=DsgConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name="dsg",
+    place=90,
+    split=DsgConfig.split,
+    metrics=(
+        Metric(
+            name="dsg",
+            label="DSG",
+            meaning="share of a prompt's questions answered yes, and so their parents",
+            headline=110,
+            ranking=60,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+    read_item=partial(read_question, "dsg"),
+    explain_item=explain_question,
+)

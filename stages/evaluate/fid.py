@@ -4,10 +4,10 @@ FID-10K draws one image for each of 10,000 captions of COCO's val2014, which are
 compares them with images of val2014. FID depends on the number of images, on how they are resized and on the network,
 so the protocol line names all three, and a distance on features of another network than Inception is not called FID.
 
-Writes `items/*.parquet` (model, prompt_id, sample, features, clip_score), `real.parquet` (features) and `summary.json`.
+Scores are rows of (prompt_id, sample, features, clip_score), and of features alone for the real images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -18,25 +18,29 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.downloads import PublishedFile
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.feature_extractors import Inception, Network
 from stages.evaluate.images.frechet_features import (
     FEATURES,
     FeaturesConfig,
     as_bytes,
     features_by_model,
-    real_batches,
+    real_features,
     summarise_distances,
 )
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
+from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
+from stages.evaluate.scoring.comparisons import comparison, join_items, write_summary
+from stages.evaluate.scoring.image_scores import ITEMS, identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded
-from stages.evaluate.scoring.settings import chosen_prompts, skills_of
-from stages.evaluate.scoring.summaries import join_parts, summarise_items, write_summary
+from stages.evaluate.scoring.settings import NOT_IN_SCORES, chosen_prompts, reads_no_files, skills_of
+from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.config import NOT_IN_KEY, ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from comat_core.scorers.clip_score import ClipScorer
 
 FID = "fid"
@@ -45,6 +49,7 @@ CLIP_SCORE = "clip_score"
 FID_10K = 10_000
 
 ITEM_SCHEMA = item_schema(FEATURES, (CLIP_SCORE, pa.float64()))
+REAL_SCHEMA = pa.schema([FEATURES])
 
 
 class ExtractorSettings(BaseModel):
@@ -111,12 +116,14 @@ class FidConfig(FeaturesConfig):
         default=ModelReference(path="openai/clip-vit-base-patch32"),
         description="a CLIP for CLIPScore, folder or hub id; none leaves CLIPScore out",
     )
-    resamples: int = Field(
+    resamples: Annotated[int, NOT_IN_SCORES] = Field(
         default=100, ge=100, le=100_000, description="bootstrap resamples; one of FID-10K takes seconds"
     )
 
-    def fetch_files(self) -> None:
-        super().fetch_files()
+    def real_payload(self) -> dict[str, Any]:
+        return {name: value for name, value in super().real_payload().items() if name != "clip"}
+
+    def fetch_networks(self) -> None:
         published = self.extractor.published_file()
         if published is not None:
             published.fetch()
@@ -139,13 +146,17 @@ def score_images(
     return items
 
 
-def build_rest(config: FidConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Extract the features of the real images, compare, and summarise."""
-    items = join_parts(writer, "fid")
-    features, prompts = features_by_model(items, "fid")
+def extract_real(config: FidConfig, batches: "Iterator[Tensor]") -> list[dict[str, Any]]:
+    """Extract the features of real images; return one row for each."""
     network = config.extractor.load(config.device)
-    real = np.concatenate([network(images).cpu().numpy() for images in real_batches(config)])
-    writer.write_table("real.parquet", pa.table({"features": list(real)}))
+    return [{"features": row} for images in batches for row in network(images).cpu().numpy()]
+
+
+def compare(config: FidConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Measure every model's distance to the real images, and summarise."""
+    items = join_items(inputs, "fid")
+    features, prompts = features_by_model(items, "fid")
+    real = np.stack(inputs[REAL].read_table(ITEMS)["features"].to_numpy())
     metric = FID if config.extractor.kind == "inception" else OTHER_NETWORK
     distances = summarise_distances(config, features, prompts, real, metric, by_library=True)
     clip_scores = summarise_items(
@@ -192,12 +203,38 @@ def _load_clip(config: FidConfig) -> "ClipScorer | None":
     return loaded(ClipScorer.load, config.clip.resolve(), revision=config.clip.revision, device=device)
 
 
-STAGE = image_evaluation(
-    name="evaluate.fid",
+SCORES = image_scores(
+    benchmark="fid",
     version=1,
     config_type=FidConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
+    fetch=FidConfig.fetch_networks,
 )
-run = STAGE.run
+REAL_SCORES = real_features(benchmark="fid", version=1, config_type=FidConfig, schema=REAL_SCHEMA, extract=extract_real)
+STAGE = comparison(
+    benchmark="fid",
+    version=2,
+    config_type=FidConfig,
+    compare=compare,
+    more_inputs=(REAL,),
+    fetch=reads_no_files,
+)
+BENCHMARK = Benchmark(
+    name="fid",
+    place=130,
+    split=FidConfig.split,
+    metrics=(
+        Metric(
+            name=FID,
+            label="FID",
+            meaning="Fréchet distance to real images on Inception's features; lower is better",
+            higher_is_better=False,
+            digits=2,
+            headline=40,
+        ),
+    ),
+    scores=SCORES,
+    real_scores=REAL_SCORES,
+    of_single_images=False,
+)

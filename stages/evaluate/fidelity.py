@@ -5,40 +5,50 @@ are compared with real images. One network's features see only what it was train
 has looked at can be fooled by it; so several measure, and the headline is one that is neither the judge nor part of the
 training. Values of one extractor compare with each other only; what real images score among themselves gives the scale.
 
-Writes `items/*.parquet` (model, prompt_id, sample, extractor, count, features: those of all its items, one after the
-other), `real.parquet` (extractor, features; without patches) and `summary.json`, which besides the scores
-"frechet_distance/<extractor>", "density/…" and "coverage/…" has their ratios in "delta" ("frechet_distance_ratio/…"),
-the real images' own in "real_to_real", what is known of each extractor in "extractors", and the "headline".
+Scores are rows of (prompt_id, sample, extractor, count, features: those of all its items, one after the other); real
+images have the same without the first two. `summary.json` has, besides "frechet_distance/<extractor>", "density/…" and
+"coverage/…", their ratios in "delta" ("frechet_distance_ratio/…"), the real images' own scores in "real_to_real", what
+is known of each extractor in "extractors", and the "headline".
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.feature_extractors import AnyFeatures, Extractor, JudgeFeatures, extract
-from stages.evaluate.images.fidelity_summary import summarise_fidelity
-from stages.evaluate.images.frechet_features import FEATURES, FEWEST, FeaturesConfig, as_bytes, real_batches
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
-from stages.evaluate.scoring.summaries import join_parts, write_summary
+from stages.evaluate.images.fidelity_summary import DISTANCE, summarise_fidelity
+from stages.evaluate.images.frechet_features import FEATURES, FEWEST, FeaturesConfig, as_bytes, real_features
+from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
+from stages.evaluate.scoring.comparisons import comparison, join_items, write_summary
+from stages.evaluate.scoring.image_scores import ITEMS, identity_of, image_scores, in_batches, item_schema
+from stages.evaluate.scoring.settings import NOT_IN_SCORES, reads_no_files
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
 
-ITEM_SCHEMA = item_schema(("extractor", pa.string()), ("count", pa.int64()), FEATURES)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FEATURE_COLUMNS = (("extractor", pa.string()), ("count", pa.int64()), FEATURES)
+ITEM_SCHEMA = item_schema(*FEATURE_COLUMNS)
+REAL_SCHEMA = pa.schema(FEATURE_COLUMNS)
 
 
 class FidelityConfig(FeaturesConfig):
     """Settings of the fidelity distances."""
 
-    judge: ModelReference | None = Field(default=None, description="the classifier that evaluate.judge scores with")
+    judge: Annotated[ModelReference | None, NOT_IN_SCORES] = Field(
+        default=None, description="the classifier that evaluate.judge scores with"
+    )
     extractors: dict[Annotated[str, Field(pattern=r"^\w+$")], AnyFeatures] = Field(
         min_length=1, description="name -> the features that are compared; the first independent one is the headline"
     )
-    neighbours: int = Field(
+    neighbours: Annotated[int, NOT_IN_SCORES] = Field(
         default=5, ge=1, le=100, description="k of density and coverage: a real image reaches to its k-th nearest"
     )
 
@@ -63,8 +73,7 @@ class FidelityConfig(FeaturesConfig):
         """Each half of the real images is a distribution, and its images have neighbours in it."""
         return 2 * max(FEWEST, self.neighbours + 1)
 
-    def fetch_files(self) -> None:
-        super().fetch_files()
+    def fetch_networks(self) -> None:
         for features in self.extractors.values():
             published = features.published_file()
             if published is not None:
@@ -75,48 +84,100 @@ def score_images(
     config: FidelityConfig, images: Sequence[GeneratedImage], _prompts: Mapping[str, Prompt]
 ) -> list[dict[str, Any]]:
     """Extract the features of generated images; return one row of the items table for each image and extractor."""
-    extractors = _load(config)
-    rows = []
+    extractors, rows = _load(config), []
     for batch, pixels in in_batches(images, config.batch_size, "Features"):
-        for name, found in zip(extractors, extract(list(extractors.values()), as_bytes(pixels)), strict=True):
-            rows += [
-                {**identity_of(image), "extractor": name, "count": len(items), "features": items.flatten().numpy()}
-                for image, items in zip(batch, found, strict=True)
-            ]
+        found = _rows_of(extractors, as_bytes(pixels))
+        rows += [{**identity_of(batch[place]), **row} for place, row in found]
     return rows
 
 
-def build_rest(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Extract the features of the real images and compare."""
-    items = join_parts(writer, "fidelity")
-    real = _real_features(config)
-    whole = {name: rows[:, 0] for name, rows in real.items() if rows.shape[1] == 1}
-    kept = [{"extractor": name, "features": row} for name, rows in whole.items() for row in rows]
-    schema = pa.schema([("extractor", pa.string()), FEATURES])
-    writer.write_table("real.parquet", pa.Table.from_pylist(kept, schema=schema))
+def extract_real(config: FidelityConfig, batches: "Iterator[Tensor]") -> list[dict[str, Any]]:
+    """Extract the features of real images; return one row for each image and extractor."""
+    extractors = _load(config)
+    return [row for images in batches for _, row in _rows_of(extractors, images)]
+
+
+def compare(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Measure every model's distance to the real images by each extractor."""
+    items, real = join_items(inputs, "fidelity"), read_real_features(inputs[REAL].read_table(ITEMS))
     write_summary(writer, summarise_fidelity(config, items, real, inputs["train"]), inputs)
+
+
+def read_real_features(items: pa.Table) -> dict[str, np.ndarray]:
+    """Extractor -> items (M, n, D) of the real images."""
+    found = {}
+    for name in sorted(set(items["extractor"].to_pylist())):
+        own = items.filter(pc.field("extractor") == name)
+        rows = np.stack(own["features"].to_numpy())
+        found[name] = rows.reshape(len(rows), own["count"][0].as_py(), -1)
+    return found
 
 
 def _load(config: FidelityConfig) -> dict[str, Extractor]:
     return {name: features.load(config.device) for name, features in config.extractors.items()}
 
 
-def _real_features(config: FidelityConfig) -> dict[str, np.ndarray]:
-    """Extractor -> items (M, n, D) of the real images."""
-    extractors = _load(config)
-    batches = [extract(list(extractors.values()), images) for images in real_batches(config)]
-    return {
-        name: np.concatenate([batch[number].numpy() for batch in batches]) for number, name in enumerate(extractors)
-    }
+def _rows_of(extractors: Mapping[str, Extractor], images: "Tensor") -> Iterator[tuple[int, dict[str, Any]]]:
+    """Place of an image (B, 3, H, W) in its batch, and what an extractor finds in it."""
+    for name, found in zip(extractors, extract(list(extractors.values()), images), strict=True):
+        for place, items in enumerate(found):
+            yield place, {"extractor": name, "count": len(items), "features": items.flatten().numpy()}
 
 
-STAGE = image_evaluation(
-    name="evaluate.fidelity",
-    version=5,
+SCORES = image_scores(
+    benchmark="fidelity",
+    version=1,
     config_type=FidelityConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
-    more_inputs=("train",),
+    fetch=FidelityConfig.fetch_networks,
 )
-run = STAGE.run
+REAL_SCORES = real_features(
+    benchmark="fidelity", version=1, config_type=FidelityConfig, schema=REAL_SCHEMA, extract=extract_real
+)
+STAGE = comparison(
+    benchmark="fidelity",
+    version=6,
+    config_type=FidelityConfig,
+    compare=compare,
+    more_inputs=(REAL, "train"),
+    fetch=reads_no_files,
+)
+BENCHMARK = Benchmark(
+    name="fidelity",
+    place=120,
+    split=FidelityConfig.split,
+    metrics=(
+        Metric(
+            name=DISTANCE,
+            label="Fréchet distance",
+            meaning="of generated to real images; lower is better",
+            higher_is_better=False,
+            of_features=True,
+            headline=30,
+        ),
+        Metric(
+            name=f"{DISTANCE}_ratio",
+            label="Fréchet ratio to base",
+            meaning="the tuned model's distance to real images over the base model's",
+            higher_is_better=False,
+            of_features=True,
+        ),
+        Metric(
+            name="density",
+            label="Density",
+            meaning="how many real images' neighbourhoods a generated image lies in, over k",
+            of_features=True,
+        ),
+        Metric(
+            name="coverage",
+            label="Coverage",
+            meaning="share of real images with a generated one in their neighbourhood",
+            of_features=True,
+        ),
+    ),
+    scores=SCORES,
+    real_scores=REAL_SCORES,
+    inputs={"train": "train"},
+    of_single_images=False,
+)

@@ -2,8 +2,8 @@
 
 The authors' metadata tell what to check of each prompt. Objects are found by a detector, colours told by CLIP.
 
-Writes `items/*.parquet` (model, prompt_id, sample, tag, correct, reasons, detections) and `summary.json`, whose score
-"geneval" is the mean of the tasks' shares of right images, "geneval/<task>".
+Scores are rows of (prompt_id, sample, tag, correct, reasons, detections). A model's score "geneval" is the mean of the
+tasks' shares of right images, "geneval/<task>".
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,16 @@ from pydantic import Field
 from comat_core.metrics.geneval import Checks, Detection, judge_image, read_checks, select_detections
 from comat_core.support.errors import UserError
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import MODELS, GeneratedImage, Prompt
 from stages.evaluate.objects.class_detectors import ClassDetectorSettings
 from stages.evaluate.questions.question_files import ADVICE, QuestionFile, published_as
 from stages.evaluate.questions.question_items import Item, QuestionedConfig
-from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation, in_batches, item_schema
+from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.settings import chosen_prompts
-from stages.evaluate.scoring.summaries import join_parts, models_of, summarise_items, write_summary
+from stages.evaluate.scoring.summaries import models_of, summarise_items
 from stages.plan.config import NOT_IN_KEY, ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
@@ -63,8 +65,8 @@ class GenEvalConfig(QuestionedConfig):
     )
     batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, le=4096, description="images at once")
 
-    def key_payload(self) -> dict[str, Any]:
-        return {**super().key_payload(), "metadata": self.metadata.content_identity()}
+    def scores_payload(self) -> dict[str, Any]:
+        return {**super().scores_payload(), "metadata": self.metadata.content_identity()}
 
     def question_file(self) -> QuestionFile:
         return self.metadata
@@ -80,9 +82,10 @@ class GenEvalConfig(QuestionedConfig):
         return items
 
 
-def build_rest(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
-    items = join_parts(writer, METRIC)
+def compare(config: GenEvalConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
+    items = join_items(inputs, METRIC)
+    writer.write_table(JOINED, items)
     scored = items.append_column(METRIC, pc.cast(items["correct"], pa.float64()))
     tags = dict(zip(items["prompt_id"].to_pylist(), items["tag"].to_pylist(), strict=True))
     detector = config.detector
@@ -183,12 +186,45 @@ def _by_class(boxes: "Sequence[spatial.Detection]") -> dict[str, list[Detection]
     return found
 
 
-STAGE = image_evaluation(
-    name="evaluate.geneval",
-    version=2,
+def read_item(item: ScoredItem) -> dict[str, float]:
+    """An image's score: right or wrong."""
+    return {METRIC: float(item["correct"])}
+
+
+def explain_item(item: ScoredItem) -> list[str]:
+    """Why an image is wrong."""
+    return item["reasons"]
+
+
+SCORES = image_scores(
+    benchmark="geneval",
+    version=1,
     config_type=GenEvalConfig,
     schema=ITEM_SCHEMA,
     score=judge_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="geneval",
+    version=3,
+    config_type=GenEvalConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=100,
+    split=GenEvalConfig.split,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="GenEval",
+            meaning="share of images whose objects a detector finds as the prompt says",
+            headline=120,
+            ranking=70,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+    read_item=read_item,
+    explain_item=explain_item,
+)

@@ -1,6 +1,6 @@
 """Object and attribute accuracy by the independent judge.
 
-Writes `items/*.parquet` (model, prompt_id, sample, the metrics, and the pairs that the judge sees) and `summary.json`.
+Scores are rows of (prompt_id, sample, the metrics, and the pairs that the judge sees).
 Prompts that name no shape of the judge's are left out.
 """
 
@@ -12,14 +12,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.scoring.image_evaluation import (
-    identity_of,
-    image_evaluation,
-    in_batches,
-    item_schema,
-    summarise_parts,
-)
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.settings import EvaluationConfig
 from stages.plan.config import ModelReference
@@ -57,18 +53,62 @@ def score_images(
     return items
 
 
-def build_rest(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: JudgeConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     protocol = "independent multi-label classifier of colour-shape pairs, present above probability 0.5"
-    summarise_parts(config, inputs, writer, METRICS, benchmark="judge", protocol=protocol)
+    compare_items(config, inputs, writer, METRICS, benchmark="judge", protocol=protocol)
 
 
-STAGE = image_evaluation(
-    name="evaluate.judge",
-    version=3,
+def explain_item(item: ScoredItem) -> list[str]:
+    """What the judge sees in an image."""
+    return [f"the judge sees: {', '.join(item['seen']) or 'nothing'}"]
+
+
+SCORES = image_scores(
+    benchmark="judge",
+    version=1,
     config_type=JudgeConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="judge",
+    version=4,
+    config_type=JudgeConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name="judge",
+    place=110,
+    metrics=(
+        Metric(
+            name="object_accuracy",
+            label="Objects",
+            meaning="share of the prompt's shapes that the judge sees, in any colour",
+            is_drawn=True,
+        ),
+        Metric(
+            name="attribute_accuracy",
+            label="Objects as described",
+            meaning="share of the prompt's objects that the judge sees as described",
+            ranking=30,
+        ),
+        Metric(
+            name="all_right",
+            label="All objects right",
+            meaning="share of images in which the judge sees every object as described",
+            headline=10,
+            title="All objects right, by the judge",
+            ranking=20,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+        Metric(
+            name="exact",
+            label="Right, nothing else",
+            meaning="share of images with all objects right and no further pair",
+        ),
+    ),
+    scores=SCORES,
+    explain_item=explain_item,
+)

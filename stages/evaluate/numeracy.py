@@ -2,7 +2,7 @@
 
 Prompts that count nothing have no score.
 
-Writes `items/*.parquet` (model, prompt_id, sample, wanted, boxes, numeracy) and `summary.json`.
+Scores are rows of (prompt_id, sample, wanted, boxes, numeracy).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,11 @@ from pydantic import Field
 
 from comat_core.metrics.numeracy import COUNTED_NOUNS, detector_word, numeracy_score, read_counts
 from comat_core.metrics.spatial import Mode
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.objects.detected_boxes import BOX, DetectedBoxesConfig, detect_objects
-from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation, item_schema, summarise_parts
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, item_schema
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
@@ -68,19 +70,39 @@ def score_images(
     return items
 
 
-def build_rest(config: NumeracyConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: NumeracyConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     protocol = f"T2I-CompBench++'s numeracy ({config.mode} mode), objects by {config.detector.kind} from"
     protocol += f" {config.detector.threshold}, not UniDet: not comparable with published scores"
-    summarise_parts(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
+    compare_items(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
 
 
-STAGE = image_evaluation(
-    name="evaluate.numeracy",
-    version=2,
+SCORES = image_scores(
+    benchmark="numeracy",
+    version=1,
     config_type=NumeracyConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="numeracy",
+    version=3,
+    config_type=NumeracyConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=30,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Numeracy",
+            meaning="share of the prompt's kinds of objects that a detector finds in the right number",
+            headline=70,
+            skills=("numeracy",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+)

@@ -5,26 +5,35 @@ attributes cannot teach them. Asked about real images with captions, and about t
 A text is corrupted in three respects (attribute, relation, quantity) as far as it holds any of them; where the real
 images come with wrong captions, those are used instead ("given").
 
-Writes `items/*.parquet` (model, prompt_id, sample, corruption, text, corrupted_text, log_probability,
-corrupted_log_probability, sensitivity), where model is "real" for real images, and `summary.json`.
+Scores are rows of (prompt_id, sample, corruption, text, corrupted_text, log_probability, corrupted_log_probability,
+sensitivity), of the real images too, which the joined table calls "real".
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.captioned_images import CaptionedImages, squeezed_png
-from stages.evaluate.images.generated_images import GeneratedImage
-from stages.evaluate.scoring.image_evaluation import identity_of, in_question_batches, item_schema
+from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
+from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
+from stages.evaluate.scoring.image_scores import (
+    ITEMS,
+    identity_of,
+    image_scores,
+    in_question_batches,
+    item_schema,
+    part_name,
+)
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
-from stages.evaluate.scoring.settings import chosen_prompts, count_parts, images_of_part
-from stages.evaluate.scoring.summaries import join_parts, part_name, summarise_items, write_summary
+from stages.evaluate.scoring.settings import NOT_IN_SCORES, reads_no_files
+from stages.evaluate.scoring.summaries import summarise_items
 from stages.models.captioners import AnyCaptioner, Blip, CaptionerSettings
 from stages.plan.config import ModelReference
 from stages.plan.digests import digest_json
@@ -39,7 +48,6 @@ if TYPE_CHECKING:
     from comat_core.captioners import ImageToText
 
 METRIC = "sensitivity"
-REAL = "real"
 GIVEN = "given"
 REAL_IMAGES_PER_SHARD = 512
 
@@ -58,12 +66,21 @@ class SensitivityConfig(ParsedPromptsConfig):
 
     captioner: ModelReference = Field(description="the image-to-text model, folder or hub id")
     captioning: AnyCaptioner = Field(default=Blip(), description="what the image-to-text model is")
-    real: CaptionedImages = Field(default=CaptionedImages(), description="the real images with captions")
-    resolution: int = Field(ge=8, le=4096, description="pixels per side, to which real images are squeezed")
+    real: Annotated[CaptionedImages, NOT_IN_SCORES] = Field(
+        default=CaptionedImages(), description="the real images with captions"
+    )
+    resolution: Annotated[int, NOT_IN_SCORES] = Field(
+        ge=8, le=4096, description="pixels per side, to which real images are squeezed"
+    )
+
+    def real_payload(self) -> dict[str, Any]:
+        """The JSON value that goes into the key of the real images' scores."""
+        scoring = {name: value for name, value in self.scores_payload().items() if name != "skills"}
+        shown = {"resolution": self.resolution, "images": self.real.identity(self.seed, self.resolution)}
+        return {**scoring, "real": digest_json(shown)}
 
     def key_payload(self) -> dict[str, Any]:
-        real_images = digest_json(self.real.identity(self.seed, self.resolution))
-        return {**super().key_payload(), "real_images": real_images}
+        return {**super().key_payload(), **self.real_payload()}
 
     def fetch_files(self) -> None:
         self.real.check(self.seed, self.resolution)
@@ -77,28 +94,31 @@ class Wording:
     corrupted: Mapping[str, str]
 
 
-def count_shards(config: SensitivityConfig, inputs: Inputs) -> int:
-    """One shard for each part of the generated images, and then one for each part of the real ones."""
-    return count_parts(config, inputs) + -(-config.real.count // REAL_IMAGES_PER_SHARD)
+def score_prompted_images(
+    config: SensitivityConfig, images: Sequence[GeneratedImage], prompts: Mapping[str, Prompt]
+) -> list[dict[str, Any]]:
+    """Ask about every image's prompt and its corrupted forms; return one row of the items table per form."""
+    texts = {image.prompt_id: prompts[image.prompt_id].text for image in images}
+    return score_images(images, _corrupted(texts, config), _load_captioner(config), config)
 
 
-def build_shard(config: SensitivityConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
-    """Score one part of the generated or of the real images."""
-    generated_parts = count_parts(config, inputs)
-    if index < generated_parts:
-        prompts = chosen_prompts(config, inputs)
-        images = images_of_part(inputs, index, prompts)
-        texts = {image.prompt_id: prompts[image.prompt_id].text for image in images}
-        wordings = _corrupted(texts, config)
-    else:
-        images, wordings = _real_images(config, index - generated_parts)
-    items = score_images(images, wordings, _load_captioner(config), config) if images else []
+def count_real_shards(config: SensitivityConfig, _inputs: Inputs) -> int:
+    """One shard for each part of the real images."""
+    return -(-config.real.count // REAL_IMAGES_PER_SHARD)
+
+
+def build_real_shard(config: SensitivityConfig, _inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
+    """Score one part of the real images."""
+    images, wordings = _real_images(config, index)
+    items = score_images(images, wordings, _load_captioner(config), config)
     writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
 
 
-def build_rest(config: SensitivityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
-    write_summary(writer, summarise(join_parts(writer, METRIC), config), inputs)
+def compare(config: SensitivityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and those of the real images, and summarise them."""
+    items = join_items(inputs, METRIC, inputs[REAL].read_table(ITEMS))
+    writer.write_table(JOINED, items)
+    write_summary(writer, summarise(items, config), inputs)
 
 
 def score_images(
@@ -225,7 +245,7 @@ def _real_images(config: SensitivityConfig, part: int) -> tuple[list[GeneratedIm
     wordings: dict[str, Wording] = {}
     for number in progress_bar(numbers, "Real images"):
         pair = source.read(number)
-        images.append(GeneratedImage(REAL, pair.pair_id, 0, squeezed_png(pair.image, config.resolution)))
+        images.append(GeneratedImage(pair.pair_id, 0, squeezed_png(pair.image, config.resolution)))
         if pair.wrong_caption is None:
             texts[pair.pair_id] = pair.captions[0]
         else:
@@ -233,14 +253,41 @@ def _real_images(config: SensitivityConfig, part: int) -> tuple[list[GeneratedIm
     return images, wordings | _corrupted(texts, config)
 
 
-STAGE = ShardedStage(
-    name="evaluate.sensitivity",
-    version=2,
+SCORES = image_scores(
+    benchmark=METRIC,
+    version=1,
     config_type=SensitivityConfig,
-    inputs=("prompts", "base", "tuned"),
-    optional_inputs=("other",),
-    count_shards=count_shards,
-    build_shard=build_shard,
-    build_rest=build_rest,
+    schema=ITEM_SCHEMA,
+    score=score_prompted_images,
+    fetch=reads_no_files,
 )
-run = STAGE.run
+REAL_SCORES = ShardedStage(
+    name=f"scores.{METRIC}.{REAL}",
+    version=1,
+    config_type=SensitivityConfig,
+    payload=SensitivityConfig.real_payload,
+    count_shards=count_real_shards,
+    build_shard=build_real_shard,
+)
+STAGE = comparison(
+    benchmark=METRIC,
+    version=3,
+    config_type=SensitivityConfig,
+    compare=compare,
+    more_inputs=(REAL,),
+    fetch=reads_no_files,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=140,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Sensitivity",
+            meaning="how much less likely the captioner finds a corrupted text of the same image (equation 7)",
+        ),
+    ),
+    scores=SCORES,
+    real_scores=REAL_SCORES,
+    of_single_images=False,
+)

@@ -2,7 +2,7 @@
 
 Prompts that do not name two objects and their places have no score in the corrected mode, and 0 in the official one.
 
-Writes `items/*.parquet` (model, prompt_id, sample, nouns, locality, boxes, spatial) and `summary.json`.
+Scores are rows of (prompt_id, sample, nouns, locality, boxes, spatial).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,12 @@ from pydantic import Field
 
 from comat_core.language.spatial_prompts import Relation, is_known_to_unidet, read_relation
 from comat_core.metrics.spatial import Detection, Mode, detector_label, spatial_score
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
-from stages.evaluate.scoring.image_evaluation import image_evaluation, summarise_parts
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import image_scores
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
@@ -61,11 +63,11 @@ def score_images(
     return items
 
 
-def build_rest(config: SpatialConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: SpatialConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     protocol = f"T2I-CompBench's spatial geometry ({config.mode} mode), boxes of each {config.names} by"
     protocol += f" {config.detector.kind}, not UniDet: not comparable with published scores"
-    summarise_parts(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
+    compare_items(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
 
 
 def _score(boxes: Sequence[Detection], relation: Relation | None, mode: Mode) -> float | None:
@@ -83,12 +85,32 @@ def _names_to_find(relation: Relation | None, config: SpatialConfig) -> Names:
     return {name: label for name, label, asked in zip(names, labels, known, strict=True) if asked}
 
 
-STAGE = image_evaluation(
-    name="evaluate.spatial",
-    version=2,
+SCORES = image_scores(
+    benchmark="spatial",
+    version=1,
     config_type=SpatialConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="spatial",
+    version=3,
+    config_type=SpatialConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=20,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="Spatial relations",
+            meaning="both objects are there and placed as the prompt says",
+            headline=50,
+            skills=("spatial",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+)

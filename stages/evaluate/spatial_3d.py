@@ -3,7 +3,7 @@
 Objects are a detector's boxes, their distance a depth model's. Prompts that do not name two objects and how they stand
 have no score in the corrected mode, and 0 in the official one.
 
-Writes `items/*.parquet` (model, prompt_id, sample, nouns, locality, boxes, spatial_3d) and `summary.json`.
+Scores are rows of (prompt_id, sample, nouns, locality, boxes, spatial_3d).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,12 @@ from comat_core.language.spatial_prompts import Relation, read_relation
 from comat_core.metrics.spatial import FRAME, Mode
 from comat_core.metrics.spatial_3d import LOCALITIES, label_of, spatial_3d_score
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
-from stages.evaluate.scoring.image_evaluation import image_evaluation, summarise_parts
+from stages.evaluate.scoring.comparisons import compare_items, comparison
+from stages.evaluate.scoring.image_scores import image_scores
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.config import ModelReference
@@ -74,20 +76,40 @@ def _names_to_find(relation: Relation | None, mode: Mode) -> Names:
     return dict(zip(labels, labels, strict=True))
 
 
-def build_rest(config: Spatial3dConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: Spatial3dConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     protocol = f"T2I-CompBench++'s 3D-spatial geometry ({config.mode} mode), depth by {config.depth.path}, boxes by"
     protocol += f" {config.detector.kind} from {config.detector.threshold}, not UniDet: not comparable with published"
     protocol += " scores"
-    summarise_parts(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
+    compare_items(config, inputs, writer, [METRIC], benchmark=METRIC, protocol=protocol)
 
 
-STAGE = image_evaluation(
-    name="evaluate.spatial_3d",
-    version=2,
+SCORES = image_scores(
+    benchmark="spatial_3d",
+    version=1,
     config_type=Spatial3dConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="spatial_3d",
+    version=3,
+    config_type=Spatial3dConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=40,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="3D relations",
+            meaning="both objects are there, and before or behind each other as the prompt says",
+            headline=80,
+            skills=("3d_spatial",),
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+)

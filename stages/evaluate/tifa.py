@@ -1,11 +1,12 @@
 """TIFA: multiple-choice questions about each image; see `comat_core.metrics.tifa`.
 
-Writes `items/*.parquet` (one row per image and question; `answer` is the model's own, before the choice) and
-`summary.json`. The score is the mean over images of the mean over their questions; a category's pools its questions.
+Scores are one row per image and question; `answer` is the model's own, before the choice. A model's score is the mean
+over images of the mean over their questions; a category's pools its questions.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self
 
 import pyarrow as pa
@@ -13,15 +14,22 @@ from pydantic import Field
 
 from comat_core.metrics.tifa import choose
 from stages.devices import choose_device
+from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.questions.free_answers import QuestionsConfig, ask_images, load_answerer
 from stages.evaluate.questions.question_files import QuestionFile, Row, published_as
 from stages.evaluate.questions.question_items import Item, gather_items
-from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, question_rows, summarise_questions
-from stages.evaluate.scoring.image_evaluation import identity_of, image_evaluation
+from stages.evaluate.questions.question_scores import (
+    QUESTION_COLUMNS,
+    explain_question,
+    question_rows,
+    read_question,
+    summarise_questions,
+)
+from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
+from stages.evaluate.scoring.image_scores import identity_of, image_scores
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.settings import chosen_prompts, skills_of
-from stages.evaluate.scoring.summaries import join_parts, write_summary
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
@@ -93,22 +101,46 @@ def score_images(
     return items
 
 
-def build_rest(config: TifaConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Join the shards and summarise them."""
+def compare(config: TifaConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Join the models' items and summarise them."""
     protocol = f"TIFA, answers by {config.vqa.path} in place of mPLUG-large, shares of 1"
     prompts = chosen_prompts(config, inputs)
     protocol += config.match(prompts).in_protocol
     skills = skills_of(prompts)
-    table = join_parts(writer, METRIC)
-    write_summary(writer, summarise_questions(table, METRIC, protocol=protocol, skills=skills, config=config), inputs)
+    items = join_items(inputs, METRIC)
+    writer.write_table(JOINED, items)
+    write_summary(writer, summarise_questions(items, METRIC, protocol=protocol, skills=skills, config=config), inputs)
 
 
-STAGE = image_evaluation(
-    name="evaluate.tifa",
-    version=2,
+SCORES = image_scores(
+    benchmark="tifa",
+    version=1,
     config_type=TifaConfig,
     schema=pa.schema(QUESTION_COLUMNS),
     score=score_images,
-    build_rest=build_rest,
 )
-run = STAGE.run
+STAGE = comparison(
+    benchmark="tifa",
+    version=3,
+    config_type=TifaConfig,
+    compare=compare,
+)
+BENCHMARK = Benchmark(
+    name=METRIC,
+    place=70,
+    split=TifaConfig.split,
+    metrics=(
+        Metric(
+            name=METRIC,
+            label="TIFA",
+            meaning="share of an image's multiple-choice questions that are answered right",
+            headline=90,
+            ranking=40,
+            in_prompt_table=True,
+            is_drawn=True,
+        ),
+    ),
+    scores=SCORES,
+    read_item=partial(read_question, METRIC),
+    explain_item=explain_question,
+)

@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 
 from comat_core.support.errors import UserError
 from stages.devices import AUTO
+from stages.evaluate.declared.registry import splits
 from stages.plan.config import NOT_IN_KEY, StageConfig
-from stages.plan.splits import SPLITS
 from stages.plan.stage import Inputs
 from stages.prompts.tables import read_texts
 from stages.sampling import in_parts
@@ -55,9 +55,10 @@ class ImagesToDraw(StageConfig):
     @field_validator("samples")
     @classmethod
     def _draws_what_is_evaluated(cls, samples: dict[str, int]) -> dict[str, int]:
-        unknown = sorted(set(samples) - set(SPLITS))
+        unknown = sorted(set(samples) - set(splits()))
         if unknown:
-            raise ValueError(f"no evaluation reads the split {unknown[0]!r}; those that are read: {', '.join(SPLITS)}")
+            known = ", ".join(splits())
+            raise ValueError(f"no evaluation reads the split {unknown[0]!r}; those that are read: {known}")
         return samples
 
     def limited_to(self, split: str) -> Self | None:

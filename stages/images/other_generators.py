@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comat_core.support.errors import UserError
 from stages.devices import choose_device
+from stages.evaluate.declared.registry import splits
 from stages.plan.config import ModelReference
-from stages.plan.splits import SPLITS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-TAKEN = ("base", "tuned", "lora", *SPLITS)
+TAKEN = ("base", "tuned", "real", "lora")
 Method = Literal["as saved", "attend and excite"]
 
 
@@ -60,7 +60,7 @@ def check_name(name: str) -> None:
     """Refuse names that cannot stand beside base and tuned."""
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a generator: small letters, digits and _")
-    if name in TAKEN:
+    if name in (*TAKEN, *splits()):
         raise ValueError(f"a generator cannot be called {name!r}, which means something else here")
 
 

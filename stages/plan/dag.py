@@ -1,11 +1,16 @@
 """The DAG as data: which stage makes each node's artifact, and from which other nodes."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from stages.plan.splits import EACH_OTHER, SPLITS, TEST, drawn_images, images_node
+from stages.evaluate.declared.benchmark import Benchmark
+from stages.evaluate.declared.registry import MODULE, benchmarks, drawn_images, splits
+from stages.plan.splits import EACH_OTHER, images_node
 from stages.plan.stage import ShardedStage, Stage
+
+MODELS = {"base": "base", "tuned": "tuned", EACH_OTHER: f"other.{EACH_OTHER}"}
+"""Model -> its role in comparisons."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +23,12 @@ class Node:
         module: the module whose STAGE builds it.
         section: the preset's section with its config, dots for nesting.
         inputs: role -> name of the node that plays it. Roles of nodes that a preset leaves out are left out too,
-            which only the stage's optional inputs survive. A star stands for the name of each other generator.
+            which only the stage's optional inputs survive. A star stands for the name of each other generator; where
+            the node's own name has one and the role has none, for the generator that the node is about.
         on_demand: part of the DAG only if the preset has its section.
         like: another section, whose settings hold where this node's own leaves one of the same name open.
         split: the one split of the prompts that it is about; part of the DAG only if its section asks for that split.
+        stage: what the module calls the stage, for modules that have several.
     """
 
     name: str
@@ -31,22 +38,23 @@ class Node:
     on_demand: bool = False
     split: str | None = None
     like: str | None = None
+    stage: str = "STAGE"
 
 
-def load_stage(module: str) -> Stage | ShardedStage:
-    """Import a stage module and return its STAGE."""
-    stage = importlib.import_module(module).STAGE
-    assert isinstance(stage, Stage | ShardedStage), f"{module}.STAGE is not a stage"
+def load_stage(module: str, name: str = "STAGE") -> Stage | ShardedStage:
+    """Import a module and return the stage that it has by that name."""
+    stage = getattr(importlib.import_module(module), name)
+    assert isinstance(stage, Stage | ShardedStage), f"{module}.{name} is not a stage"
     return stage
 
 
 def stage_names() -> set[str]:
     """Names of all stages of the DAG: the only folders of a store that hold artifacts."""
-    return {load_stage(node.module).name for node in NODES}
+    return {load_stage(node.module, node.stage).name for node in NODES}
 
 
 def _images(model: str, inputs: Mapping[str, str], module: str = "stages.images") -> tuple[Node, ...]:
-    return tuple(Node(images_node(model, split), module, "images", inputs, split=split) for split in SPLITS)
+    return tuple(Node(images_node(model, split), module, "images", inputs, split=split) for split in splits())
 
 
 def _attention(model: str, inputs: Mapping[str, str]) -> Node:
@@ -54,78 +62,75 @@ def _attention(model: str, inputs: Mapping[str, str]) -> Node:
     return Node(f"attention.{model}", "stages.attention", "attention", inputs, on_demand=True, like="images")
 
 
-def _evaluation(name: str, split: str = TEST, **more_inputs: str) -> Node:
-    """An evaluation that scores the images of a split, for presets that have its section."""
-    inputs = {"prompts": "prompts", "base": images_node("base", split), "tuned": images_node("tuned", split)}
-    inputs["other.*"] = images_node(EACH_OTHER, split)
-    section = f"evaluate.{name}"
-    return Node(section, f"stages.evaluate.{name}", section, inputs | more_inputs, on_demand=True)
+def _scores(benchmark: Benchmark) -> Iterator[Node]:
+    """The scores of the images that a benchmark looks at: of real ones, of each model's."""
+    if benchmark.real_scores is not None:  # before the star, which its name would fit
+        yield _of_benchmark(benchmark, benchmark.scores_node("real"), {}, "REAL_SCORES")
+    if benchmark.scores is not None:
+        for model in MODELS:
+            inputs = {"prompts": "prompts", "images": images_node(model, benchmark.split)}
+            yield _of_benchmark(benchmark, benchmark.scores_node(model), inputs, "SCORES")
 
 
-# In an order in which every node comes after its inputs; work that can overlap comes early.
-NODES = (
-    Node("prompts", "stages.prompts", "prompts"),
-    Node("pairs", "stages.pairs", "pairs"),
-    Node("entities", "stages.entities", "entities", {"prompts": "prompts"}),
-    Node("adapt", "stages.adapt", "adapt", {"prompts": "prompts"}, on_demand=True),
-    Node("latents", "stages.latents", "latents", {"prompts": "prompts", "adapt": "adapt"}),
-    *_images("base", {"prompts": "prompts", "adapt": "adapt"}),
-    _attention("base", {"prompts": "prompts", "entities": "entities", "adapt": "adapt"}),
-    Node(
-        "train",
-        "stages.train",
-        "train",
-        {"prompts": "prompts", "entities": "entities", "latents": "latents", "pairs": "pairs", "adapt": "adapt"},
-    ),
-    *_images("tuned", {"prompts": "prompts", "train": "train", "adapt": "adapt"}),
-    _attention("tuned", {"prompts": "prompts", "entities": "entities", "train": "train", "adapt": "adapt"}),
-    *_images(EACH_OTHER, {"prompts": "prompts"}, "stages.images.other_images"),
-    _evaluation("attributes"),
-    _evaluation("spatial"),
-    _evaluation("numeracy"),
-    _evaluation("spatial_3d"),
-    _evaluation("clip_score"),
-    _evaluation(
-        "complex", attributes="evaluate.attributes", spatial="evaluate.spatial", clip_score="evaluate.clip_score"
-    ),
-    _evaluation("tifa", "tifa"),
-    _evaluation("dpg", "dpg"),
-    _evaluation("dsg", "dsg"),
-    _evaluation("geneval", "geneval"),
-    _evaluation("judge"),
-    _evaluation("fidelity", "fidelity", train="train"),
-    _evaluation("fid", "fidelity"),
-    _evaluation("sensitivity"),
-    Node(
-        "report",
-        "stages.report",
-        "report",
-        {
-            "prompts": "prompts",
-            "entities": "entities",
-            "pairs": "pairs",
-            "latents": "latents",
-            "train": "train",
-            **drawn_images("base"),
-            **drawn_images("tuned"),
-            **drawn_images(EACH_OTHER),
-            "attention.base": "attention.base",
-            "attention.tuned": "attention.tuned",
-            "adapt": "adapt",
-            "attributes": "evaluate.attributes",
-            "judge": "evaluate.judge",
-            "fidelity": "evaluate.fidelity",
-            "fid": "evaluate.fid",
-            "sensitivity": "evaluate.sensitivity",
-            "spatial": "evaluate.spatial",
-            "numeracy": "evaluate.numeracy",
-            "spatial_3d": "evaluate.spatial_3d",
-            "complex": "evaluate.complex",
-            "clip_score": "evaluate.clip_score",
-            "tifa": "evaluate.tifa",
-            "dpg": "evaluate.dpg",
-            "dsg": "evaluate.dsg",
-            "geneval": "evaluate.geneval",
-        },
-    ),
-)
+def _comparison(benchmark: Benchmark) -> Node:
+    """The comparison of a benchmark's scores."""
+    inputs = {"prompts": "prompts", **benchmark.inputs}
+    if benchmark.scores is not None:
+        inputs |= {role: benchmark.scores_node(model) for model, role in MODELS.items()}
+    if benchmark.real_scores is not None:
+        inputs["real"] = benchmark.scores_node("real")
+    return _of_benchmark(benchmark, benchmark.node, inputs, "STAGE")
+
+
+def _of_benchmark(benchmark: Benchmark, name: str, inputs: Mapping[str, str], stage: str) -> Node:
+    """A node for presets that have the benchmark's section."""
+    module = MODULE.format(name=benchmark.name)
+    return Node(name, module, benchmark.node, inputs, on_demand=True, stage=stage)
+
+
+def make_nodes() -> tuple[Node, ...]:
+    """The DAG of all benchmarks, every node after its inputs; work that can overlap comes early."""
+    # All scores before the first comparison, which waits for its own.
+    scores = [node for benchmark in benchmarks() for node in _scores(benchmark)]
+    evaluations = (*scores, *map(_comparison, benchmarks()))
+    return (
+        Node("prompts", "stages.prompts", "prompts"),
+        Node("pairs", "stages.pairs", "pairs"),
+        Node("entities", "stages.entities", "entities", {"prompts": "prompts"}),
+        Node("adapt", "stages.adapt", "adapt", {"prompts": "prompts"}, on_demand=True),
+        Node("latents", "stages.latents", "latents", {"prompts": "prompts", "adapt": "adapt"}),
+        *_images("base", {"prompts": "prompts", "adapt": "adapt"}),
+        _attention("base", {"prompts": "prompts", "entities": "entities", "adapt": "adapt"}),
+        Node(
+            "train",
+            "stages.train",
+            "train",
+            {"prompts": "prompts", "entities": "entities", "latents": "latents", "pairs": "pairs", "adapt": "adapt"},
+        ),
+        *_images("tuned", {"prompts": "prompts", "train": "train", "adapt": "adapt"}),
+        _attention("tuned", {"prompts": "prompts", "entities": "entities", "train": "train", "adapt": "adapt"}),
+        *_images(EACH_OTHER, {"prompts": "prompts"}, "stages.images.other_images"),
+        *evaluations,
+        Node(
+            "report",
+            "stages.report",
+            "report",
+            {
+                "prompts": "prompts",
+                "entities": "entities",
+                "pairs": "pairs",
+                "latents": "latents",
+                "train": "train",
+                **drawn_images("base"),
+                **drawn_images("tuned"),
+                **drawn_images(EACH_OTHER),
+                "attention.base": "attention.base",
+                "attention.tuned": "attention.tuned",
+                "adapt": "adapt",
+                **{node.name: node.name for node in evaluations},
+            },
+        ),
+    )
+
+
+NODES = make_nodes()

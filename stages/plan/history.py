@@ -53,7 +53,7 @@ class Result(BaseModel):
     key: str  # of the evaluation's artifact
     lora: str  # key of the training's artifact
     trained_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d")]  # ISO 8601, UTC
-    setting: str  # equal for results that were measured alike: same settings, prompts and images of the base model
+    setting: str  # equal for results that were measured alike: same settings, prompts and scores of the base model
     summary: dict[str, Any]
 
     @field_validator("summary")
@@ -113,13 +113,15 @@ def _result_of(
         return None
     inputs = evaluation.manifest.inputs
     measured_on = {role: inputs[role].key for role in ("prompts", "base") if role in inputs}
+    measured_on |= {"base images": summary["artifacts"].get("base")}
+    payload = node.stage.payload_of(node.config)
     return Result(
         preset=preset,
         evaluation=node.name,
         key=evaluation.key,
         lora=lora,
         trained_at=train.manifest.finished_at,
-        setting=digest_json([node.name, evaluation.manifest.version, node.config.key_payload(), measured_on])[:12],
+        setting=digest_json([node.name, evaluation.manifest.version, payload, measured_on])[:12],
         summary=summary,
     )
 

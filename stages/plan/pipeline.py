@@ -3,7 +3,7 @@
 Keys follow from configs and inputs' keys alone, so what the store holds is known before anything runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -140,19 +140,36 @@ def make_plan(sections: dict[str, StageConfig]) -> Plan:
             config = config.limited_to(declared.split)
         if config is None:
             continue
-        stage = load_stage(declared.module)
-        sources = {
-            role.replace(EACH_OTHER, name): node
-            for role, source in declared.inputs.items()
-            for name, node in made.get(source, {}).items()
-        }
-        _check_images(declared, stage, sources)
-        configs = config.of_others() if EACH_OTHER in declared.name else {"": config}
         made[declared.name] = {
-            name: PlannedNode(replace(declared, name=declared.name.replace(EACH_OTHER, name)), stage, own, sources)
-            for name, own in configs.items()
+            name: _make_node(declared, name, own, made)
+            for name, own in _configs_by_name(declared, config, made).items()
         }
     return Plan(tuple(node for nodes in made.values() for node in nodes.values()))
+
+
+Made = Mapping[str, Mapping[str, PlannedNode]]
+"""Name of a declared node -> name of a generator -> its node. One without a star in its name has one, under no name."""
+
+
+def _configs_by_name(declared: Node, config: StageConfig, made: Made) -> Mapping[str, StageConfig]:
+    """Name of a generator -> config of the node about it."""
+    if EACH_OTHER not in declared.name:
+        return {"": config}
+    followed = [made.get(source, {}) for source in declared.inputs.values() if EACH_OTHER in source]
+    return config.of_others() if not followed else {name: config for nodes in followed for name in nodes}
+
+
+def _make_node(declared: Node, name: str, config: StageConfig, made: Made) -> PlannedNode:
+    """Wire one node: the one about the generator of that name, if the declared node has a star."""
+    stage = load_stage(declared.module, declared.stage)
+    sources = {
+        role.replace(EACH_OTHER, other): node
+        for role, source in declared.inputs.items()
+        for other, node in made.get(source, {}).items()
+        if EACH_OTHER in role or EACH_OTHER not in source or other == name
+    }
+    _check_images(declared, stage, sources)
+    return PlannedNode(replace(declared, name=declared.name.replace(EACH_OTHER, name)), stage, config, sources)
 
 
 def _check_images(declared: Node, stage: Stage | ShardedStage, sources: dict[str, PlannedNode]) -> None:
@@ -161,7 +178,7 @@ def _check_images(declared: Node, stage: Stage | ShardedStage, sources: dict[str
         split = splits.get(declared.inputs.get(role, ""))
         if role not in sources and split is not None:
             raise UserError(
-                f"{declared.name} needs images of the split {split!r}",
+                f"{declared.section} needs images of the split {split!r}",
                 "images.samples",
                 f"say there how many of each prompt to draw, as {split}: 1",
             )
@@ -196,9 +213,9 @@ def fetch_files(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -
         UserError: one cannot be had, or cannot be used.
     """
     to_be_built = _to_be_built(plan, wanted, renewed, store)
-    for node in plan.nodes:
-        if node.name in to_be_built:
-            node.config.fetch_files()
+    for node in _one_of_each(plan, to_be_built):
+        node.stage.fetch_files(node.config)
+        if node.stage.loads_models:
             check_models(node.config, node.declared.section)
 
 
@@ -212,9 +229,21 @@ def check_prompts(plan: Plan, wanted: set[str], prompts: Artifact, store: Store)
         UserError: a node can do nothing with them.
     """
     to_be_built = _to_be_built(plan, wanted, set(), store)
+    checked: set[int] = set()
     for node in plan.nodes:
-        if node.name in to_be_built:
+        if node.name in to_be_built and id(node.config) not in checked:
             node.config.check_prompts(prompts)
+            checked.add(id(node.config))
+
+
+def _one_of_each(plan: Plan, names: set[str]) -> Iterator[PlannedNode]:
+    """Of several nodes that one stage makes with one config, the first: they read the same files."""
+    seen: set[tuple[str, int]] = set()
+    for node in plan.nodes:
+        identity = (node.stage.name, id(node.config))
+        if node.name in names and identity not in seen:
+            seen.add(identity)
+            yield node
 
 
 def _to_be_built(plan: Plan, wanted: set[str], renewed: set[str], store: Store) -> set[str]:

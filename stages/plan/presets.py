@@ -90,7 +90,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> Preset:
     used: set[str] = set()
     configs = {}
     for section, (node, given) in sections.items():
-        config_type = load_stage(node.module).config_type
+        config_type = load_stage(node.module, node.stage).config_type
         filled = {name: defaults[name] for name in config_type.model_fields if name in defaults}
         used |= set(filled)
         _, likewise = sections[node.like or section]

@@ -1,7 +1,7 @@
 """A stage: a named, versioned function from (config, input artifacts) to one artifact.
 
-Every stage module ends with its `STAGE`, a `Stage` or a `ShardedStage`, and `run = STAGE.run`. No orchestrator is
-needed to run one:
+Every stage module ends with its `STAGE`, a `Stage` or a `ShardedStage`, and `run = STAGE.run`; those of benchmarks have
+`SCORES` and `STAGE`. No orchestrator is needed to run one:
 
     artifact = run(config, inputs, store)
 
@@ -37,6 +37,10 @@ class AnyStage(Generic[ConfigT]):
         config_type: the stage's config model.
         inputs: roles of the artifacts that it needs ("prompts", "latents").
         optional_inputs: roles that it takes when the pipeline has them.
+        payload: what of its config goes into the key, for a stage that shares its config with others and needs a part
+            of it; without it everything that can change a result.
+        fetch: gets and checks the files that it reads, for such a stage; without it all that the config names.
+        loads_models: it loads the models that its config names, and so may use a GPU.
 
     A role may be played by several artifacts, which are told apart by what follows a dot: "other.one", "other.two".
     """
@@ -46,6 +50,24 @@ class AnyStage(Generic[ConfigT]):
     config_type: type[ConfigT]
     inputs: tuple[str, ...] = ()
     optional_inputs: tuple[str, ...] = ()
+    payload: Callable[[ConfigT], dict[str, Any]] | None = None
+    fetch: Callable[[ConfigT], None] | None = None
+    loads_models: bool = True
+
+    def payload_of(self, config: ConfigT) -> dict[str, Any]:
+        """The part of a config that goes into the key."""
+        return config.key_payload() if self.payload is None else self.payload(config)
+
+    def fetch_files(self, config: ConfigT) -> None:
+        """Get and check the published files that it reads; see `StageConfig.fetch_files`.
+
+        Raises:
+            UserError: one cannot be had, or is malformed.
+        """
+        if self.fetch is None:
+            config.fetch_files()
+        else:
+            self.fetch(config)
 
     def key(self, config: ConfigT, input_keys: Mapping[str, str]) -> str:
         """The artifact's key: a digest of name, version, config and the inputs' keys. No path, host or time in it."""
@@ -53,7 +75,7 @@ class AnyStage(Generic[ConfigT]):
         unknown = {role.split(".")[0] for role in input_keys} - set(self.inputs) - set(self.optional_inputs)
         assert not missing, f"stage {self.name} lacks its inputs {sorted(missing)}"
         assert not unknown, f"stage {self.name} does not take {sorted(unknown)}"
-        return digest_json([self.name, self.version, config.key_payload(), dict(input_keys)])[:KEY_LENGTH]
+        return digest_json([self.name, self.version, self.payload_of(config), dict(input_keys)])[:KEY_LENGTH]
 
     def key_for(self, config: ConfigT, inputs: Inputs) -> str:
         return self.key(config, {role: artifact.key for role, artifact in inputs.items()})

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from stages.plan.config import StageConfig
 from stages.plan.stage import Inputs, Stage
-from stages.report.evaluations import EVALUATIONS
 from stages.store.artifacts import ArtifactWriter
 
 PAGE = "report.html"
@@ -46,7 +45,7 @@ STAGE = Stage(
     version=5,
     config_type=ReportConfig,
     inputs=("prompts", "entities", "train", "base", "tuned"),
-    optional_inputs=("pairs", "latents", "adapt", "other", "attention", *EVALUATIONS),
+    optional_inputs=("pairs", "latents", "adapt", "other", "attention", "scores", "evaluate"),
     build=build,
 )
 run = STAGE.run

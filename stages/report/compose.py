@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from comat_core.support.errors import UserError
+from stages.evaluate.declared.registry import benchmarks
 from stages.evaluate.images.generated_images import Prompt
 from stages.plan.stage import Inputs
-from stages.report.evaluations import EVALUATIONS
 from stages.report.pictures.attention import compose_attention
 from stages.report.pictures.charts import Series, interval_chart, series_of
 from stages.report.pictures.drawn_images import read_held_out_prompts, read_images
@@ -18,7 +18,7 @@ from stages.report.tables.first_screen import first_screen
 from stages.report.tables.prompt_scores import PromptScores, ranking_metric, read_prompt_scores
 from stages.report.tables.prompt_table import compose_table
 from stages.report.tables.published_scores import compare_with_paper
-from stages.report.tables.scores import METRICS, Benchmark, ScoreRow, read_benchmark, shown_models
+from stages.report.tables.scores import Evaluation, ScoreRow, describe, read_evaluation, shown_models
 from stages.report.tables.selection import Group, choose_groups
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
     prompts = read_held_out_prompts(inputs)
     if not prompts:
         raise UserError("no held-out prompts to show", "report", 'give the prompts stage prompts of the split "test"')
-    benchmarks = [read_benchmark(inputs[role]) for role in EVALUATIONS if role in inputs]
+    evaluations = [read_evaluation(inputs[one.node]) for one in benchmarks() if one.node in inputs]
     scores = read_prompt_scores(inputs)
     ranking = ranking_metric(scores.values())
     groups = _choose(config, prompts, scores, ranking)
@@ -44,7 +44,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
     images = read_images(inputs, shown_ids, _with_thumbnails(config, prompts, scores, ranking), config.shown_samples)
     if not images.samples:
         raise UserError("no image of a held-out prompt to show", "report", 'let images.samples have the split "test"')
-    models = shown_models(benchmarks, images.models)
+    models = shown_models(evaluations, images.models)
     series = series_of(models)
     shown = (prompts, scores, images, config.shown_samples)
     return {
@@ -53,12 +53,12 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
         "sample_count": max(len(samples) for samples in images.samples.values()),
         "series": series,
         "marks": {one.name: one.mark for one in series},
-        "benchmarks": benchmarks,
-        **first_screen(benchmarks),
-        "row_charts": _row_charts(benchmarks, series),
-        "has_skills": any(row.skill for benchmark in benchmarks for row in benchmark.rows),
-        **_figures(benchmarks, series),
-        "paper": compare_with_paper(benchmarks, inputs["prompts"]),
+        "benchmarks": evaluations,
+        **first_screen(evaluations),
+        "row_charts": _row_charts(evaluations, series),
+        "has_skills": any(row.skill for evaluation in evaluations for row in evaluation.rows),
+        **_figures(evaluations, series),
+        "paper": compare_with_paper(evaluations, inputs["prompts"]),
         "groups": [
             {"title": group.title, "rule": group.rule, "examples": show_prompts(group.prompt_ids, ranking, *shown)}
             for group in groups
@@ -67,13 +67,13 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
             {
                 "skill": group.skill,
                 "rule": group.rule,
-                "metric": METRICS[group.metric].label,
+                "metric": describe(group.metric).label,
                 "gains": show_prompts(group.gains, group.metric, *shown),
                 "losses": show_prompts(group.losses, group.metric, *shown),
             }
             for group in skill_groups
         ],
-        "ranking_label": METRICS[ranking].label if ranking else None,
+        "ranking_label": describe(ranking).label if ranking else None,
         "pixelated": config.resolution <= KEPT_SIDE,
         "curves": read_curves(inputs["train"]),
         **compose_table(prompts, scores, models, images),
@@ -87,7 +87,7 @@ def _choose(
     config: "ReportConfig", prompts: Mapping[str, Prompt], scores: Mapping[str, PromptScores], ranking: str | None
 ) -> list[Group]:
     gains = changes_of(list(prompts), scores, ranking)
-    label = METRICS[ranking].in_sentence if ranking else ""
+    label = describe(ranking).in_sentence if ranking else ""
     return choose_groups(list(prompts), gains, label, config.examples, config.seed)
 
 
@@ -99,20 +99,20 @@ def _with_thumbnails(
     return set(sorted(prompts, key=lambda key: -abs(changes.get(key, 0.0)))[: config.thumbnails])
 
 
-def _row_charts(benchmarks: Sequence[Benchmark], series: Sequence[Series]) -> dict[str, Any]:
+def _row_charts(evaluations: Sequence[Evaluation], series: Sequence[Series]) -> dict[str, Any]:
     """One chart per score row; scores that are shares go from 0 to 1, others from 0 to the benchmark's highest.
 
     Distances have a scale each: by one network's features they are not comparable with those by another's.
     """
     charts = {}
-    for benchmark in benchmarks:
-        shared = [row for row in benchmark.rows if not _has_own_scale(row)]
-        for row in benchmark.rows:
+    for evaluation in evaluations:
+        shared = [row for row in evaluation.rows if not _has_own_scale(row)]
+        for row in evaluation.rows:
             alike = [row] if _has_own_scale(row) else shared
             top = max(interval.high for one in alike for interval in one.scores.values())
             highest = 1.0 if top <= 0.0 or (top <= 1.0 and row.ratio is None) else top * 1.05
             scores = [(one, row.scores[one.name]) for one in series if one.name in row.scores]
-            charts[benchmark.name, row.name] = interval_chart(scores, highest)
+            charts[evaluation.name, row.name] = interval_chart(scores, highest)
     return charts
 
 
@@ -120,7 +120,7 @@ def _has_own_scale(row: ScoreRow) -> bool:
     return row.metric.of_features or row.ratio is not None
 
 
-def _figures(benchmarks: Sequence[Benchmark], series: Sequence[Series]) -> dict[str, Any]:
-    axes = choose_axes(benchmarks, series)
+def _figures(evaluations: Sequence[Evaluation], series: Sequence[Series]) -> dict[str, Any]:
+    axes = choose_axes(evaluations, series)
     drawn = [one for one in series if any(one in dict(axis.scores) for axis in axes)]
     return {"bars": bar_chart(axes) if axes else None, "radar": radar_chart(axes, series), "drawn_series": drawn}

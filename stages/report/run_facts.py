@@ -7,19 +7,14 @@ from dataclasses import dataclass
 import yaml
 from markupsafe import Markup
 
-from stages.evaluate.images.generated_images import MODELS, OTHER
-from stages.plan.splits import drawn_images
-from stages.report.evaluations import EVALUATIONS
+from stages.evaluate.declared.benchmark import Benchmark
+from stages.evaluate.declared.registry import benchmarks, drawn_images
+from stages.evaluate.images.generated_images import MODELS, OTHER, REAL
 from stages.report.pictures.charts import line_chart
 from stages.store.artifacts import Artifact
 from stages.train.metrics import read_metrics
 
-IMAGES = {model: drawn_images(model) for model in MODELS}
-BEFORE_OTHERS = (
-    *("prompts", "pairs", "entities", "adapt", "latents"),
-    *(*IMAGES["base"], "attention.base", "train", *IMAGES["tuned"], "attention.tuned"),
-)
-NODE_NAMES = IMAGES["base"] | IMAGES["tuned"] | {name: f"evaluate.{name}" for name in EVALUATIONS}
+BEFORE_IMAGES = ("prompts", "pairs", "entities", "adapt", "latents")
 FIRST_CURVES = ("total", "concept_activation", "fidelity", "concentration_positive", "concentration_negative")
 
 
@@ -53,13 +48,18 @@ class Curve:
 
 def read_stages(inputs: Mapping[str, Artifact]) -> list[StageFacts]:
     """Read every input's manifest, in the order of the pipeline."""
+    base, tuned = (drawn_images(model) for model in MODELS)
     others = sorted(role for role in inputs if role.startswith(f"{OTHER}."))
-    order = (*BEFORE_OTHERS, *others, *EVALUATIONS)
+    evaluations = [role for one in benchmarks() for role in (*_scores_of(one, inputs), one.node)]
+    maps = {model: f"attention.{model}" for model in MODELS}
+    drawn = (*base, maps["base"], "train", *tuned, maps["tuned"])
+    order = (*BEFORE_IMAGES, *drawn, *others, *evaluations)
+    names = base | tuned
     manifests = {role: inputs[role].manifest for role in order if role in inputs}
     longest = max((manifest.seconds for manifest in manifests.values()), default=0.0) or 1.0
     return [
         StageFacts(
-            name=NODE_NAMES.get(role, role.replace(f"{OTHER}.", "images.")),
+            name=names.get(role, role.replace(f"{OTHER}.", "images.")),
             key=manifest.key,
             seconds=manifest.seconds,
             share=manifest.seconds / longest,
@@ -67,6 +67,13 @@ def read_stages(inputs: Mapping[str, Artifact]) -> list[StageFacts]:
         )
         for role, manifest in manifests.items()
     ]
+
+
+def _scores_of(benchmark: Benchmark, inputs: Mapping[str, Artifact]) -> list[str]:
+    """The roles of the scores that a benchmark compares: of real images, base and tuned, then of the others."""
+    first = [benchmark.scores_node(model) for model in (REAL, *MODELS)]
+    others = sorted(role for role in inputs if role.startswith(benchmark.scores_node("")) and role not in first)
+    return [*(role for role in first if role in inputs), *others]
 
 
 def read_versions(inputs: Mapping[str, Artifact]) -> dict[str, str]:

@@ -12,34 +12,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import yaml
 
 from flows.execution import GPU_TAG
-from stages.plan.dag import NODES
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
 from tests.flows.conftest import ROOT
+from tests.flows.deployed import deployments, evaluation_deployments, undeployed
 from tests.scaled_down import SETTINGS
 
 pytestmark = pytest.mark.slow
 
 STAGES = ["prompts", "pairs", "entities", "adapt", "latents", "train", "images", "attention", "report"]
-EVALUATIONS = [
-    "evaluate-t2i-compbench",
-    "evaluate-spatial",
-    "evaluate-numeracy",
-    "evaluate-spatial-3d",
-    "evaluate-geneval",
-    "evaluate-complex",
-    "evaluate-clip-score",
-    "evaluate-tifa",
-    "evaluate-dpg",
-    "evaluate-dsg",
-    "evaluate-judge",
-    "evaluate-fidelity",
-    "evaluate-fid",
-    "evaluate-sensitivity",
-]
+EVALUATIONS = evaluation_deployments()
 
 BENCHMARKS = ("attributes", "spatial", "complex", "judge", "fidelity", "sensitivity")
 
@@ -158,16 +142,14 @@ def test_evaluations_are_scheduled_for_the_next_nights(worker: None) -> None:  #
 
 
 def test_deployed_stages_are_those_of_their_presets() -> None:
-    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
+    for deployment in deployments():
         parameters = deployment["parameters"]
         plan = make_plan(load_preset(parameters["preset"]).sections)
         assert plan.select(parameters.get("only", []), deployment["name"]) or deployment["name"] == "full"
 
 
 def test_every_evaluation_of_the_dag_is_deployed() -> None:
-    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    deployed = {stage for deployment in deployments for stage in deployment["parameters"].get("only", [])}
-    assert {node.name for node in NODES if node.name.startswith("evaluate.")} <= deployed
+    assert undeployed() == []
 
 
 def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None:  # noqa: ARG001
@@ -176,9 +158,8 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     first = run_deployment("full", **place)
     assert set(first.values()) == {"Completed"}
     assert {"flow", *(node.name for node in make_plan(load_preset("miniature").sections).nodes)} <= set(first)
-    assert {"pairs-0", "pairs-1", "latents-2", "images.tuned-1", "images.tuned.fidelity-0", "evaluate.judge-1"} <= set(
-        first
-    )
+    shards = {"pairs-0", "pairs-1", "latents-2", "images.tuned-1", "images.tuned.fidelity-0", "scores.judge.base-1"}
+    assert shards <= set(first)
 
     shown = artifacts()
     assert "| train |" in shown["comat-prompts"]
@@ -188,7 +169,7 @@ def test_full_run_then_refresh_of_training(worker: None, tmp_path: Path) -> None
     assert scores == both | {("sensitivity", "real"), ("fidelity", "real"), ("fidelity", "tuned over base")}
     assert shown["comat-images"].count("data:image/jpeg;base64,") == 2 * 6
     assert "report.html" in shown["comat-report"]
-    for node in ("pairs", "latents", "images-base", "train", "images-tuned", "evaluate-attributes"):
+    for node in ("pairs", "latents", "images-base", "train", "images-tuned", "scores-attributes-tuned"):
         assert shown[f"comat-{node}"] == 100.0, node
 
     second = run_deployment("train", **place, only=["train"], refresh=["train"])

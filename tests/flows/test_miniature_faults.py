@@ -41,12 +41,24 @@ KILLS = {
     "images.tuned": 2,
     "images.tuned.fidelity": 1,
     "attention.tuned": 1,
+    "scores.attributes.base": 1,
+    "scores.attributes.tuned": 0,
     "evaluate.attributes": 1,
-    "evaluate.spatial": 1,
+    "scores.spatial.base": 0,
+    "scores.spatial.tuned": 1,
+    "evaluate.spatial": 0,
     "evaluate.complex": 1,
-    "evaluate.judge": 1,
+    "scores.judge.base": 0,
+    "scores.judge.tuned": 1,
+    "evaluate.judge": 0,
+    "scores.fidelity.real": 1,
+    "scores.fidelity.base": 0,
+    "scores.fidelity.tuned": 0,
     "evaluate.fidelity": 1,
-    "evaluate.sensitivity": 1,
+    "scores.sensitivity.real": 1,
+    "scores.sensitivity.base": 0,
+    "scores.sensitivity.tuned": 0,
+    "evaluate.sensitivity": 0,
     "report": 1,
 }
 TIMES_IN_REPORT = re.compile(r'<td class="bar">.*?</td><td class="number">.*?</td>')
@@ -117,7 +129,7 @@ def test_stages_killed_at_random_moments_lose_one_shard_or_checkpoint_each(
     reference, seconds = undisturbed
     store, moments = Store(str(tmp_path / "store")), random.Random(11)
     assert set(KILLS) == {node.name for node in dag.plan.nodes}
-    assert sum(KILLS.values()) == 23
+    assert sum(KILLS.values()) == 26
     for node in dag.plan.nodes:
         kills, longest = 0, seconds[node.name]
         while kills < KILLS[node.name]:

@@ -16,7 +16,7 @@ from stages.store.artifacts import Artifact
 if TYPE_CHECKING:
     from stages.evaluate.fidelity import FidelityConfig
 
-METRIC = "frechet_distance"
+DISTANCE = "frechet_distance"
 
 Scores = dict[str, Any]
 """Name of a score -> its mean with its interval."""
@@ -51,7 +51,7 @@ def summarise_fidelity(
         "delta": delta,
         "real_to_real": real_to_real,
         "extractors": facts,
-        "headline": f"{METRIC}/{headline_extractor(facts)}",
+        "headline": f"{DISTANCE}/{headline_extractor(facts)}",
     }
 
 
@@ -113,10 +113,10 @@ def _distances(
     from comat_core.metrics.bootstrap import make_numpy_generator
     from comat_core.metrics.frechet_comparison import distance_between_halves
 
-    summary = summarise_distances(config, features, prompts, real, METRIC, part=f"/{name}")
-    generator = make_numpy_generator(config.seed, f"real {METRIC}/{name}")
+    summary = summarise_distances(config, features, prompts, real, DISTANCE, part=f"/{name}")
+    generator = make_numpy_generator(config.seed, f"real {DISTANCE}/{name}")
     halves = distance_between_halves(real, generator, resamples=config.resamples)
-    return {**summary, "real_to_real": {f"{METRIC}/{name}": halves.as_dict()}}
+    return {**summary, "real_to_real": {f"{DISTANCE}/{name}": halves.as_dict()}}
 
 
 def _neighbourhoods(

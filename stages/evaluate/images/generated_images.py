@@ -1,4 +1,4 @@
-"""The generated images as evaluations read them: part by part, all models side by side."""
+"""The generated images as evaluations read them, and which models there are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 MODELS = ("base", "tuned")
 OTHER = "other"
-"""Role of further generators' images, which evaluations score beside those of the two: "other.name" for each."""
+"""Role of further generators, which are evaluated beside the two: "other.name" for each."""
+REAL = "real"
+"""What real images stand under where a model's name would."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +32,15 @@ class Prompt:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """One image of one model. `sample` counts the images of a prompt; equal samples began from the same noise."""
+    """One image. `sample` counts a model's images of a prompt; equal samples began from the same noise."""
 
-    model: str
     prompt_id: str
     sample: int
     png: bytes
 
 
-def evaluated_models(inputs: Inputs) -> list[str]:
-    """The models whose images there are: base and tuned, then the others that the preset names."""
-    return list(_images_by_model(inputs))
-
-
-def images_of_model(inputs: Inputs, model: str) -> Artifact | None:
-    """A model's images, by the name that summaries call it; None if the inputs hold none."""
-    return _images_by_model(inputs).get(model)
-
-
-def _images_by_model(inputs: Inputs) -> dict[str, Artifact]:
+def artifacts_by_model(inputs: Inputs) -> dict[str, Artifact]:
+    """Model -> its artifact among the inputs: base and tuned, then the others that the preset names."""
     roles = {model: model for model in MODELS} | {
         role.partition(".")[2]: role for role in sorted(inputs) if _is_other(role)
     }
@@ -60,23 +52,19 @@ def _is_other(role: str) -> bool:
     return kind == OTHER and len(name) == 1
 
 
-def image_parts(inputs: Inputs) -> list[str]:
-    """The Parquet files that hold the images, the same for all models."""
-    parts = [image_rows.image_parts(artifact) for artifact in _images_by_model(inputs).values()]
-    assert all(of_model == parts[0] for of_model in parts), "all models' images come in the same parts"
-    return parts[0]
+def image_parts(images: Artifact) -> list[str]:
+    """The Parquet files that hold a model's images."""
+    return image_rows.image_parts(images)
 
 
-def read_part(inputs: Inputs, part: str, split: str | None = None) -> list[GeneratedImage]:
-    """The images of one part: all of the base model, then all of the next.
+def read_part(images: Artifact, part: str, split: str | None = None) -> list[GeneratedImage]:
+    """The images of one part.
 
     Args:
         split: leave out images of other splits.
     """
-    images = [_read(artifact, model, part, split) for model, artifact in _images_by_model(inputs).items()]
-    identities = [[(image.prompt_id, image.sample) for image in one_model] for one_model in images]
-    assert all(of_model == identities[0] for of_model in identities), "all models' images stand in the same order"
-    return [image for one_model in images for image in one_model]
+    rows = image_rows.read_images(images, part, split)
+    return [GeneratedImage(row.prompt_id, row.sample, row.png) for row in rows]
 
 
 def read_prompts(prompts: Artifact, split: str) -> dict[str, Prompt]:
@@ -106,8 +94,3 @@ def decode_images(images: Sequence[bytes]) -> "Tensor":
         problem = str(error).splitlines()[0]
         raise UserError(f"the image cannot be decoded: {problem}", "an image in the store", DAMAGED) from error
     return torch.stack(pixels).float() / 255
-
-
-def _read(artifact: Artifact, model: str, part: str, split: str | None) -> list[GeneratedImage]:
-    rows = image_rows.read_images(artifact, part, split)
-    return [GeneratedImage(model, row.prompt_id, row.sample, row.png) for row in rows]

@@ -32,8 +32,10 @@ class RealImages(BaseModel):
     count: Annotated[int, Field(ge=2, le=1_000_000, description="how many images, the first by name or number")] = 2000
 
 
-def read_real_images(source: RealImages, seed: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
-    """Yield the images, each (resolution, resolution, 3).
+def read_real_images(
+    source: RealImages, seed: int, resolution: int, numbers: Sequence[int]
+) -> "Iterator[NDArray[np.uint8]]":
+    """Yield the images of these numbers, each (resolution, resolution, 3).
 
     Args:
         seed: of the run, which is the miniature world's seed too.
@@ -42,10 +44,11 @@ def read_real_images(source: RealImages, seed: int, resolution: int) -> "Iterato
     Raises:
         UserError: the folder has fewer images than asked for, one cannot be read, or the miniature world another size.
     """
+    files = real_image_files(source)
     return (
-        _miniature_world(source.count, seed, resolution)
+        _miniature_world(numbers, seed, resolution)
         if source.folder is None
-        else _from_files(real_image_files(source), resolution)
+        else _from_files([files[number] for number in numbers], resolution)
     )
 
 
@@ -90,15 +93,15 @@ def _read(file: Path) -> "Image.Image":
     return read_image(file, advice=ADVICE)
 
 
-def _miniature_world(count: int, seed: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
+def _miniature_world(numbers: Sequence[int], seed: int, resolution: int) -> "Iterator[NDArray[np.uint8]]":
     from data.miniature_world.pairs import base_world_pair
     from data.miniature_world.vocabulary import IMAGE_SIZE
 
     if resolution != IMAGE_SIZE:
         advice = f"set resolution to {IMAGE_SIZE}, or name a folder of real images"
         raise UserError(f"the miniature world has no images of {resolution} px", "real images", advice)
-    for index in range(count):
-        yield base_world_pair(seed, "validation", index)[0]
+    for number in numbers:
+        yield base_world_pair(seed, "validation", number)[0]
 
 
 def _from_files(files: Sequence[Path], resolution: int) -> "Iterator[NDArray[np.uint8]]":

@@ -9,7 +9,7 @@ from comat_core.language.spatial_prompts import Relation
 from comat_core.metrics.spatial import Detection
 from stages.evaluate.images.generated_images import GeneratedImage
 from stages.evaluate.objects.detected_boxes import BOX
-from stages.evaluate.scoring.image_evaluation import identity_of, item_schema
+from stages.evaluate.scoring.image_scores import identity_of, item_schema
 
 
 def related_objects_schema(metric: str) -> pa.Schema:

@@ -1,6 +1,6 @@
 """What DPG-Bench and DSG share: yes/no questions of one CSV layout, some of which depend on others.
 
-Writes `items/*.parquet` (one row per image and question) and `summary.json`.
+Scores are one row per image and question.
 """
 
 from collections import Counter
@@ -18,9 +18,9 @@ from stages.evaluate.questions.free_answers import QuestionsConfig, ask_images, 
 from stages.evaluate.questions.question_files import ADVICE, Row
 from stages.evaluate.questions.question_items import Item, gather_items
 from stages.evaluate.questions.question_scores import question_rows, summarise_questions
-from stages.evaluate.scoring.image_evaluation import identity_of
+from stages.evaluate.scoring.comparisons import JOINED, join_items, write_summary
+from stages.evaluate.scoring.image_scores import identity_of
 from stages.evaluate.scoring.settings import chosen_prompts, skills_of
-from stages.evaluate.scoring.summaries import join_parts, write_summary
 from stages.plan.stage import Inputs
 from stages.prompts.cleaning import normalise
 from stages.store.artifacts import ArtifactWriter
@@ -149,7 +149,7 @@ def summarise(
     *,
     categories_of_last_images: bool = False,
 ) -> None:
-    """Join the shards and summarise them.
+    """Join the models' items and summarise them.
 
     Args:
         categories_of_last_images: let the last image of each prompt alone count for the categories.
@@ -158,11 +158,12 @@ def summarise(
     prompts = chosen_prompts(config, inputs)
     protocol += config.match(prompts).in_protocol
     skills = skills_of(prompts)
-    table = join_parts(writer, benchmark)
+    items = join_items(inputs, benchmark)
+    writer.write_table(JOINED, items)
     if categories_of_last_images:
-        table = _without_categories_of_earlier_images(table)
+        items = _without_categories_of_earlier_images(items)
     write_summary(
-        writer, summarise_questions(table, benchmark, protocol=protocol, skills=skills, config=config), inputs
+        writer, summarise_questions(items, benchmark, protocol=protocol, skills=skills, config=config), inputs
     )
 
 

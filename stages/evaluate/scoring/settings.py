@@ -1,7 +1,7 @@
 """What the evaluations' settings have in common, and the images that they choose."""
 
 from collections.abc import Container
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -12,22 +12,48 @@ from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.store.artifacts import Artifact
 
-if TYPE_CHECKING:
-    pass
+
+class _NotInScores:
+    """Marks a field that no score of a single image depends on."""
+
+
+NOT_IN_SCORES: Final = _NotInScores()
+"""Annotation for settings of the comparison alone: changing them scores nothing again."""
 
 
 class EvaluationConfig(StageConfig):
-    """Settings of every evaluation that looks at images. `split` is the split of the prompts that they show."""
+    """Settings of every evaluation that looks at images. `split` is the split of the prompts that they show.
+
+    Its scores and their comparison are artifacts of stages that share these settings.
+    """
 
     split: ClassVar[str] = TEST
 
     skills: tuple[str, ...] | None = Field(
         default=None, description="score prompts of these skills only; none means all"
     )
-    seed: int = Field(ge=0, lt=2**63, description="of the bootstrap")
-    resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples")
+    seed: Annotated[int, NOT_IN_SCORES] = Field(ge=0, lt=2**63, description="of the bootstrap")
+    resamples: Annotated[int, NOT_IN_SCORES] = Field(
+        default=2000, ge=100, le=100_000, description="bootstrap resamples"
+    )
     batch_size: Annotated[int, NOT_IN_KEY] = Field(default=64, ge=1, le=4096, description="images or questions at once")
     device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
+
+    def scores_payload(self) -> dict[str, Any]:
+        """The JSON value that goes into the keys of scores: what those of a model's images depend on."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in super().key_payload().items()
+            if name not in fields or NOT_IN_SCORES not in fields[name].metadata
+        }
+
+    def key_payload(self) -> dict[str, Any]:
+        return {**super().key_payload(), **self.scores_payload()}
+
+
+def reads_no_files(_config: EvaluationConfig) -> None:
+    """What stages fetch that share the settings of an evaluation and read nothing but their inputs."""
 
 
 def chosen_prompts(config: EvaluationConfig, inputs: Inputs) -> dict[str, Prompt]:
@@ -43,13 +69,13 @@ def prompts_of(config: EvaluationConfig, prompts: Artifact) -> dict[str, Prompt]
 
 def images_of_part(inputs: Inputs, index: int, prompt_ids: Container[str]) -> list[GeneratedImage]:
     """The images of one part that belong to the given prompts."""
-    images = read_part(inputs, image_parts(inputs)[index])
+    images = read_part(inputs["images"], image_parts(inputs["images"])[index])
     return [image for image in images if image.prompt_id in prompt_ids]
 
 
 def count_parts(_config: EvaluationConfig, inputs: Inputs) -> int:
     """One shard for each part of the images."""
-    return len(image_parts(inputs))
+    return len(image_parts(inputs["images"]))
 
 
 def skills_of(prompts: dict[str, Prompt]) -> dict[str, str]:

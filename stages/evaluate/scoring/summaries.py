@@ -1,4 +1,4 @@
-"""From per-item scores to the summary that every evaluation ends with."""
+"""From the scores of single images to those of models, with their intervals."""
 
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
@@ -6,39 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from comat_core.support.errors import UserError
-from stages.evaluate.images.generated_images import MODELS, images_of_model
-from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.evaluate.images.generated_images import MODELS
 
-ITEMS = "items"
-SUMMARY = "summary.json"
 NOT_IN_TRAINING = "_not_in_training"
 """Ends the names of scores that leave out the prompts which the training sources hold."""
-
-
-def part_name(index: int) -> str:
-    """Where the items of one shard stand; `read_table(ITEMS)` reads those of all."""
-    return f"{ITEMS}/{index:05d}.parquet"
-
-
-def join_parts(writer: ArtifactWriter, benchmark: str) -> pa.Table:
-    """Join the shards' items into one table.
-
-    Raises:
-        UserError: no shard has an item.
-    """
-    parts = writer.names(f"{ITEMS}/")
-    table = pa.concat_tables([pq.read_table(pa.BufferReader(writer.read_bytes(part))) for part in parts])
-    if table.num_rows == 0:
-        raise UserError(
-            "no image of the chosen prompts to score",
-            f"evaluate.{benchmark}",
-            "let the prompts stage have prompts of that split and skill",
-        )
-    return table
 
 
 def summarise_items(
@@ -97,18 +69,6 @@ def models_of(items: pa.Table) -> dict[str, pa.Table]:
     present = set(items["model"].to_pylist())
     models = [*(model for model in MODELS if model in present), *sorted(present - set(MODELS))]
     return {model: _of_model(items, model) for model in models}
-
-
-def write_summary(writer: ArtifactWriter, summary: Mapping[str, Any], inputs: Inputs) -> None:
-    """Write the summary, with the keys of what was scored: the images of each model, and the LoRA that was tuned.
-
-    By the LoRA's key the results of several trainings make a time line.
-    """
-    images = {model: images_of_model(inputs, model) for model in summary["models"]}
-    scored = {model: artifact.key for model, artifact in images.items() if artifact is not None}
-    if "tuned" in inputs and "train" in inputs["tuned"].manifest.inputs:
-        scored["lora"] = inputs["tuned"].manifest.inputs["train"].key
-    writer.write_json(SUMMARY, {**summary, "artifacts": scored})
 
 
 def _of_model(items: pa.Table, model: str) -> pa.Table:

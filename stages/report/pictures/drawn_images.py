@@ -3,14 +3,19 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from stages.evaluate.images.generated_images import MODELS, Prompt, evaluated_models, image_parts, read_part
-from stages.plan.splits import SPLITS, TEST
+from stages.evaluate.declared.registry import benchmarks, splits
+from stages.evaluate.images.generated_images import (
+    MODELS,
+    GeneratedImage,
+    Prompt,
+    artifacts_by_model,
+    image_parts,
+    read_part,
+)
+from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.prompts.tables import read_prompts
 from stages.report.pictures.pictures import shown_picture, thumbnail
-
-FIDELITY = "fidelity"
-"""The split whose images are scored as a whole: none of them is shown."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +48,31 @@ def read_images(
         shown_ids: prompts whose first `shown_samples` images are kept.
         thumbnail_ids: prompts whose first image is kept as a thumbnail.
     """
-    models = {model: None for _, of_split in _image_sets(inputs) for model in evaluated_models(of_split)}
+    models = {model: None for _, of_split in _image_sets(inputs) for model in artifacts_by_model(of_split)}
     files = ImageFiles(list(models), {}, {}, {})
+
+    def keep(image: GeneratedImage, model: str) -> None:
+        samples = files.samples.setdefault(image.prompt_id, [])
+        if image.sample not in samples:
+            samples.append(image.sample)
+        if samples[0] == image.sample and image.prompt_id in thumbnail_ids:
+            files.thumbnails[model, image.prompt_id] = thumbnail(image.png)
+        if image.prompt_id in shown_ids and samples.index(image.sample) < shown_samples:
+            files.shown[model, image.prompt_id, image.sample] = shown_picture(image.png)
+
     for _, of_split in _image_sets(inputs):
-        for part in image_parts(of_split):
-            for image in read_part(of_split, part):
-                samples = files.samples.setdefault(image.prompt_id, [])
-                if image.sample not in samples:
-                    samples.append(image.sample)
-                if samples[0] == image.sample and image.prompt_id in thumbnail_ids:
-                    files.thumbnails[image.model, image.prompt_id] = thumbnail(image.png)
-                if image.prompt_id in shown_ids and samples.index(image.sample) < shown_samples:
-                    files.shown[image.model, image.prompt_id, image.sample] = shown_picture(image.png)
+        for model, drawn in artifacts_by_model(of_split).items():
+            for part in image_parts(drawn):
+                for image in read_part(drawn, part):
+                    keep(image, model)
     return files
 
 
 def _image_sets(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
-    """Split -> its images by model, for every split that images were drawn of."""
-    for split in SPLITS:
-        if split == FIDELITY:
+    """Split -> its images by model, for every split whose images were drawn and are looked at one by one."""
+    shown = {TEST, *(benchmark.split for benchmark in benchmarks() if benchmark.of_single_images)}
+    for split in splits():
+        if split not in shown:
             continue
         suffix = "" if split == TEST else f".{split}"
         own = {role.removesuffix(suffix): artifact for role, artifact in inputs.items() if role.endswith(suffix)}

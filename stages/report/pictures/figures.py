@@ -6,17 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from stages.evaluate.declared.registry import measures_sets, metrics
 from stages.evaluate.scoring.summaries import NOT_IN_TRAINING
 from stages.report.pictures.charts import Interval, Series, svg, ticks_between
-from stages.report.tables.prompt_scores import WHOLE_SETS
-from stages.report.tables.scores import Benchmark, ScoreRow
+from stages.report.tables.scores import Evaluation, ScoreRow
 
-SHOWN = (
-    *("attribute_binding", "spatial", "numeracy", "spatial_3d", "clip_score", "complex"),
-    *("tifa", "dpg", "dsg", "geneval", "object_accuracy", "all_right"),
-)
-"""Metrics in the pictures: shares of 1, higher is better. The first is divided by skill."""
-DIVIDED = "attribute_binding"
 FEWEST_AXES = 3  # a radar of two axes is a line
 SCALE_ENDS = (0.25, 0.5, 0.75, 1.0)
 
@@ -40,9 +34,10 @@ class Axis:
         return next((end for end in SCALE_ENDS if top <= end), top)
 
 
-def choose_axes(benchmarks: Sequence[Benchmark], series: Sequence[Series]) -> list[Axis]:
-    """The scores to draw, in the order of SHOWN."""
-    rows = sorted(_shown_rows(benchmarks), key=lambda row: SHOWN.index(row.name.partition("/")[0]))
+def choose_axes(evaluations: Sequence[Evaluation], series: Sequence[Series]) -> list[Axis]:
+    """The scores to draw, in the benchmarks' order."""
+    order = list(metrics())
+    rows = sorted(_shown_rows(evaluations), key=lambda row: order.index(row.metric.name))
     return [
         Axis(
             row.metric.label,
@@ -53,15 +48,15 @@ def choose_axes(benchmarks: Sequence[Benchmark], series: Sequence[Series]) -> li
     ]
 
 
-def _shown_rows(benchmarks: Sequence[Benchmark]) -> Iterator[ScoreRow]:
-    for benchmark in benchmarks:
-        if benchmark.name in WHOLE_SETS:  # CLIPScore stands beside FID too
+def _shown_rows(evaluations: Sequence[Evaluation]) -> Iterator[ScoreRow]:
+    for evaluation in evaluations:
+        if measures_sets(evaluation.name):  # CLIPScore stands beside FID too
             continue
-        rows = [row for row in benchmark.rows if not (row.skill or "").endswith(NOT_IN_TRAINING)]
-        divided = any(row.name.startswith(f"{DIVIDED}/") for row in rows)
+        rows = [row for row in evaluation.rows if not (row.skill or "").endswith(NOT_IN_TRAINING)]
+        with_skills = {row.metric.name for row in rows if row.skill}
         for row in rows:
-            metric, _, skill = row.name.partition("/")
-            if metric in SHOWN and bool(skill) == (divided and metric == DIVIDED):
+            is_divided = row.metric.is_divided and row.metric.name in with_skills
+            if row.metric.is_drawn and bool(row.skill) == is_divided:
                 yield row
 
 

@@ -6,12 +6,8 @@ from typing import Any, Final
 
 from stages.report.pictures.charts import Interval
 from stages.report.render import interval, number
-from stages.report.tables.scores import Benchmark, ScoreRow, headline_rank
+from stages.report.tables.scores import Evaluation, ScoreRow, headline_rank
 
-TITLES: Final = {
-    "all_right": "All objects right, by the judge",
-    "attribute_binding": "Attribute binding, by VQA",
-}
 MOST: Final = 1.05
 """Ratio above which fidelity counts as worse, whatever its interval says."""
 WORDS: Final = {"better": "better", "worse": "worse", "unclear": "no clear change"}
@@ -31,12 +27,12 @@ class Card:
         return WORDS[self.verdict]
 
 
-def first_screen(benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+def first_screen(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """The page's top, by the template's names."""
-    rows = [row for benchmark in benchmarks for row in benchmark.rows if row.change]
+    rows = [row for evaluation in evaluations for row in evaluation.rows if row.change]
     headlines = sorted((row for row in rows if row.is_headline), key=lambda row: headline_rank(row.name))
     cards = [_card(row) for row in headlines]
-    leading = [card for card in cards if card.row.name in TITLES or card.row.ratio]
+    leading = [card for card in cards if card.row.metric.title or card.row.ratio]
     distances = [row for row in rows if row.ratio]
     return {
         "headlines": leading,
@@ -83,7 +79,7 @@ def _sentence(label: str, ratio: Interval) -> str:
 def _card(row: ScoreRow) -> Card:
     verdict = row.verdict if row.ratio is None else fidelity_verdict(row.ratio)
     if not row.features:
-        return Card(TITLES.get(row.name, row.metric.label), row.metric.meaning, row, verdict)
+        return Card(row.metric.title or row.metric.label, row.metric.meaning, row, verdict)
     title = "Fidelity, by independent features" if row.independent else "Fidelity, by features that are not independent"
     meaning = f"Fréchet distance to real images by the {row.features}; lower is better"
     if row.real is not None:

@@ -4,22 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
 
-from stages.report.evaluations import EVALUATIONS
-from stages.report.tables.scores import METRICS, RANKING
+from stages.evaluate.declared.benchmark import Benchmark, ScoredItem
+from stages.evaluate.declared.registry import benchmarks, metrics
+from stages.evaluate.scoring.comparisons import JOINED
 from stages.store.artifacts import Artifact
 
-WHOLE_SETS = ("fidelity", "fid", "sensitivity")
-"""Evaluations that give a set of images one value."""
-OWN_METRICS = {
-    "spatial": "spatial",
-    "3d_spatial": "spatial_3d",
-    "numeracy": "numeracy",
-    "non_spatial": "clip_score",
-    "complex": "complex",
-}
-"""What a skill begins with -> the metric made for it."""
 SHOWN_DIGITS = 2
 
 ImageId = tuple[str, int]
@@ -28,11 +18,15 @@ ImageId = tuple[str, int]
 
 @dataclass(frozen=True)
 class PromptScores:
-    """Scores of one prompt's images: metric -> model -> one score per sample, and what the items say beside them."""
+    """Scores of one prompt's images.
+
+    Attributes:
+        samples: metric -> model -> one score per sample.
+        explanations: image -> benchmark -> what its models said of the image.
+    """
 
     samples: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
-    seen: dict[ImageId, list[str]] = field(default_factory=dict)
-    answers: dict[ImageId, list[str]] = field(default_factory=lambda: defaultdict(list))
+    explanations: dict[ImageId, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
 
     def mean(self, metric: str, model: str) -> float | None:
         """Mean over the samples, or None where the prompt was not scored."""
@@ -46,27 +40,15 @@ class PromptScores:
 
     def told(self, model: str, sample: int) -> str:
         """What the scoring models said of an image."""
-        seen = self.seen.get((model, sample))
-        judged = [] if seen is None else [f"the judge sees: {', '.join(seen) or 'nothing'}"]
-        answers = self.answers.get((model, sample))
-        return ". ".join([*(["; ".join(answers)] if answers else []), *judged])
+        return ". ".join("; ".join(lines) for lines in self.explanations.get((model, sample), {}).values())
 
 
 def read_prompt_scores(artifacts: Mapping[str, Artifact]) -> dict[str, PromptScores]:
     """Prompt id -> its scores."""
     found: dict[str, PromptScores] = defaultdict(PromptScores)
-    for role in EVALUATIONS:
-        if role not in artifacts or role in WHOLE_SETS:
-            continue
-        questions: dict[tuple[str, str, int], list[float]] = defaultdict(list)
-        for row in _items(artifacts[role]):
-            _add_item(found[row["prompt_id"]], row)
-            if "correct" in row:
-                _add_score(found[row["prompt_id"]], role, row["model"], row["sample"], float(row["correct"]))
-            if "question" in row:
-                questions[row["prompt_id"], row["model"], row["sample"]].append(row["score"])
-        for (prompt_id, model, sample), scores in questions.items():
-            _add_score(found[prompt_id], role, model, sample, fmean(scores))
+    for benchmark in benchmarks():
+        if benchmark.node in artifacts and benchmark.of_single_images:
+            _add_items(found, benchmark, artifacts[benchmark.node].read_table(JOINED).to_pylist())
     return dict(found)
 
 
@@ -81,9 +63,10 @@ def ranking_metric(scores: Iterable[PromptScores], skill: str = "") -> str | Non
     Args:
         skill: what the prompts test; a metric made for that skill comes first.
     """
-    own = [metric for beginning, metric in OWN_METRICS.items() if skill.startswith(beginning)]
-    measured = measured_metrics(scores)
-    return next((metric for metric in (*own, *RANKING) if metric in measured), None)
+    known, measured = metrics().values(), measured_metrics(scores)
+    own = [metric.name for metric in known if skill.startswith(metric.skills)]
+    ranked = sorted((metric.ranking, metric.name) for metric in known if metric.ranking is not None)
+    return next((name for name in (*own, *(name for _, name in ranked)) if name in measured), None)
 
 
 def verdict_of(change: float | None) -> str:
@@ -92,26 +75,16 @@ def verdict_of(change: float | None) -> str:
     return "better" if shown > 0 else "worse" if shown < 0 else "unclear"
 
 
-def _items(artifact: Artifact) -> list[dict[str, Any]]:
-    table = "items.parquet" if "items.parquet" in artifact.files() else "items"
-    return artifact.read_table(table).to_pylist()
-
-
-def _add_item(scores: PromptScores, row: Mapping[str, Any]) -> None:
-    model, sample = row["model"], row["sample"]
-    for metric in METRICS.keys() & row.keys():
-        if row[metric] is not None:
-            _add_score(scores, metric, model, sample, row[metric])
-    if "reasons" in row:
-        scores.answers[model, sample] += row["reasons"]
-    if "seen" in row:
-        scores.seen[model, sample] = row["seen"]
-    if "questions" in row:
-        told = [f"{question} {answer:.2f}" for question, answer in zip(row["questions"], row["answers"], strict=True)]
-        scores.answers[model, sample] += told
-    if "question" in row:
-        scores.answers[model, sample].append(f"{row['question']} {row['answer']}")
-
-
-def _add_score(scores: PromptScores, metric: str, model: str, sample: int, score: float) -> None:
-    scores.samples.setdefault(metric, {}).setdefault(model, {})[sample] = score
+def _add_items(found: dict[str, PromptScores], benchmark: Benchmark, items: Iterable[ScoredItem]) -> None:
+    """Add a benchmark's items; an image's score is the mean over its items."""
+    values: dict[tuple[str, str, str, int], list[float]] = defaultdict(list)
+    for item in items:
+        prompt_id, model, sample = item["prompt_id"], item["model"], item["sample"]
+        for metric, score in benchmark.scores_in(item).items():
+            if score is not None:
+                values[prompt_id, metric, model, sample].append(score)
+        lines = benchmark.explain_item(item)
+        if lines:
+            found[prompt_id].explanations[model, sample].setdefault(benchmark.name, []).extend(lines)
+    for (prompt_id, metric, model, sample), of_image in values.items():
+        found[prompt_id].samples.setdefault(metric, {}).setdefault(model, {})[sample] = fmean(of_image)

@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.evaluate.declared.registry import metrics
 from stages.evaluate.images.generated_images import Prompt
 from stages.report.pictures.drawn_images import ImageFiles
 from stages.report.tables.prompt_scores import SHOWN_DIGITS, PromptScores, measured_metrics, verdict_of
-from stages.report.tables.scores import METRICS
+from stages.report.tables.scores import describe
 
-COLUMNS = (
-    *("attribute_binding", "spatial", "numeracy", "spatial_3d", "complex", "tifa", "dpg", "dsg", "geneval"),
-    *("clip_score", "all_right"),
-)
 NO_SCORES = PromptScores()
 
 
@@ -28,14 +25,14 @@ class Cell:
 def table_metrics(scores: Mapping[str, PromptScores]) -> list[str]:
     """The metrics that have columns, in their order."""
     measured = measured_metrics(scores.values())
-    return [metric for metric in COLUMNS if metric in measured]
+    return [name for name, metric in metrics().items() if metric.in_prompt_table and name in measured]
 
 
 def compose_table(
     prompts: Mapping[str, Prompt], scores: Mapping[str, PromptScores], models: Sequence[str], images: ImageFiles
 ) -> dict[str, Any]:
     """The table's content, by the template's names."""
-    metrics = table_metrics(scores)
+    shown = table_metrics(scores)
     rows = []
     for prompt_id, prompt in prompts.items():
         own = scores.get(prompt_id, NO_SCORES)
@@ -44,9 +41,9 @@ def compose_table(
             for model in images.models
             if (model, prompt_id) in images.thumbnails
         }
-        cells = [_cell(own, metric, models) for metric in metrics]
+        cells = [_cell(own, metric, models) for metric in shown]
         rows.append({"text": prompt.text, "skill": prompt.skill, "thumbnails": thumbnails, "cells": cells})
-    columns = [METRICS[metric].label for metric in metrics]
+    columns = [describe(metric).label for metric in shown]
     return {
         "prompt_columns": columns,
         "prompt_rows": rows,

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from data.paper_results import PublishedModel, PublishedRow, load_paper_results
+from stages.evaluate.declared.registry import benchmarks
 from stages.plan.splits import TEST
 from stages.prompts.tables import read_prompts
-from stages.report.tables.scores import Benchmark, ScoreRow
+from stages.report.tables.scores import Evaluation, ScoreRow
 from stages.store.artifacts import Artifact
 
 SkillSources = dict[str, set[str]]
-OWN_SPLITS = {"fid": "fidelity"}
-"""Benchmark -> split of its prompts, where that goes by another name."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,21 @@ class BesideThePaper:
     models: dict[str, PublishedModel]  # those that some row has a score of
     rows: list[Comparison]
     publications: list[str]
-    notes: list[str]  # "benchmark label: note"
+    notes: list[str]  # "evaluation label: note"
 
 
-def compare_with_paper(benchmarks: Sequence[Benchmark], prompts: Artifact) -> BesideThePaper:
+def compare_with_paper(evaluations: Sequence[Evaluation], prompts: Artifact) -> BesideThePaper:
     """Find the run's own score of every published row."""
     results = load_paper_results()
     sources = _sources(prompts)
     rows = []
     for row in results.rows:
-        found = _own_row(row, benchmarks, sources)
+        found = _own_row(row, evaluations, sources)
         if found is not None:
-            benchmark, own = found
-            used = _sources_used(own, benchmark, _of_benchmark(benchmark, sources))
+            evaluation, own = found
+            used = _sources_used(own, evaluation, _of_benchmark(evaluation, sources))
             same = bool(used) and all(fnmatchcase(source, row.prompts) for source in used)
-            rows.append(Comparison(row, own, benchmark.mode, same))
+            rows.append(Comparison(row, own, evaluation.mode, same))
     present = {name for row in rows for name in row.published.scores}
     cited = dict.fromkeys(results.sources[row.published.source].title for row in rows)
     published = [row.published for row in rows]
@@ -67,29 +66,30 @@ def compare_with_paper(benchmarks: Sequence[Benchmark], prompts: Artifact) -> Be
 
 
 def _own_row(
-    row: PublishedRow, benchmarks: Sequence[Benchmark], sources: Mapping[str, SkillSources]
-) -> tuple[Benchmark, ScoreRow] | None:
+    row: PublishedRow, evaluations: Sequence[Evaluation], sources: Mapping[str, SkillSources]
+) -> tuple[Evaluation, ScoreRow] | None:
     """The score of the row's skill; the score of all prompts where the row names no skill, or they are all of it."""
-    for benchmark in benchmarks:
-        own = {score.name: score for score in benchmark.rows if score.change}
+    for evaluation in evaluations:
+        own = {score.name: score for score in evaluation.rows if score.change}
         for skill in row.skills:
             if f"{row.metric}/{skill}" in own:
-                return benchmark, own[f"{row.metric}/{skill}"]
-        scored = set(benchmark.skills or _of_benchmark(benchmark, sources))
+                return evaluation, own[f"{row.metric}/{skill}"]
+        scored = set(evaluation.skills or _of_benchmark(evaluation, sources))
         if row.metric in own and (not row.skills or (len(scored) == 1 and scored <= set(row.skills))):
-            return benchmark, own[row.metric]
+            return evaluation, own[row.metric]
     return None
 
 
-def _sources_used(own: ScoreRow, benchmark: Benchmark, sources: SkillSources) -> set[str]:
+def _sources_used(own: ScoreRow, evaluation: Evaluation, sources: SkillSources) -> set[str]:
     """Where the scored prompts come from."""
-    skills = [own.skill] if own.skill in sources else benchmark.skills or list(sources)
+    skills = [own.skill] if own.skill in sources else evaluation.skills or list(sources)
     return set().union(*(sources.get(skill, set()) for skill in skills if skill))
 
 
-def _of_benchmark(benchmark: Benchmark, sources: Mapping[str, SkillSources]) -> SkillSources:
+def _of_benchmark(evaluation: Evaluation, sources: Mapping[str, SkillSources]) -> SkillSources:
     """The prompts that the benchmark scored: of its own split where there is one, else the held-out ones."""
-    return sources.get(OWN_SPLITS.get(benchmark.name, benchmark.name), sources.get(TEST, {}))
+    split = next((one.split for one in benchmarks() if one.name == evaluation.name), TEST)
+    return sources.get(split, sources.get(TEST, {}))
 
 
 def _sources(prompts: Artifact) -> dict[str, SkillSources]:

@@ -9,6 +9,7 @@ from comat_core.support.errors import UserError
 from stages.evaluate import clip_score, complex, spatial
 from stages.models.detectors import ClipSegBoxes
 from stages.plan.config import ModelReference
+from tests.stages.evaluate.evaluations import evaluate
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import make_artifact
 from tests.tiny_clip import save_tiny_clip
@@ -57,8 +58,10 @@ def _halves(monkeypatch):
 
 @pytest.mark.usefixtures("_halves")
 def test_spatial_scores_of_a_run(store, inputs):
-    artifact = spatial.run(spatial_config(), inputs, store)
-    scores = {(row["model"], row["prompt_id"]): row["spatial"] for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(spatial, spatial_config(), inputs, store)
+    scores = {
+        (row["model"], row["prompt_id"]): row["spatial"] for row in artifact.read_table("items.parquet").to_pylist()
+    }
     # Both found: (0.8 + 0.6) / 4; half more if the circle stands left. Never above: 0.35 is less than 0.5.
     assert scores == {
         ("base", "s0"): pytest.approx(0.85),
@@ -73,20 +76,20 @@ def test_spatial_scores_of_a_run(store, inputs):
     assert summary["models"]["base"]["spatial"]["n"] == 2
     assert summary["delta"]["spatial"]["mean"] == pytest.approx(-0.425)
     assert summary["artifacts"] == {"base": "base", "tuned": "tuned"}
-    first = next(row for row in artifact.read_table("items").to_pylist() if row["prompt_id"] == "s0")
+    first = next(row for row in artifact.read_table("items.parquet").to_pylist() if row["prompt_id"] == "s0")
     assert first["boxes"][1]["x_min"] == pytest.approx(12 * 479 / 16)  # in the frame of 479 px
 
 
 @pytest.mark.usefixtures("_halves")
 def test_the_official_mode_counts_prompts_without_a_relation_as_0(store, inputs):
-    summary = spatial.run(spatial_config(mode="official"), inputs, store).read_json("summary.json")
+    summary = evaluate(spatial, spatial_config(mode="official"), inputs, store).read_json("summary.json")
     assert summary["models"]["base"]["spatial"]["n"] == 3
 
 
 @pytest.mark.usefixtures("_halves")
 def test_a_further_generator_is_scored_beside_the_two(store, inputs):
     other = make_inputs(store, PROMPTS, {"s0": RED, "s1": RED, "c0": RED}, {}, names=("other",))["other"]
-    summary = spatial.run(spatial_config(), {**inputs, "other.mine": other}, store).read_json("summary.json")
+    summary = evaluate(spatial, spatial_config(), {**inputs, "other.mine": other}, store).read_json("summary.json")
     assert set(summary["models"]) == {"base", "tuned", "mine"}
     assert summary["artifacts"]["mine"] == "other"
     assert summary["models"]["mine"]["spatial"]["mean"] == pytest.approx(0.425)
@@ -100,14 +103,20 @@ def score_items(store, stage, column, values):
         for model, scores in values.items()
         for prompt_id, value in scores.items()
     ]
-    return make_artifact(store, stage, key=column, tables={"items/00000.parquet": pa.Table.from_pylist(rows)})
+    return make_artifact(
+        store,
+        stage,
+        key=column,
+        tables={"items.parquet": pa.Table.from_pylist(rows)},
+        documents={"summary.json": {"artifacts": {"base": "base", "tuned": "tuned", "lora": "lora"}}},
+    )
 
 
 def complex_inputs(store, inputs):
     binding = {"base": {"s0": 0.5, "s1": 1.0, "c0": 0.25}, "tuned": {"s0": 1.0, "s1": 1.0, "c0": 0.75}}
     places = {"base": {"s0": 0.1, "s1": None, "c0": 0.0}, "tuned": {"s0": 0.3, "s1": None, "c0": 0.5}}
     return {
-        **inputs,
+        "prompts": inputs["prompts"],
         "attributes": score_items(store, "evaluate.attributes", "attribute_binding", binding),
         "spatial": score_items(store, "evaluate.spatial", "spatial", places),
     }
@@ -115,7 +124,7 @@ def complex_inputs(store, inputs):
 
 def test_complex_is_the_mean_of_the_scores_that_a_prompt_has(store, inputs):
     config = complex.ComplexConfig(parts={"spatial": ("attribute_binding", "spatial")}, seed=1, resamples=100)
-    artifact = complex.run(config, complex_inputs(store, inputs), store)
+    artifact = complex.STAGE.run(config, complex_inputs(store, inputs), store)
     rows = {
         (row["model"], row["prompt_id"]): row["complex"] for row in artifact.read_table("items.parquet").to_pylist()
     }
@@ -125,16 +134,18 @@ def test_complex_is_the_mean_of_the_scores_that_a_prompt_has(store, inputs):
         ("tuned", "s0"): pytest.approx(0.65),
         ("tuned", "s1"): 1.0,
     }
-    assert artifact.read_json("summary.json")["delta"]["complex"]["mean"] == pytest.approx(0.175)
+    summary = artifact.read_json("summary.json")
+    assert summary["delta"]["complex"]["mean"] == pytest.approx(0.175)
+    assert summary["artifacts"] == {"base": "base", "tuned": "tuned", "lora": "lora"}
 
 
 def test_complex_says_which_score_is_missing(store, inputs):
     three = complex.ComplexConfig(parts={"spatial": ("attribute_binding", "clip_score")}, seed=1, resamples=100)
     with pytest.raises(UserError, match="clip_score was not measured"):
-        complex.run(three, complex_inputs(store, inputs), store)
+        complex.STAGE.run(three, complex_inputs(store, inputs), store)
     unknown = complex.ComplexConfig(parts={"taste": ("spatial",)}, seed=1, resamples=100)
     with pytest.raises(UserError, match="no prompt of the skills taste"):
-        complex.run(unknown, complex_inputs(store, inputs), store)
+        complex.STAGE.run(unknown, complex_inputs(store, inputs), store)
     partly = {"base": {"c0": 0.25}, "tuned": {"c0": 0.75}}
     some = {
         **complex_inputs(store, inputs),
@@ -142,14 +153,15 @@ def test_complex_says_which_score_is_missing(store, inputs):
     }
     both = complex.ComplexConfig(parts={"spatial": ("attribute_binding", "spatial")}, seed=1, resamples=100)
     with pytest.raises(UserError, match="prompt s0 has no attribute_binding"):
-        complex.run(both, some, store)
+        complex.STAGE.run(both, some, store)
 
 
 def test_clip_score_of_a_run_is_the_models_cosine(store, inputs, tmp_path):
     folder = save_tiny_clip(tmp_path / "clip")
     config = clip_score.ClipScoreConfig(clip=ModelReference(path=folder), seed=1, resamples=100, device="cpu")
-    artifact = clip_score.run(config, inputs, store)
-    rows = {(row["model"], row["prompt_id"]): row["clip_score"] for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(clip_score, config, inputs, store)
+    items = artifact.read_table("items.parquet").to_pylist()
+    rows = {(row["model"], row["prompt_id"]): row["clip_score"] for row in items}
     from comat_core.scorers.clip_score import ClipScorer
 
     red = torch.zeros(1, 3, 16, 16)

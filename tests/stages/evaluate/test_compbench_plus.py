@@ -8,6 +8,7 @@ from comat_core.metrics.spatial_3d import spatial_3d_score
 from stages.evaluate import numeracy, spatial_3d
 from stages.models.detectors import ClipSegBoxes
 from stages.plan.config import ModelReference
+from tests.stages.evaluate.evaluations import evaluate
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.tiny_instance_models import save_tiny_dpt
 from tests.tiny_segmenters import save_tiny_clipseg
@@ -68,8 +69,8 @@ def settings(skill, **changes):
 
 @pytest.mark.usefixtures("_scripted")
 def test_numeracy_of_a_run(store, inputs):
-    artifact = numeracy.run(numeracy.NumeracyConfig(**settings("numeracy")), inputs, store)
-    rows = {row["model"]: row for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(numeracy, numeracy.NumeracyConfig(**settings("numeracy")), inputs, store)
+    rows = {row["model"]: row for row in artifact.read_table("items.parquet").to_pylist()}
     assert rows["base"]["wanted"] == [{"noun": "dog", "count": 2}, {"noun": "cat", "count": 1}]
     assert rows["base"]["numeracy"] == 1.0
     assert rows["tuned"]["numeracy"] == 0.25  # one dog of two, no cat
@@ -82,14 +83,16 @@ def test_numeracy_of_a_run(store, inputs):
 @pytest.mark.usefixtures("_scripted")
 def test_prompts_that_count_nothing_have_no_numeracy(store, inputs):
     config = numeracy.NumeracyConfig(**settings("numeracy", skills=None, nouns=("dog",)))
-    rows = numeracy.run(config, inputs, store).read_table("items").to_pylist()
+    rows = evaluate(numeracy, config, inputs, store).read_table("items.parquet").to_pylist()
     assert {row["prompt_id"] for row in rows} == {"n", "b"}
 
 
 @pytest.mark.usefixtures("_scripted")
 def test_spatial_3d_of_a_run(store, inputs):
-    artifact = spatial_3d.run(spatial_3d.Spatial3dConfig(**settings("3d_spatial")), inputs, store)
-    scores = {(row["model"], row["prompt_id"]): row["spatial_3d"] for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(spatial_3d, spatial_3d.Spatial3dConfig(**settings("3d_spatial")), inputs, store)
+    scores = {
+        (row["model"], row["prompt_id"]): row["spatial_3d"] for row in artifact.read_table("items.parquet").to_pylist()
+    }
     # Red: the dog, 4 x 4 px, stands higher, so behind; 2 x 2 of 28 px in common with the cat, of which a half counts
     # whole. Grey: the man stands lower, so in front; 4 x 2 of 24 px in common.
     behind = 0.25 * 0.9 + 0.25 * 0.8 + 0.5 * (4 / 28 / 0.5)
@@ -111,7 +114,7 @@ def test_spatial_3d_of_a_run(store, inputs):
 @pytest.mark.usefixtures("_scripted")
 def test_the_official_mode_reads_depth_across_and_knows_no_man(store, inputs):
     config = spatial_3d.Spatial3dConfig(**settings("3d_spatial", mode="official"))
-    rows = spatial_3d.run(config, inputs, store).read_table("items").to_pylist()
+    rows = evaluate(spatial_3d, config, inputs, store).read_table("items.parquet").to_pylist()
     scores = {row["prompt_id"]: row["spatial_3d"] for row in rows if row["model"] == "base"}
     # The dog's box begins at (0, 0) and the cat's at (2, 2): exchanging the axes changes nothing there. No label "man"
     # is asked for, and no person seen: a quarter of the cat. No relation is 0.
@@ -128,8 +131,8 @@ def test_objects_without_a_place_count_in_the_official_mode_alone(store):
     inputs = make_inputs(store, prompts, {"p": RED}, {"p": RED})
     scores = {}
     for mode in ("official", "corrected"):
-        artifact = spatial_3d.run(spatial_3d.Spatial3dConfig(**settings("3d_spatial", mode=mode)), inputs, store)
-        scores[mode] = artifact.read_table("items")["spatial_3d"].to_pylist()
+        artifact = evaluate(spatial_3d, spatial_3d.Spatial3dConfig(**settings("3d_spatial", mode=mode)), inputs, store)
+        scores[mode] = artifact.read_table("items.parquet")["spatial_3d"].to_pylist()
     assert scores == {"official": [pytest.approx(0.25 * 0.9 + 0.25 * 0.8)] * 2, "corrected": [None] * 2}
 
 
@@ -140,10 +143,10 @@ def test_they_run_with_clipseg_and_dpt(store, inputs, tmp_path):
         "detector": ClipSegBoxes(threshold=0.4),
         "batch_size": 3,
     }
-    counted = numeracy.run(numeracy.NumeracyConfig(**settings("numeracy", **models)), inputs, store)
-    assert all(0 <= score <= 1 for score in counted.read_table("items")["numeracy"].to_pylist())
+    counted = evaluate(numeracy, numeracy.NumeracyConfig(**settings("numeracy", **models)), inputs, store)
+    assert all(0 <= score <= 1 for score in counted.read_table("items.parquet")["numeracy"].to_pylist())
     config = spatial_3d.Spatial3dConfig(**settings("3d_spatial", depth=ModelReference(path=dpt), **models))
-    rows = spatial_3d.run(config, inputs, store).read_table("items").to_pylist()
+    rows = evaluate(spatial_3d, config, inputs, store).read_table("items.parquet").to_pylist()
     from comat_core.scorers.depth import DepthEstimator
 
     red = torch.zeros(1, 3, 16, 16)

@@ -14,6 +14,7 @@ from data.miniature_world.vocabulary import IMAGE_SIZE
 from stages.evaluate import fidelity
 from stages.plan.presets import load_preset
 from stages.store.store import Store
+from tests.stages.evaluate.evaluations import evaluate
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
 COUNT = 150
@@ -70,7 +71,7 @@ def run(store):
     def measure(name):
         tuned = images_of(store, name, DAMAGES[name])
         config = preset["evaluate.fidelity"].model_copy(update={"device": "cpu"})
-        return fidelity.run(config, {**shared, "tuned": tuned}, store).read_json("summary.json")
+        return evaluate(fidelity, config, {**shared, "tuned": tuned}, store).read_json("summary.json")
 
     return measure
 

@@ -11,6 +11,7 @@ from stages.evaluate.images.real_images import RealImages, read_real_images
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.config import ModelReference
 from stages.store.store import Store
+from tests.stages.evaluate.evaluations import evaluate, score_key
 from tests.stages.evaluate.made_up_images import make_inputs
 from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_tables
 
@@ -87,15 +88,12 @@ class ColourJudge:
         return dict(zip(self.vocabulary.pairs, probabilities.tolist(), strict=True))
 
 
-def test_images_are_read_by_part_and_split_with_both_models_side_by_side(inputs):
-    assert image_parts(inputs) == ["images/00000.parquet", "images/00001.parquet"]
-    first = read_part(inputs, "images/00000.parquet", "test")
-    assert [(image.model, image.prompt_id, image.sample) for image in first] == [
-        *[("base", "t0", 0), ("base", "t0", 1), ("base", "t1", 0), ("base", "t1", 1)],
-        *[("tuned", "t0", 0), ("tuned", "t0", 1), ("tuned", "t1", 0), ("tuned", "t1", 1)],
-    ]
-    second = read_part(inputs, "images/00001.parquet", "fidelity")
-    assert [(image.prompt_id, image.sample) for image in second if image.model == "base"] == [
+def test_images_are_read_by_part_and_split(inputs):
+    assert image_parts(inputs["base"]) == ["images/00000.parquet", "images/00001.parquet"]
+    first = read_part(inputs["base"], "images/00000.parquet", "test")
+    assert [(image.prompt_id, image.sample) for image in first] == [("t0", 0), ("t0", 1), ("t1", 0), ("t1", 1)]
+    second = read_part(inputs["base"], "images/00001.parquet", "fidelity")
+    assert [(image.prompt_id, image.sample) for image in second] == [
         ("f0", 1),
         ("f1", 0),
         ("f1", 1),
@@ -103,12 +101,25 @@ def test_images_are_read_by_part_and_split_with_both_models_side_by_side(inputs)
     assert set(read_prompts(inputs["prompts"], "test")) == {"t0", "t1"}
 
 
-def test_models_whose_images_differ_in_order_are_not_compared(store, inputs):
+@pytest.mark.usefixtures("redness")
+def test_models_with_other_images_than_each_other_are_not_compared(store, inputs):
     rows = image_rows({prompt_id: [RED, RED] for prompt_id in ("t0", "t1", "f0", "f1")})
-    tables = {"images/00000.parquet": images_table(rows[1:5]), "images/00001.parquet": images_table(rows[5:])}
+    other = make_artifact(store, "images", key="other", tables={"images/00000.parquet": images_table(rows[1:])})
+    with pytest.raises(AssertionError, match="about the same images"):
+        evaluate(attributes, attributes_config(), {**inputs, "tuned": other}, store)
+
+
+@pytest.mark.usefixtures("redness")
+def test_models_whose_images_stand_in_another_order_are_paired_all_the_same(store, inputs):
+    images = {"t0": [RED, RED], "t1": [BLUE, GREY], "f0": [RED, RED], "f1": [RED, RED]}  # those of tuned
+    tables = {"images/00000.parquet": images_table(image_rows(images)[::-1])}
     other = make_artifact(store, "images", key="other", tables=tables)
-    with pytest.raises(AssertionError, match="same order"):
-        read_part({**inputs, "tuned": other}, "images/00000.parquet", "test")
+    summaries = [
+        evaluate(attributes, attributes_config(), one, store).read_json("summary.json")
+        for one in (inputs, {**inputs, "tuned": other})
+    ]
+    assert summaries[0]["models"] == summaries[1]["models"]
+    assert summaries[0]["delta"] == summaries[1]["delta"]
 
 
 def test_decoded_images_are_tensors_in_0_1():
@@ -122,9 +133,9 @@ def test_decoded_images_are_tensors_in_0_1():
 
 def test_every_image_is_asked_its_own_prompts_questions_in_batches():
     images = [
-        GeneratedImage("base", "p", 0, flat_png(RED)),
-        GeneratedImage("tuned", "q", 3, flat_png(GREY)),
-        GeneratedImage("tuned", "r", 0, flat_png(RED)),
+        GeneratedImage("p", 0, flat_png(RED)),
+        GeneratedImage("q", 3, flat_png(GREY)),
+        GeneratedImage("r", 0, flat_png(RED)),
     ]
     questions = {"p": ["a red circle?", "a blue square?"], "q": ["a red star?"], "r": []}
     answerer = RednessAnswerer()
@@ -132,7 +143,7 @@ def test_every_image_is_asked_its_own_prompts_questions_in_batches():
     assert answerer.calls == [(1, 2), (1, 1)]  # an image with two questions is looked at once
     assert [item["answers"] for item in items] == [[1.0, 0.25], [0.0], []]
     assert [item["attribute_binding"] for item in items] == [0.25, 0.0, 1.0]
-    assert (items[1]["model"], items[1]["prompt_id"], items[1]["sample"]) == ("tuned", "q", 3)
+    assert (items[1]["prompt_id"], items[1]["sample"]) == ("q", 3)
     assert attributes.score_images(images, questions, RednessAnswerer(), batch_size=100) == items
     corrected = attributes.score_images(images, questions, RednessAnswerer(), 100, "corrected")
     assert [item["attribute_binding"] for item in corrected] == [0.25, 0.0, None]
@@ -153,8 +164,10 @@ def redness(monkeypatch):
 
 @pytest.mark.usefixtures("redness")
 def test_attribute_binding_of_a_run(store, inputs):
-    artifact = attributes.run(attributes_config(), inputs, store)
-    items = {(row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(attributes, attributes_config(), inputs, store)
+    items = {
+        (row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items.parquet").to_pylist()
+    }
     assert len(items) == 8
     assert items["tuned", "t0", 0]["questions"] == ["a red circle?", "a blue square?"]
     assert items["tuned", "t1", 1]["questions"] == ["a blue circle?", "a red square?"]  # "the left" is not asked about
@@ -169,7 +182,7 @@ def test_attribute_binding_of_a_run(store, inputs):
     assert set(summary) == {"benchmark", "protocol", "models", "delta", "artifacts"}
     assert set(summary["models"]["base"]["attribute_binding"]) == {"mean", "low", "high", "n"}
     assert set(summary["delta"]["attribute_binding"]) == {"mean", "low", "high"}
-    assert sorted(artifact.manifest.files) == ["items/00000.parquet", "items/00001.parquet", "summary.json"]
+    assert sorted(artifact.manifest.files) == ["items.parquet", "summary.json"]
 
 
 @pytest.mark.usefixtures("redness")
@@ -179,7 +192,7 @@ def test_prompts_without_a_phrase_are_no_part_of_the_corrected_mean(store):
     inputs["prompts"] = make_artifact(store, "prompts", key="seen", tables=prompts_tables(prompts))
     means = {}
     for mode in ("official", "corrected"):
-        artifact = attributes.run(attributes_config(mode=mode), inputs, store)
+        artifact = evaluate(attributes, attributes_config(mode=mode), inputs, store)
         models = artifact.read_json("summary.json")["models"]
         means[mode] = {
             model: (scores[attributes.METRIC]["mean"], scores[attributes.METRIC]["n"])
@@ -197,32 +210,37 @@ def test_a_run_whose_prompts_have_no_phrases_has_no_corrected_score(store):
     prompts = [("q", "it", "colour", "test")]
     inputs = make_inputs(store, prompts, {"q": RED}, {"q": RED})
     inputs["prompts"] = make_artifact(store, "prompts", key="seen", tables=prompts_tables(prompts))
-    summary = attributes.run(attributes_config(), inputs, store).read_json("summary.json")
+    summary = evaluate(attributes, attributes_config(), inputs, store).read_json("summary.json")
     assert (summary["models"], summary["delta"]) == ({"base": {}, "tuned": {}}, {})
 
 
 @pytest.mark.usefixtures("redness")
 def test_attribute_binding_of_chosen_skills_only(store, inputs):
-    artifact = attributes.run(attributes_config(skills=("spatial",)), inputs, store)
-    assert set(artifact.read_table("items")["prompt_id"].to_pylist()) == {"t1"}
+    artifact = evaluate(attributes, attributes_config(skills=("spatial",)), inputs, store)
+    assert set(artifact.read_table("items.parquet")["prompt_id"].to_pylist()) == {"t1"}
     assert set(artifact.read_json("summary.json")["models"]["base"]) == {"attribute_binding"}
     with pytest.raises(UserError, match="no image of the chosen prompts"):
-        attributes.run(attributes_config(skills=("taste",)), inputs, store)
+        evaluate(attributes, attributes_config(skills=("taste",)), inputs, store)
 
 
 @pytest.mark.usefixtures("redness")
 def test_an_unknown_parser_is_the_users_mistake(store, inputs):
     with pytest.raises(UserError, match="the spaCy pipeline is not installed"):
-        attributes.run(attributes_config(parser="no_such_parser"), inputs, store)
+        evaluate(attributes, attributes_config(parser="no_such_parser"), inputs, store)
 
 
-def test_batch_size_and_device_do_not_change_the_key(inputs):
-    keys = {
-        attributes.STAGE.key_for(attributes_config(**changes), inputs)
-        for changes in ({}, {"batch_size": 7}, {"device": "cuda"})
-    }
+def test_batch_size_and_device_do_not_change_the_key_of_scores(inputs):
+    unchanged = ({}, {"batch_size": 7}, {"device": "cuda"})
+    keys = {score_key(attributes, attributes_config(**changes), inputs) for changes in unchanged}
     assert len(keys) == 1
-    assert attributes.STAGE.key_for(attributes_config(mode="official"), inputs) not in keys
+    assert score_key(attributes, attributes_config(mode="official"), inputs) not in keys
+
+
+@pytest.mark.parametrize("change", [{"resamples": 300}, {"seed": 4}])
+def test_settings_of_the_bootstrap_compare_again_and_score_nothing_again(inputs, change):
+    before, after = attributes_config(), attributes_config(**change)
+    assert score_key(attributes, before, inputs) == score_key(attributes, after, inputs)
+    assert attributes.STAGE.payload_of(before) != attributes.STAGE.payload_of(after)
 
 
 @pytest.fixture
@@ -233,8 +251,10 @@ def colour_judge(monkeypatch):
 @pytest.mark.usefixtures("colour_judge")
 def test_judge_scores_of_a_run(store, inputs):
     config = judge.JudgeConfig(judge=ModelReference(path="org/judge"), seed=1, resamples=100, device="cpu")
-    artifact = judge.run(config, inputs, store)
-    items = {(row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(judge, config, inputs, store)
+    items = {
+        (row["model"], row["prompt_id"], row["sample"]): row for row in artifact.read_table("items.parquet").to_pylist()
+    }
     red = items["tuned", "t0", 0]  # a red circle, but no blue square
     assert red["seen"] == ["red circle"]
     assert (red["object_accuracy"], red["attribute_accuracy"], red["all_right"]) == (0.5, 0.5, 0.0)
@@ -251,16 +271,16 @@ def test_too_few_real_images_are_the_users_mistake(tmp_path):
     (tmp_path / "one.png").write_bytes(flat_png(RED))
     source = RealImages(folder=ModelReference(path=str(tmp_path)), count=2)
     with pytest.raises(UserError, match="1 images instead of 2"):
-        list(read_real_images(source, seed=0, resolution=16))
+        list(read_real_images(source, 0, 16, range(2)))
 
 
 def test_real_images_of_the_miniature_world_are_those_whose_captions_are_the_fidelity_prompts():
     from data.miniature_world.pairs import base_world_pair
 
-    images = list(read_real_images(RealImages(count=2), seed=5, resolution=64))
+    images = list(read_real_images(RealImages(count=2), 5, 64, range(2)))
     np.testing.assert_array_equal(images[1], base_world_pair(5, "validation", 1)[0])
     with pytest.raises(UserError, match="no images of 512 px"):
-        next(iter(read_real_images(RealImages(count=2), seed=5, resolution=512)))
+        next(iter(read_real_images(RealImages(count=2), 5, 512, range(2))))
 
 
 def test_items_are_paired_whatever_their_order():

@@ -21,6 +21,7 @@ from stages.evaluate.images import feature_extractors
 from stages.evaluate.images.feature_extractors import Inception
 from stages.evaluate.images.real_images import RealImages
 from stages.plan.config import ModelReference
+from tests.stages.evaluate.evaluations import evaluate, score_key, scores_of
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import flat_png
 from tests.tiny_clip import save_tiny_clip
@@ -58,7 +59,8 @@ def _mean_colours(monkeypatch):
 
 @pytest.mark.usefixtures("_mean_colours")
 def test_fid_of_a_run_with_its_number_of_images_in_the_protocol(store, inputs, real):
-    artifact = fid.run(fid_config(real), inputs, store)
+    config = fid_config(real)
+    artifact = evaluate(fid, config, inputs, store)
     summary = artifact.read_json("summary.json")
     assert summary["models"]["tuned"]["fid"]["mean"] == pytest.approx(0.0, abs=1e-9)  # all red, as the real ones are
     # Base: mean distance squared plus the trace of the covariance, for the real images have none.
@@ -69,7 +71,8 @@ def test_fid_of_a_run_with_its_number_of_images_in_the_protocol(store, inputs, r
     assert "fid_ratio" in summary["delta"]
     assert "FID at N = 3, not comparable with another N, by torchmetrics" in summary["protocol"]
     assert "TensorFlow's bilinear resizing to 299 px; against 2 real images" in summary["protocol"]
-    assert artifact.read_table("items").num_rows == 6  # the test split's images are left out
+    scores = scores_of(fid, config, inputs, store)
+    assert scores["base"].read_table("items").num_rows == 3  # the test split's images are left out
 
 
 def test_only_inception_at_10000_images_is_called_fid_10k():
@@ -85,17 +88,17 @@ def test_only_inception_at_10000_images_is_called_fid_10k():
 def test_a_transformers_model_and_clip_score_over_the_same_images(store, inputs, real, tmp_path):
     clip = ModelReference(path=save_tiny_clip(tmp_path / "clip"))
     config = fid_config(real, clip=clip, extractor=ExtractorSettings(kind="transformers", model=clip))
-    artifact = fid.run(config, inputs, store)
-    rows = {(row["model"], row["prompt_id"]): row for row in artifact.read_table("items").to_pylist()}
+    artifact, scores = evaluate(fid, config, inputs, store), scores_of(fid, config, inputs, store)
+    rows = {row["prompt_id"]: row for row in scores["base"].read_table("items").to_pylist()}
     red = torch.tensor(RED, dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 16, 16)
     features = PooledFeatures.load(clip.path)(red)
-    np.testing.assert_allclose(rows["base", "f0"]["features"], features[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(rows["f0"]["features"], features[0], rtol=1e-4, atol=1e-5)
     score = ClipScorer.load(clip.path).score(red / 255, ["a circle"]).item()
-    assert rows["base", "f0"]["clip_score"] == pytest.approx(score, abs=1e-6)
+    assert rows["f0"]["clip_score"] == pytest.approx(score, abs=1e-6)
     summary = artifact.read_json("summary.json")
     assert set(summary["models"]["base"]) == {"frechet_distance", "clip_score"}
-    base = [row["features"] for (model, _), row in sorted(rows.items()) if model == "base"]
-    reals = artifact.read_table("real.parquet")["features"].to_pylist()
+    base = [row["features"] for _, row in sorted(rows.items())]
+    reals = scores["real"].read_table("items")["features"].to_pylist()
     ours = frechet_distance(summarise(base), summarise(reals))
     assert summary["models"]["base"]["frechet_distance"]["mean"] == pytest.approx(ours, rel=1e-3)
 
@@ -104,7 +107,7 @@ def test_a_further_generator_is_compared_too(store, inputs, real, monkeypatch):
     monkeypatch.setattr(ExtractorSettings, "load", lambda *_: lambda images: images.float().mean(dim=(2, 3)) / 255)
     blue = dict.fromkeys(["t0", "f0", "f1", "f2"], BLUE)
     other = make_inputs(store, PROMPTS, blue, {}, names=("other.blue",))["other.blue"]
-    models = fid.run(fid_config(real), {**inputs, "other.blue": other}, store).read_json("summary.json")["models"]
+    models = evaluate(fid, fid_config(real), {**inputs, "other.blue": other}, store).read_json("summary.json")["models"]
     assert models["blue"]["fid"]["mean"] == pytest.approx(2.0)  # red to blue
 
 
@@ -118,7 +121,7 @@ def test_our_distance_agrees_with_the_librarys():
 
 def test_the_key_holds_the_files_and_the_weights_digest_but_no_path(inputs, real, tmp_path):
     def key(**changes):
-        return fid.STAGE.key_for(fid_config(changes.pop("real", real), **changes), inputs)
+        return score_key(fid, fid_config(changes.pop("real", real), **changes), inputs)
 
     own = {"weights": tmp_path / "w.pth"}
     assert key() == key(extractor=ExtractorSettings(**own)) == key(batch_size=3)
@@ -126,9 +129,10 @@ def test_the_key_holds_the_files_and_the_weights_digest_but_no_path(inputs, real
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "real").rename(elsewhere)
     moved = RealImages(folder=ModelReference(path=str(elsewhere)), count=2)
-    before = fid.STAGE.key_for(fid_config(moved), inputs)
+    before = fid.REAL_SCORES.key(fid_config(moved), {})
+    assert fid.REAL_SCORES.key(fid_config(moved, resamples=200, seed=2), {}) == before
     (elsewhere / "0.png").write_bytes(flat_png(BLUE, side=41))
-    assert fid.STAGE.key_for(fid_config(moved), inputs) != before
+    assert fid.REAL_SCORES.key(fid_config(moved), {}) != before
 
 
 def test_extractors_are_told_apart():

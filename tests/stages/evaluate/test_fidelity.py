@@ -24,6 +24,7 @@ from stages.evaluate.images.real_images import RealImages
 from stages.plan.config import ModelReference
 from stages.plan.presets import load_preset
 from stages.store.store import Store
+from tests.stages.evaluate.evaluations import evaluate, score_key, scores_of
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.fake_run import flat_png, make_artifact
 
@@ -89,7 +90,7 @@ def distance(first, second):
 
 
 def test_every_extractor_has_a_distance_a_ratio_and_a_scale(store, inputs, real):
-    artifact = fidelity.run(config_of(real), inputs, store)
+    artifact = evaluate(fidelity, config_of(real), inputs, store)
     summary = artifact.read_json("summary.json")
     names = {f"frechet_distance/{name}" for name in EXTRACTORS}
     others = {"density/dino", "coverage/dino"}
@@ -117,7 +118,7 @@ def test_every_extractor_has_a_distance_a_ratio_and_a_scale(store, inputs, real)
 
 
 def test_the_headline_is_the_first_independent_extractor(store, inputs, real):
-    summary = fidelity.run(config_of(real), inputs, store).read_json("summary.json")
+    summary = evaluate(fidelity, config_of(real), inputs, store).read_json("summary.json")
     assert summary["headline"] == "frechet_distance/dino"
     facts = summary["extractors"]
     assert {name: one["independent"] for name, one in facts.items()} == {
@@ -132,19 +133,19 @@ def test_the_headline_is_the_first_independent_extractor(store, inputs, real):
 def test_a_network_that_training_looks_at_is_not_called_independent(store, inputs, real):
     settings = {"discriminator": {"kind": "dinov2", "model": DINO.model_dump()}}
     inputs["train"] = make_artifact(store, "train", key="against-dino", config=settings)
-    summary = fidelity.run(config_of(real), inputs, store).read_json("summary.json")
+    summary = evaluate(fidelity, config_of(real), inputs, store).read_json("summary.json")
     assert not any(one["independent"] for one in summary["extractors"].values())
     assert summary["extractors"]["dino"]["seen_by"] == "discriminator.model"
     assert "training looks at this network (train.discriminator.model)" in summary["extractors"]["dino"]["remark"]
     assert summary["headline"] == "frechet_distance/dino"  # no better one is there: the judge is blind besides
     other = {**EXTRACTORS, "other": PatchMean(model=ModelReference(path="org/other"))}
-    summary = fidelity.run(config_of(real, extractors=other), inputs, store).read_json("summary.json")
+    summary = evaluate(fidelity, config_of(real, extractors=other), inputs, store).read_json("summary.json")
     assert summary["headline"] == "frechet_distance/other"
 
 
 def test_the_judge_is_known_by_its_files_under_whatever_name(store, inputs, real):
     disguised: dict[str, AnyFeatures] = {"a": PatchMean(model=JUDGE), "b": PatchMean(model=DINO)}
-    summary = fidelity.run(config_of(real, extractors=disguised), inputs, store).read_json("summary.json")
+    summary = evaluate(fidelity, config_of(real, extractors=disguised), inputs, store).read_json("summary.json")
     assert summary["extractors"]["a"]["is_judge"]
     assert summary["headline"] == "frechet_distance/b"
 
@@ -174,22 +175,24 @@ def test_headlines_prefer_what_is_independent_then_what_is_not_the_judge():
 
 
 def test_items_hold_the_features_of_each_image_by_each_extractor(store, inputs, real):
-    artifact = fidelity.run(config_of(real), inputs, store)
+    scores = scores_of(fidelity, config_of(real), inputs, store)
     rows = {
-        (row["model"], row["prompt_id"], row["extractor"]): (row["count"], row["features"])
-        for row in artifact.read_table("items").to_pylist()
+        (model, row["prompt_id"], row["extractor"]): (row["count"], row["features"])
+        for model in ("base", "tuned")
+        for row in scores[model].read_table("items").to_pylist()
     }
     assert len(rows) == 2 * 4 * 3  # the test split's images are left out
     blue = [0.0, 0.0, 1.0]
     assert rows["base", "f1", "dino"] == (1, pytest.approx(blue))
     assert rows["base", "f1", "dino_patches"] == (4, pytest.approx(blue * 4))
-    found = artifact.read_table("real.parquet")["extractor"].to_pylist()
-    assert sorted(found) == ["dino"] * 4 + ["judge"] * 4
+    of_real = scores["real"].read_table("items").to_pylist()
+    assert {(row["extractor"], row["count"]) for row in of_real} == {("dino", 1), ("judge", 1), ("dino_patches", 4)}
+    assert len(of_real) == 3 * 4
 
 
 def test_a_network_that_two_extractors_read_runs_once_per_batch(store, inputs, real, networks):
-    fidelity.run(config_of(real, batch_size=100), inputs, store)
-    assert networks == ["judge", "dino"] * 2  # once for the generated images, once for the real ones
+    evaluate(fidelity, config_of(real, batch_size=100), inputs, store)
+    assert networks == ["judge", "dino"] * 3  # once for the images of each model, once for the real ones
 
 
 def test_patches_are_taken_evenly_up_to_the_number_asked_for():
@@ -208,7 +211,9 @@ def test_patches_are_taken_evenly_up_to_the_number_asked_for():
 def test_a_further_generator_is_compared_too(store, inputs, real):
     blue = dict.fromkeys(["t0", "f0", "f1", "f2", "f3"], BLUE)
     other = make_inputs(store, PROMPTS, blue, {}, names=("other.blue",))["other.blue"]
-    models = fidelity.run(config_of(real), {**inputs, "other.blue": other}, store).read_json("summary.json")["models"]
+    models = evaluate(fidelity, config_of(real), {**inputs, "other.blue": other}, store).read_json("summary.json")[
+        "models"
+    ]
     assert models["blue"]["frechet_distance/dino"]["mean"] > models["base"]["frechet_distance/dino"]["mean"]
     assert models["blue"]["coverage/dino"]["mean"] == 0.25  # the one blue image of the first four
 
@@ -239,7 +244,7 @@ def test_too_few_images_are_the_users_mistake(store, inputs, real, images, messa
     few = make_inputs(Store(f"{store.url}-few"), prompts, colours, colours)
     config = config_of(real.model_copy(update={"count": 6}), neighbours=2)
     with pytest.raises(UserError, match=message):
-        fidelity.run(config, {**inputs, **few}, store)
+        evaluate(fidelity, config, {**inputs, **few}, store)
 
 
 def test_extractors_are_data_of_a_preset():
@@ -270,7 +275,23 @@ def test_the_published_weights_are_fetched_before_the_run(real, monkeypatch):
 
 def test_the_key_knows_the_extractors_but_no_order_of_theirs(inputs, real):
     def key(**changes):
-        return fidelity.STAGE.key_for(config_of(real, **changes), inputs)
+        return score_key(fidelity, config_of(real, **changes), inputs)
 
     assert key() == key(extractors=dict(reversed(EXTRACTORS.items()))) == key(batch_size=3)
     assert key() != key(extractors={"dino": EXTRACTORS["dino"]})
+
+
+def test_settings_of_the_comparison_extract_no_features_again(inputs, real):
+    def keys(**changes):
+        config = config_of(**{"real": real, **changes})
+        return score_key(fidelity, config, inputs), fidelity.REAL_SCORES.key(config, {})
+
+    generated, of_real = keys()
+    for change in ({"resamples": 200}, {"neighbours": 2, "real": real.model_copy(update={"count": 6})}, {"seed": 2}):
+        assert keys(**change)[0] == generated
+        assert fidelity.STAGE.payload_of(config_of(**{"real": real, **change})) != fidelity.STAGE.payload_of(
+            config_of(real)
+        )
+    assert keys(resamples=200, seed=2)[1] == of_real  # a folder's images do not depend on the seed
+    assert keys(real=RealImages(count=6), seed=1)[1] != keys(real=RealImages(count=6), seed=2)[1]
+    assert keys(resolution=32)[1] != of_real

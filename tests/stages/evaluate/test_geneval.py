@@ -12,6 +12,7 @@ from stages.evaluate.objects.class_detectors import ClassDetectorSettings
 from stages.evaluate.questions.question_files import QuestionFile
 from stages.models.detectors import Mask2Former
 from stages.plan.config import ModelReference
+from tests.stages.evaluate.evaluations import evaluate
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_instance_models import save_tiny_mask2former
@@ -93,8 +94,8 @@ def _scripted(monkeypatch):
 
 @pytest.mark.usefixtures("_scripted")
 def test_verdicts_and_the_mean_of_the_tasks(store, inputs, metadata):
-    artifact = geneval.run(config_of(metadata), inputs, store)
-    rows = {(row["model"], row["prompt_id"]): row for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(geneval, config_of(metadata), inputs, store)
+    rows = {(row["model"], row["prompt_id"]): row for row in artifact.read_table("items.parquet").to_pylist()}
     assert {key: row["correct"] for key, row in rows.items()} == {
         ("base", "one"): True,
         ("base", "two"): False,  # the second dog is not sure enough to be counted
@@ -133,7 +134,7 @@ def test_verdicts_and_the_mean_of_the_tasks(store, inputs, metadata):
 @pytest.mark.usefixtures("_scripted")
 def test_the_threshold_for_counting_is_a_setting(store, inputs, metadata):
     config = config_of(metadata, detector=ClassDetectorSettings(counting_threshold=0.5))
-    rows = geneval.run(config, inputs, store).read_table("items").to_pylist()
+    rows = evaluate(geneval, config, inputs, store).read_table("items.parquet").to_pylist()
     assert {row["prompt_id"] for row in rows if row["model"] == "base" and row["correct"]} == {
         "one",
         "two",
@@ -153,8 +154,8 @@ def test_rows_with_one_prompt_go_to_the_images_of_that_prompt_one_by_one(store, 
     prompts = [(key, "a photo of a dog", "dogs", "geneval") for key in ("first", "second")] + PROMPTS[-1:]
     colours = {"first": RED, "second": RED, "strange": RED}
     inputs = make_inputs(store, prompts, colours, {**colours, "second": GREY})
-    artifact = geneval.run(config_of(QuestionFile(file=str(path))), inputs, store)
-    found = {(row["model"], row["prompt_id"]): row for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(geneval, config_of(QuestionFile(file=str(path))), inputs, store)
+    found = {(row["model"], row["prompt_id"]): row for row in artifact.read_table("items.parquet").to_pylist()}
     assert {key: (row["tag"], row["correct"]) for key, row in found.items()} == {
         ("base", "first"): ("one", True),
         ("base", "second"): ("two", True),
@@ -196,8 +197,8 @@ def test_it_runs_with_mask2former_and_clip(store, inputs, metadata, tmp_path):
         counting_threshold=0.02,
     )
     config = config_of(metadata, detector=settings, clip=ModelReference(path=clip), batch_size=3)
-    artifact = geneval.run(config, inputs, store)
-    rows = {(row["model"], row["prompt_id"]): row for row in artifact.read_table("items").to_pylist()}
+    artifact = evaluate(geneval, config, inputs, store)
+    rows = {(row["model"], row["prompt_id"]): row for row in artifact.read_table("items.parquet").to_pylist()}
     assert len(rows) == 10
     from comat_core.detectors.mask2former import Mask2FormerObjects
 
@@ -222,7 +223,7 @@ def test_mistakes_are_told(store, inputs, tmp_path):
     def run(*rows):
         path = tmp_path / "bad.jsonl"
         path.write_text("\n".join(json.dumps(row) for row in rows))
-        geneval.run(config_of(QuestionFile(file=str(path))), inputs, store)
+        evaluate(geneval, config_of(QuestionFile(file=str(path))), inputs, store)
 
     with pytest.raises(UserError, match="malformed metadata of the prompt 'a photo of a dog': 'count'"):
         run({"tag": "x", "include": [{"class": "dog"}], "prompt": "a photo of a dog"})

@@ -16,6 +16,7 @@ from stages.evaluate.images.generated_images import MODELS
 from stages.evaluate.questions.question_files import QuestionFile
 from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
 from stages.plan.config import ModelReference
+from tests.stages.evaluate.evaluations import evaluate
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 from tests.stages.evaluate.question_rows import COLUMNS, ROWS, settings
 from tests.stages.fake_run import flat_png, images_table, make_artifact, png_of, prompts_table
@@ -64,29 +65,29 @@ def means(artifact, name):
 
 @pytest.mark.usefixtures("_scripted")
 def test_dsg_counts_a_question_whose_parent_is_right(store, questions):
-    artifact = dsg.run(dsg.DsgConfig(**settings(questions)), inputs_of(store, "dsg"), store)
+    artifact = evaluate(dsg, dsg.DsgConfig(**settings(questions)), inputs_of(store, "dsg"), store)
     # p, grey: no, no, yes (its parent is no): 0. p, blue: yes, no, yes (parent no): 1/3.
     # q, blue: yes, yes: 1. q, red: no, yes (parent no): 0.
     assert means(artifact, "dsg") == {"base": (0 + 1) / 2, "tuned": (1 / 3 + 0) / 2}
     assert means(artifact, "dsg/entity - whole") == {"base": 0.5, "tuned": 0.5}
-    assert artifact.read_table("items").num_rows == 2 * 2 * 5
-    assert artifact.read_table("items").column_names == [name for name, _ in QUESTION_COLUMNS]
+    assert artifact.read_table("items.parquet").num_rows == 2 * 2 * 5
+    assert artifact.read_table("items.parquet").column_names == ["model", *(name for name, _ in QUESTION_COLUMNS)]
 
 
 @pytest.mark.usefixtures("_scripted")
 def test_dpg_cascades(store, questions):
-    artifact = dpg.run(dpg.DpgConfig(**settings(questions)), inputs_of(store, "dpg"), store)
+    artifact = evaluate(dpg, dpg.DpgConfig(**settings(questions)), inputs_of(store, "dpg"), store)
     assert means(artifact, "dpg") == {"base": 0.5, "tuned": pytest.approx(1 / 6)}
     assert means(artifact, "dpg/attribute - color") == {"base": 0.5, "tuned": 0.0}
 
 
 @pytest.mark.usefixtures("_scripted")
 def test_official_dpg_loses_the_first_row_and_with_it_its_prompt(store, questions):
-    artifact = dpg.run(dpg.DpgConfig(**settings(questions, mode="official")), inputs_of(store, "dpg"), store)
+    artifact = evaluate(dpg, dpg.DpgConfig(**settings(questions, mode="official")), inputs_of(store, "dpg"), store)
     assert means(artifact, "dpg") == {"base": 1.0, "tuned": 0.0}
     # Categories take the last image's answers as given: "is there one?" is answered yes.
     assert means(artifact, "dpg/attribute - color") == {"base": 1.0, "tuned": 1.0}
-    assert set(artifact.read_table("items")["prompt_id"].to_pylist()) == {"q"}
+    assert set(artifact.read_table("items.parquet")["prompt_id"].to_pylist()) == {"q"}
 
 
 @pytest.mark.usefixtures("_scripted")
@@ -103,7 +104,7 @@ def test_official_dpg_categories_are_of_the_last_image_wherever_the_shards_are_c
         return {"prompts": make_artifact(store, "prompts", tables={"prompts.parquet": prompts}), **images}
 
     config = dpg.DpgConfig(**settings(questions, mode="official"))
-    whole, split = (dpg.run(config, inputs(*parts), store) for parts in ([range(3)], [range(2), [2]]))
+    whole, split = (evaluate(dpg, config, inputs(*parts), store) for parts in ([range(3)], [range(2), [2]]))
     for artifact in (whole, split):
         assert means(artifact, "dpg") == dict.fromkeys(MODELS, 1 / 3)
         # The last image is red, and its square is not blue. The first one's "yes" does not count.
@@ -125,7 +126,7 @@ def test_tifa_weighs_captions_alike_and_pools_types(store, tmp_path, monkeypatch
         lambda *_args, **_kwargs: lambda _answer, choices: [float(choice == "one") for choice in choices],
     )
     config = tifa.TifaConfig(**settings(QuestionFile(file=str(path))))
-    artifact = tifa.run(config, inputs_of(store, "tifa"), store)
+    artifact = evaluate(tifa, config, inputs_of(store, "tifa"), store)
     # "yes" is no number; the encoder calls "one" the nearest. p: grey 1/3, blue 2/3. q: blue 1, red 0.
     assert means(artifact, "tifa") == {"base": (1 / 3 + 1) / 2, "tuned": (2 / 3 + 0) / 2}
     assert means(artifact, "tifa/color") == {"base": 0.5, "tuned": 0.0}
@@ -137,13 +138,13 @@ def test_mistakes_in_question_files_are_told(store, tmp_path, questions):
     path = tmp_path / "bad.csv"
     path.write_text("text,item_id\na,1\n")
     with pytest.raises(UserError, match="lacks 'proposition_id'"):
-        dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs, store)
+        evaluate(dsg, dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs, store)
     with pytest.raises(UserError, match="does not exist"):
-        dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(tmp_path / "none.csv")))), inputs, store)
+        evaluate(dsg, dsg.DsgConfig(**settings(QuestionFile(file=str(tmp_path / "none.csv")))), inputs, store)
     strangers = make_inputs(store, [("x", "a cat", "dense", "dsg")], {"x": RED}, {"x": RED}, names=("a", "b"))
     renamed = {"prompts": strangers["prompts"], "base": strangers["a"], "tuned": strangers["b"]}
     with pytest.raises(UserError, match="no prompt of the run stands in the file"):
-        dsg.run(dsg.DsgConfig(**settings(questions)), renamed, store)
+        evaluate(dsg, dsg.DsgConfig(**settings(questions)), renamed, store)
 
 
 REPEATED = [("p", "a red circle"), ("r", "a red circle"), ("q", "a blue square")]
@@ -188,8 +189,8 @@ def test_tifa_scores_captions_with_one_text_by_their_own_questions(store, tmp_pa
     ]
     path = tmp_path / "tifa.json"
     path.write_text(json.dumps(rows))
-    artifact = tifa.run(
-        tifa.TifaConfig(**settings(QuestionFile(file=str(path)))), repeated_inputs(store, "tifa"), store
+    artifact = evaluate(
+        tifa, tifa.TifaConfig(**settings(QuestionFile(file=str(path)))), repeated_inputs(store, "tifa"), store
     )
     # Grey: no circle, but one of it. Blue: a circle that is not red. The square is blue.
     base = {
@@ -217,7 +218,8 @@ def test_dsg_scores_items_with_one_text_by_their_own_answers(store, tmp_path, id
     ]
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    artifact = dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), repeated_inputs(store, "dsg"), store)
+    config = dsg.DsgConfig(**settings(QuestionFile(file=str(path))))
+    artifact = evaluate(dsg, config, repeated_inputs(store, "dsg"), store)
     # The first item on a grey image: no circle, and so no count: 0; on a blue one: 1. The second always: 1.
     assert means(artifact, "dsg") == {"base": (0 + 1 + 1) / 3, "tuned": 1.0}
     assert artifact.read_json("summary.json")["models"]["base"]["dsg"]["n"] == 3
@@ -230,7 +232,7 @@ def test_a_question_that_stands_twice_counts_once_in_the_official_mode(store, tm
         twice = ("1", "a red circle", "1", "0", "entity - whole (circle)", "is the circle red?")
         csv.writer(file).writerows([COLUMNS, ROWS[0], twice, *ROWS[3:]])
     config = dsg.DsgConfig(**settings(QuestionFile(file=str(path)), mode="official"))
-    items = dsg.run(config, inputs_of(store, "dsg"), store).read_table("items").to_pylist()
+    items = evaluate(dsg, config, inputs_of(store, "dsg"), store).read_table("items.parquet").to_pylist()
     assert {row["question"] for row in items if row["prompt_id"] == "p"} == {"is the circle red?"}
 
 
@@ -241,7 +243,7 @@ def test_prompts_without_questions_are_told_in_the_protocol(store, tmp_path, cap
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *ROWS[3:]])
     config, inputs = dsg.DsgConfig(**settings(QuestionFile(file=str(path)))), inputs_of(store, "dsg")
-    summary = dsg.run(config, inputs, store).read_json("summary.json")
+    summary = evaluate(dsg, config, inputs, store).read_json("summary.json")
     assert summary["protocol"].endswith("; 1 of 2 prompts have no questions and so no score")
     assert summary["models"]["base"]["dsg"]["n"] == 1
     with caplog.at_level("WARNING", "comat"):
@@ -272,7 +274,7 @@ def test_dsg_runs_with_the_miniature_answering_model(store, tmp_path):
         "tuned": make_artifact(store, "images", key="t", tables={"images/00000.parquet": images_table(tuned)}),
     }
     vqa = ModelReference(path="data://miniature/vqa")
-    artifact = dsg.run(dsg.DsgConfig(**settings(QuestionFile(file=str(path)), vqa=vqa)), inputs, store)
+    artifact = evaluate(dsg, dsg.DsgConfig(**settings(QuestionFile(file=str(path)), vqa=vqa)), inputs, store)
     models = artifact.read_json("summary.json")["models"]
     assert models["tuned"]["dsg"]["mean"] > models["base"]["dsg"]["mean"] + 0.2
 

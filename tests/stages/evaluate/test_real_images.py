@@ -54,7 +54,7 @@ def test_images_are_seen_upright_and_on_white(tmp_path: Path) -> None:
     exif[0x0112] = 3  # upside down
     Image.fromarray(halves[::-1, ::-1].copy()).save(tmp_path / "0.png", exif=exif)
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "1.png")
-    first, second = read_real_images(real(tmp_path, 2), seed=0, resolution=8)
+    first, second = read_real_images(real(tmp_path, 2), 0, 8, range(2))
     np.testing.assert_array_equal(first, halves)
     assert second.min() == 255
 
@@ -77,4 +77,4 @@ def test_an_image_that_cannot_be_read_is_told_before_a_run_begins(folder: Path, 
     with pytest.raises(UserError, match=r"the image cannot be decoded.*b\.jpeg\): replace it, or take it out"):
         config.fetch_files()
     with pytest.raises(UserError, match=r"the image cannot be decoded.*b\.jpeg"):
-        list(read_real_images(real(folder, 4), seed=0, resolution=8))
+        list(read_real_images(real(folder, 4), 0, 8, range(4)))

@@ -16,6 +16,7 @@ from stages.evaluate.images.captioned_images import CaptionedImages
 from stages.evaluate.sensitivity import SensitivityConfig
 from stages.models.captioners import Blip
 from stages.plan.config import ModelReference
+from tests.stages.evaluate.evaluations import evaluate
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs
 
 PROMPT = "a red circle to the left of a blue square"
@@ -82,8 +83,8 @@ def aro_images(folder, count=2):
 
 
 def test_sensitivity_of_a_run_by_equation_7(store, inputs, aro, reader):
-    artifact = sensitivity.run(config(real=aro_images(aro), batch_size=3), inputs, store)
-    rows = artifact.read_table("items").to_pylist()
+    artifact = evaluate(sensitivity, config(real=aro_images(aro), batch_size=3), inputs, store)
+    rows = artifact.read_table("items.parquet").to_pylist()
     generated = [row for row in rows if row["model"] != "real"]
     assert {row["prompt_id"] for row in generated} == {"t0"}  # the other prompt holds nothing to corrupt
     by_kind = {(row["model"], row["sample"], row["corruption"]): row for row in generated}
@@ -109,41 +110,41 @@ def test_sensitivity_of_a_run_by_equation_7(store, inputs, aro, reader):
 
 
 def test_real_images_of_the_miniature_world_are_those_that_no_training_sees(store, inputs, reader):
-    rows = sensitivity.run(config(), inputs, store).read_table("items").to_pylist()
+    rows = evaluate(sensitivity, config(), inputs, store).read_table("items.parquet").to_pylist()
     captions = {base_world_pair(1, "validation", index)[1] for index in range(3)}
     assert {row["text"] for row in rows if row["model"] == "real"} <= captions
     assert reader.batches
 
 
-def test_shards_of_real_images_come_after_those_of_the_generated_ones(store, inputs, monkeypatch, reader):
+def test_real_images_come_in_shards_of_their_own(store, inputs, monkeypatch, reader):
     monkeypatch.setattr(sensitivity, "REAL_IMAGES_PER_SHARD", 2)
-    assert sensitivity.count_shards(config(), inputs) == 3  # one part of generated images, 2 + 1 real ones
-    artifact = sensitivity.run(config(), inputs, store)
+    assert sensitivity.count_real_shards(config(), {}) == 2
+    artifact = evaluate(sensitivity, config(), inputs, store)
     assert artifact.read_json("summary.json")["models"]["real"]["sensitivity"]["n"] == 3
     assert reader.batches
 
 
 def test_the_shipped_captioner_tells_real_scenes_from_corrupted_captions(store, inputs):
     shipped = config(captioner=ModelReference(path="data://miniature/captioner"), real=CaptionedImages(count=40))
-    real = sensitivity.run(shipped, inputs, store).read_json("summary.json")["models"]["real"]
+    real = evaluate(sensitivity, shipped, inputs, store).read_json("summary.json")["models"]["real"]
     print({name: round(value["mean"], 3) for name, value in real.items()})
     assert real["sensitivity/attribute"]["low"] > 0.1
     assert real["sensitivity/relation"]["low"] > 0.0
 
 
-def test_too_few_real_images_are_told_before_anything_runs(inputs, aro):
+def test_too_few_real_images_are_told_before_anything_runs(aro):
     with pytest.raises(UserError, match="2 images instead of 5"):
-        sensitivity.STAGE.key_for(config(real=aro_images(aro, count=5)), inputs)
+        sensitivity.REAL_SCORES.key(config(real=aro_images(aro, count=5)), {})
 
 
-def test_the_key_follows_the_list_and_not_its_place(inputs, aro, tmp_path):
-    before = sensitivity.STAGE.key_for(config(real=aro_images(aro)), inputs)
+def test_the_key_follows_the_list_and_not_its_place(aro, tmp_path):
+    before = sensitivity.REAL_SCORES.key(config(real=aro_images(aro)), {})
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "list.json").write_text((aro / "list.json").read_text())
-    assert sensitivity.STAGE.key_for(config(real=aro_images(elsewhere)), inputs) == before
+    assert sensitivity.REAL_SCORES.key(config(real=aro_images(elsewhere)), {}) == before
     (elsewhere / "list.json").write_text(json.dumps(json.loads((aro / "list.json").read_text())[::-1]))
-    assert sensitivity.STAGE.key_for(config(real=aro_images(elsewhere)), inputs) != before
+    assert sensitivity.REAL_SCORES.key(config(real=aro_images(elsewhere)), {}) != before
 
 
 def test_a_source_has_a_folder_or_is_the_miniature_world():

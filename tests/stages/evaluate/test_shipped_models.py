@@ -13,6 +13,7 @@ from stages.evaluate import attributes, complex, judge, spatial
 from stages.models.detectors import ClipSegBoxes
 from stages.plan.config import ModelReference
 from stages.store.store import Store
+from tests.stages.evaluate.evaluations import evaluate
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
 BACKGROUND = (172, 174, 170)
@@ -66,7 +67,7 @@ def reference(name):
 
 def test_attribute_binding_tells_right_colours_from_swapped_ones(store, inputs):
     config = attributes.AttributesConfig(vqa=reference("vqa"), seed=1, resamples=100, device="cpu")
-    summary = attributes.run(config, inputs, store).read_json("summary.json")
+    summary = evaluate(attributes, config, inputs, store).read_json("summary.json")
     assert summary["models"]["tuned"]["attribute_binding"]["n"] == COUNT
     # The miniature VQA model answers about six of seven questions right: perfect scenes do not reach 1.
     assert summary["models"]["tuned"]["attribute_binding"]["mean"] > 0.4
@@ -75,7 +76,7 @@ def test_attribute_binding_tells_right_colours_from_swapped_ones(store, inputs):
 
 def test_judge_sees_the_objects_of_both_and_the_attributes_of_one(store, inputs):
     config = judge.JudgeConfig(judge=reference("judge"), seed=1, resamples=100, device="cpu")
-    models = judge.run(config, inputs, store).read_json("summary.json")["models"]
+    models = evaluate(judge, config, inputs, store).read_json("summary.json")["models"]
     assert models["base"]["object_accuracy"]["mean"] > 0.95
     assert models["tuned"]["all_right"]["mean"] > 0.9
     assert models["base"]["all_right"]["mean"] < 0.1
@@ -99,7 +100,8 @@ def test_spatial_and_complex_scores_tell_right_places_from_exchanged_ones(store)
         "tuned": make_artifact(store, "images", key="right", tables={"images/00000.parquet": images_table(tuned)}),
     }
     shared = {"seed": 1, "resamples": 100, "device": "cpu"}
-    found = spatial.run(
+    found = evaluate(
+        spatial,
         spatial.SpatialConfig(segmenter=reference("segmenter"), detector=ClipSegBoxes(), **shared),
         inputs,
         store,
@@ -108,7 +110,8 @@ def test_spatial_and_complex_scores_tell_right_places_from_exchanged_ones(store)
     print(scores)
     assert scores["base"] < 0.1
     assert scores["tuned"] > 0.7
-    bound = attributes.run(attributes.AttributesConfig(vqa=reference("vqa"), **shared), inputs, store)
+    bound = evaluate(attributes, attributes.AttributesConfig(vqa=reference("vqa"), **shared), inputs, store)
     config = complex.ComplexConfig(parts={"spatial": ("attribute_binding", "spatial")}, seed=1, resamples=100)
-    summary = complex.run(config, {**inputs, "attributes": bound, "spatial": found}, store).read_json("summary.json")
+    joined = {"prompts": inputs["prompts"], "attributes": bound, "spatial": found}
+    summary = complex.STAGE.run(config, joined, store).read_json("summary.json")
     assert summary["delta"]["complex"]["low"] > 0.2

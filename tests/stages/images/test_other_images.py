@@ -244,16 +244,20 @@ def test_every_generator_and_split_is_a_step_that_evaluations_take(tmp_path: Pat
     others = f"images.others={{sd: {{pipeline: org/sd}}, mine: {{folder: {tmp_path / 'mine'}, splits: [test]}}}}"
     plain, plan = (make_plan(load_preset("miniature", changes).sections) for changes in ((), (others,)))
     added = [name for name in plan.by_name if name not in plain.by_name]
-    assert added == ["images.sd", "images.mine", "images.sd.fidelity"]
+    assert [name for name in added if name.startswith("images.")] == ["images.sd", "images.mine", "images.sd.fidelity"]
+    assert {"scores.judge.sd", "scores.judge.mine", "scores.fidelity.sd"} <= set(added)
+    assert "scores.fidelity.mine" not in added
+    assert plan.by_name["scores.judge.mine"].inputs == {"prompts": "prompts", "images": "images.mine"}
     assert plan.by_name["images.base"].key == plain.by_name["images.base"].key
     assert plan.by_name["images.tuned"].key == plain.by_name["images.tuned"].key
     judge, fidelity = (plan.by_name[f"evaluate.{name}"].inputs for name in ("judge", "fidelity"))
     assert {role: name for role, name in judge.items() if role.startswith("other")} == {
-        "other.sd": "images.sd",
-        "other.mine": "images.mine",
+        "other.sd": "scores.judge.sd",
+        "other.mine": "scores.judge.mine",
     }
     assert {role: name for role, name in fidelity.items() if role.startswith("other")} == {
-        "other.sd": "images.sd.fidelity"
+        "other.sd": "scores.fidelity.sd"
     }
+    assert plan.by_name["scores.fidelity.sd"].inputs["images"] == "images.sd.fidelity"
     assert plan.by_name["report"].inputs["other.sd.fidelity"] == "images.sd.fidelity"
     assert plan.by_name["report"].key != plain.by_name["report"].key

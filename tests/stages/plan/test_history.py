@@ -22,8 +22,12 @@ class Settings(StageConfig):
     skills: int = 1
 
 
+def node_of(name: str, settings: Settings) -> Any:
+    return SimpleNamespace(name=name, config=settings, stage=SimpleNamespace(payload_of=Settings.key_payload))
+
+
 def plan_of(settings: Settings) -> Any:
-    node = SimpleNamespace(name="evaluate.attributes", config=settings)
+    node = node_of("evaluate.attributes", settings)
     return SimpleNamespace(nodes=[SimpleNamespace(name="train", config=settings), node])
 
 
@@ -129,7 +133,7 @@ def test_of_fidelity_the_headlines_distance_is_drawn(store: Store) -> None:
     train = make_artifact(store, "train", key="a", documents={"x.json": 1})
     document = fidelity_summary({"dino": 1.5, "judge": 0.7}) | {"artifacts": {"lora": "a"}}
     artifact = make_artifact(store, "evaluate.fidelity", documents={"summary.json": document})
-    node = SimpleNamespace(name="evaluate.fidelity", config=Settings())
+    node = node_of("evaluate.fidelity", Settings())
     assert record_results(store, PRESET, SimpleNamespace(nodes=[node]), {"train": train, node.name: artifact}) == 1  # pyright: ignore[reportArgumentType]
     page = timeline_page(store, PRESET)
     assert page.count("<figure") == 1

@@ -181,7 +181,8 @@ def test_files_are_fetched_for_the_steps_that_will_be_built(tmp_path: Path, monk
         monkeypatch.setattr(type(node.config), "fetch_files", lambda config: fetched.append(type(config).__name__))
     names = set(plan.by_name)
     fetch_files(plan, names, set(), store)
-    assert fetched == [type(node.config).__name__ for node in plan.nodes]
+    # Both nodes of the squares read the same files.
+    assert fetched == [type(node.config).__name__ for node in plan.nodes if node.name != "squares.shifted"]
     build_all(plan, store)
     fetched.clear()
     fetch_files(plan, names, set(), store)

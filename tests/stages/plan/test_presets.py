@@ -105,7 +105,7 @@ def test_large_presets_hold_every_benchmark_with_its_authors_number_of_images(na
         assert f"evaluate.{benchmark}" in nodes
     splits = {"attributes": "test", "tifa": "tifa", "dpg": "dpg", "dsg": "dsg", "geneval": "geneval", "fid": "fidelity"}
     for benchmark, split in splits.items():
-        drawn = nodes[nodes[f"evaluate.{benchmark}"].inputs["tuned"]].config.model_dump()
+        drawn = nodes[nodes[f"scores.{benchmark}.tuned"].inputs["images"]].config.model_dump()
         assert list(drawn["samples"]) == [split]
 
 

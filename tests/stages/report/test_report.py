@@ -118,10 +118,10 @@ def inputs(store):
         "entities": make_artifact(store, "entities", tables={"entities.parquet": pa.Table.from_pylist([entity])}),
         "train": make_artifact(store, "train", tables={"metrics.parquet": metrics_table()}, config={"note": HOSTILE}),
         **images,
-        "attributes": make_artifact(
+        "evaluate.attributes": make_artifact(
             store,
             "evaluate.attributes",
-            tables={"items/00000.parquet": items_table()},
+            tables={"items.parquet": items_table()},
             documents={
                 "summary.json": summary("attributes", {"attribute_binding": 0.417}, {"attribute_binding": 0.5}, 3)
             },
@@ -167,7 +167,7 @@ def test_page_shows_scores_examples_curves_and_facts(store, inputs):
 
 def test_first_screen_warns_in_words_and_the_table_gives_the_scale(store, inputs):
     document = fidelity_summary({"dino": 1.53, "judge": 0.71}, remarks={"judge": "the judge sees little else"})
-    inputs["fidelity"] = make_artifact(store, "evaluate.fidelity", documents={"summary.json": document})
+    inputs["evaluate.fidelity"] = make_artifact(store, "evaluate.fidelity", documents={"summary.json": document})
     text = make_page(store, inputs)
     page = Page(text)
     words = " ".join(" ".join(page.text).split())
@@ -226,7 +226,7 @@ def test_page_asks_no_server_and_runs_its_own_script_only(store, inputs):
 
 
 def test_page_does_without_evaluations(store, inputs):
-    del inputs["attributes"]
+    del inputs["evaluate.attributes"]
     words = " ".join(Page(make_page(store, inputs)).text)
     assert "Random sample" in words
     assert "Largest gains" not in words

@@ -6,7 +6,7 @@ import pytest
 
 from stages.report.pictures.charts import series_of
 from stages.report.pictures.figures import bar_chart, choose_axes, radar_chart
-from stages.report.tables.scores import Benchmark, score_rows
+from stages.report.tables.scores import Evaluation, score_rows
 from tests.stages.fake_run import summary
 from tests.stages.report.pictures.test_charts import NAMESPACE, parse
 
@@ -19,7 +19,7 @@ def benchmark(name, base, tuned, **further):
         document["models"][model] = {
             metric: {"mean": value, "low": value, "high": value, "n": 10} for metric, value in scores.items()
         }
-    return Benchmark(name, "protocol", "corrected", None, score_rows(document))
+    return Evaluation(name, "protocol", "corrected", None, score_rows(document))
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import pytest
 
 from stages.report.pictures.charts import Interval
 from stages.report.tables.first_screen import fidelity_verdict, first_screen
-from stages.report.tables.scores import Benchmark, score_rows
+from stages.report.tables.scores import Evaluation, score_rows
 from tests.stages.fake_run import fidelity_summary, summary
 
 JUDGED = {"judge": "the judge sees little else"}
 
 
 def benchmark(document):
-    return Benchmark(document["benchmark"], "protocol", None, None, score_rows(document))
+    return Evaluation(document["benchmark"], "protocol", None, None, score_rows(document))
 
 
 def screen(*documents):

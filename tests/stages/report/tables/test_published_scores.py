@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from data.paper_results import PublishedResults, load_paper_results
 from stages.report.tables.published_scores import compare_with_paper
-from stages.report.tables.scores import Benchmark, score_rows
+from stages.report.tables.scores import Evaluation, score_rows
 from stages.store.store import Store
 from tests.stages.fake_run import make_artifact, summary
 
@@ -20,7 +20,7 @@ def prompts_of(store, rows):
 
 def benchmark(name, scores, skills=None, mode: str | None = "corrected"):
     tuned = {metric: value + 0.1 for metric, value in scores.items()}
-    return Benchmark(name, "protocol", mode, skills, score_rows(summary(name, scores, tuned, 5)))
+    return Evaluation(name, "protocol", mode, skills, score_rows(summary(name, scores, tuned, 5)))
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
-"""The frame of every evaluation of generated images: images part by part, rows of a table, one summary at the end."""
+"""The frame of all scores of generated images: one model's images part by part, and a table with rows about each."""
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, decode_images
 from stages.evaluate.images.prefetching import prefetched, rows_of
-from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part, skills_of
-from stages.evaluate.scoring.summaries import join_parts, part_name, summarise_items, write_summary
+from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
@@ -17,19 +16,27 @@ from stages.store.artifacts import ArtifactWriter
 if TYPE_CHECKING:
     from torch import Tensor
 
+ITEMS = "items"
+ORIGIN = "origin.json"
+
 Score = Callable[[Any, Sequence[GeneratedImage], dict[str, Prompt]], list[dict[str, Any]]]
 """(config, images, prompt id -> prompt) -> rows of the items table. It may leave images out."""
 
 
 def item_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
     """The schema of an items table: which image a row is about, then the given columns."""
-    identity = [("model", pa.string()), ("prompt_id", pa.string()), ("sample", pa.int64())]
+    identity = [("prompt_id", pa.string()), ("sample", pa.int64())]
     return pa.schema([*identity, *columns])
 
 
 def identity_of(image: GeneratedImage) -> dict[str, Any]:
     """The columns that say which image a row is about."""
-    return {"model": image.model, "prompt_id": image.prompt_id, "sample": image.sample}
+    return {"prompt_id": image.prompt_id, "sample": image.sample}
+
+
+def part_name(index: int) -> str:
+    """Where the items of one shard stand; `read_table(ITEMS)` reads those of all."""
+    return f"{ITEMS}/{index:05d}.parquet"
 
 
 def in_batches(
@@ -57,24 +64,23 @@ def in_question_batches(
         yield batch, pixels, [places[row] for row, _ in batch]
 
 
-def image_evaluation(
+def image_scores(
     *,
-    name: str,
+    benchmark: str,
     version: int,
     config_type: type[EvaluationConfig],
     schema: pa.Schema,
     score: Score,
-    build_rest: Callable[[Any, Inputs, ArtifactWriter], None],
-    more_inputs: tuple[str, ...] = (),
+    fetch: Callable[[Any], None] | None = None,
 ) -> ShardedStage:
-    """Make the stage that scores the images of every model, a shard for each part of them.
+    """Make the stage that scores one model's images, a shard for each part of them.
+
+    It writes the items table, and in ORIGIN what was scored.
 
     Args:
-        name: "evaluate." and the name of the evaluation.
         schema: of the items table.
         score: makes its rows.
-        build_rest: joins the parts and writes the summary.
-        more_inputs: roles of what it reads besides prompts and images.
+        fetch: see `AnyStage`.
     """
 
     def build_shard(config: EvaluationConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
@@ -84,40 +90,22 @@ def image_evaluation(
         writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=schema))
 
     return ShardedStage(
-        name=name,
+        name=f"scores.{benchmark}",
         version=version,
         config_type=config_type,
-        inputs=("prompts", "base", "tuned", *more_inputs),
-        optional_inputs=("other",),
+        inputs=("prompts", "images"),
+        payload=config_type.scores_payload,
+        fetch=fetch,
         count_shards=count_parts,
         build_shard=build_shard,
-        build_rest=build_rest,
+        build_rest=_write_origin,
     )
 
 
-def summarise_parts(
-    config: EvaluationConfig,
-    inputs: Inputs,
-    writer: ArtifactWriter,
-    metrics: Sequence[str],
-    *,
-    benchmark: str,
-    protocol: str,
-    seen: Container[str] = (),
-) -> None:
-    """Join the parts' items, average each metric and write the summary.
-
-    Args:
-        seen: ids of prompts that the training sources hold; see `summarise_items`.
-    """
-    summary = summarise_items(
-        join_parts(writer, benchmark),
-        metrics,
-        benchmark=benchmark,
-        protocol=protocol,
-        skills=skills_of(chosen_prompts(config, inputs)),
-        seed=config.seed,
-        resamples=config.resamples,
-        seen=seen,
-    )
-    write_summary(writer, summary, inputs)
+def _write_origin(_config: EvaluationConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    """Write the keys of the images and, if one drew them, of the LoRA: the comparison reads no images' manifests."""
+    images = inputs["images"]
+    origin = {"images": images.key}
+    if "train" in images.manifest.inputs:
+        origin["lora"] = images.manifest.inputs["train"].key
+    writer.write_json(ORIGIN, origin)

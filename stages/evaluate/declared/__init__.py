@@ -1,0 +1,1 @@
+"""What every benchmark says of itself, so that plan and pages know none of them by name."""
