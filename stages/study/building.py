@@ -92,7 +92,7 @@ def balanced_sides(count: int, seed: int) -> list[Side]:
     """The tuned model's side in each pair: left in half of them, of an odd number in one more or one less."""
     generator = random.Random(derive_seed(seed, "sides of a study"))
     on_the_left = count // 2 + (generator.random() < 0.5 if count % 2 else 0)
-    sides: list[Side] = ["left"] * on_the_left + ["right"] * (count - on_the_left)
+    sides: list[Side] = ["left" if place < on_the_left else "right" for place in range(count)]
     generator.shuffle(sides)
     return sides
 

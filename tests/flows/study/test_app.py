@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 
 from comat_core.support.errors import UserError
 from flows.pages.answers import LONGEST_BODY
@@ -50,7 +49,7 @@ def tokens(folder: Path) -> list[str]:
     return sorted(raters_up_to(folder, 1), key=raters_up_to(folder, 1).__getitem__)
 
 
-def choose(client: TestClient, token: str, pair: str, choice: str, question: str = "alignment") -> Response:
+def choose(client: TestClient, token: str, pair: str, choice: str, question: str = "alignment") -> Any:
     return client.post(f"/{token}/answers", json={"pair": pair, "question": question, "choice": choice})
 
 
