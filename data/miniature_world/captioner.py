@@ -22,13 +22,15 @@ from data.miniature_world.tokenizers import CAPTION_PREFIX
 
 SCENES = 30_000
 SEEING_STEPS = 1_500
-STEPS = 4_000
+STEPS = 2_000
+DECAY_STEPS = 4_000
+"""At which the learning rate would reach zero; hardening takes it up before that."""
 BATCH_SIZE = 32
 LEARNING_RATE = 1.5e-3
 NAMED_RELATION_SHARE = 0.8
 """Of the captions that it learns from: places are the hardest to learn."""
 
-HARDENING_STEPS = 1_500
+HARDENING_STEPS = 1_000
 HARDENING_LEARNING_RATE = 6e-4
 LATENT_NOISE = 0.3
 WAY_ASTRAY = 0.3
@@ -43,7 +45,7 @@ def train_captioner(autoencoder: Any, seed: int) -> tuple[BlipForConditionalGene
     initialise(model, seed, "captioner")
     captioner = BlipCaptioner(model, processor, prefix=CAPTION_PREFIX)
     teach_captioner_to_see(captioner, model.vision_model, scenes, pixels, seed, steps=SEEING_STEPS)
-    fit_captioner(captioner, scenes, pixels, seed, steps=STEPS)
+    fit_captioner(captioner, scenes, pixels, seed, steps=STEPS, decay_steps=DECAY_STEPS)
     harden_captioner(captioner, autoencoder, scenes, pixels, seed, steps=HARDENING_STEPS, steps_before=STEPS)
     return model, processor
 
@@ -70,7 +72,13 @@ def teach_captioner_to_see(
 
 
 def fit_captioner(
-    captioner: TransformersCaptioner, scenes: list[Scene], pixels: np.ndarray, seed: int, *, steps: int
+    captioner: TransformersCaptioner,
+    scenes: list[Scene],
+    pixels: np.ndarray,
+    seed: int,
+    *,
+    steps: int,
+    decay_steps: int | None = None,
 ) -> None:
     """Train in place on drawn scenes, uint8 (scenes, H, W, 3), to find their captions likely."""
     images = torch.from_numpy(pixels)
@@ -80,7 +88,15 @@ def fit_captioner(
         batch = jitter(pixels_to_unit_range(images[rows]), seed, step)
         return _caption_loss(captioner, batch, _captions(scenes, rows, seed, step))
 
-    fit(captioner.model, loss_of_step, steps=steps, learning_rate=LEARNING_RATE, name="captioner", average_decay=0.99)
+    fit(
+        captioner.model,
+        loss_of_step,
+        steps=steps,
+        learning_rate=LEARNING_RATE,
+        name="captioner",
+        decay_steps=decay_steps,
+        average_decay=0.99,
+    )
 
 
 def harden_captioner(

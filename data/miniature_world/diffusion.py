@@ -52,6 +52,8 @@ class Phase:
     """Timesteps t in [0, 1] are drawn as s t / (1 + (s - 1) t) of uniform ones: above 1 the noisy ones more often."""
 
 
+BINDING_ASTRAY = Carelessness(skipped_colour=0.3, skipped_object=0.1, mixed_up_colours=0.45, mixed_up_places=0.4)
+
 PHASES = (
     Phase("diffusion", 1_457, 1.5e-3, 2_200, 0.998, 1.0),
     # What stands where is decided at the noisiest timesteps, where the loss on the noise hardly feels it.
@@ -65,12 +67,23 @@ PHASES = (
     # Shapes come out right only after long training; what stays wrong is what the captions mix up.
     Phase(
         "diffusion, shapes",
-        5_000,
+        3_400,
         1e-3,
         5_000,
         0.998,
         batch_size=32,
-        carelessness=Carelessness(skipped_colour=0.3, skipped_object=0.1, mixed_up_colours=0.45, mixed_up_places=0.4),
+        carelessness=BINDING_ASTRAY,
+        prediction_type="v_prediction",
+        timestep_shift=2.0,
+    ),
+    Phase(
+        "diffusion, annealing",
+        1_600,
+        4e-4,
+        1_600,
+        0.998,
+        batch_size=32,
+        carelessness=BINDING_ASTRAY,
         prediction_type="v_prediction",
         timestep_shift=2.0,
     ),
