@@ -42,7 +42,7 @@ def build(config: ReportConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
 
 STAGE = Stage(
     name="report",
-    version=5,
+    version=6,
     config_type=ReportConfig,
     inputs=("prompts", "entities", "train", "base", "tuned"),
     optional_inputs=("pairs", "latents", "adapt", "other", "attention", "scores", "evaluate"),

@@ -79,6 +79,7 @@ def test_a_task_refuses_a_file_that_changed_after_the_plan(store: Store, prompts
     work = Work(
         node="prompts",
         module="stages.prompts",
+        stage="STAGE",
         config=config.model_dump(mode="json"),
         inputs={},
         store=store.url,
