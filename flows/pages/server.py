@@ -64,7 +64,11 @@ class PageServer:
         return f"http://{self.host}:{self.port}"
 
     def serve_forever(self) -> None:
-        self._server.run(sockets=[self._socket])
+        serving = self._server.serve(sockets=[self._socket])
+        try:
+            asyncio.run(serving)
+        finally:
+            serving.close()  # an interrupt before the loop's first turn leaves it unawaited, which Python would tell
 
     def shutdown(self) -> None:
         """End `serve_forever`, which runs in another thread."""

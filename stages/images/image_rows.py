@@ -14,7 +14,6 @@ from pydantic import Field, field_validator
 
 from comat_core.support.errors import UserError
 from stages.devices import AUTO
-from stages.evaluate.declared.registry import splits
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.stage import Inputs
 from stages.prompts.tables import read_texts
@@ -55,6 +54,8 @@ class ImagesToDraw(StageConfig):
     @field_validator("samples")
     @classmethod
     def _draws_what_is_evaluated(cls, samples: dict[str, int]) -> dict[str, int]:
+        from stages.evaluate.declared.registry import splits  # whose benchmarks read these tables
+
         unknown = sorted(set(samples) - set(splits()))
         if unknown:
             known = ", ".join(splits())

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comat_core.support.errors import UserError
 from stages.devices import choose_device
-from stages.evaluate.declared.registry import splits
 from stages.plan.config import ModelReference
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ class OtherGenerator(BaseModel):
 
 def check_name(name: str) -> None:
     """Refuse names that cannot stand beside base and tuned."""
+    from stages.evaluate.declared.registry import splits  # whose benchmarks read these images
+
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a generator: small letters, digits and _")
     if name in (*TAKEN, *splits()):

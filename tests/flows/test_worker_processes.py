@@ -43,9 +43,9 @@ def test_workers_divide_the_cores_and_leave_ctrl_c_to_the_run(monkeypatch: pytes
     cores = len(os.sched_getaffinity(0))
     with pool(workers=2 * cores) as processes:
         assert processes.submit(state_of_worker).result(PATIENCE_SECONDS) == (1, True)
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
     with pool(workers=2 * cores) as processes:
-        assert processes.submit(state_of_worker).result(PATIENCE_SECONDS) == (3, True)
+        assert processes.submit(state_of_worker).result(PATIENCE_SECONDS) == (cores, True)
 
 
 def test_what_no_pool_can_carry_becomes_an_error_and_errors_bring_their_trace() -> None:

@@ -1,7 +1,7 @@
 """Equation 7 over a run's images, on log-likelihoods that are made up, and with the shipped captioner."""
 
 import json
-import threading
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def reader(monkeypatch):
     made_up = ColourReader()
     monkeypatch.setattr(Blip, "load", lambda *_args, **_kwargs: made_up)
     # No test gets the captioner that another has left in memory.
-    monkeypatch.setattr("stages.evaluate.scoring.models_in_memory._of_thread", threading.local())
+    monkeypatch.setattr("stages.evaluate.scoring.models_in_memory._kept", OrderedDict())
     return made_up
 
 
