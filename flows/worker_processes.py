@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from prefect.exceptions import TerminationSignal
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -25,6 +27,8 @@ from stages.train.processes.termination import TrainingStopped
 EXIT_OF_STOPPED_TRAINING = 75
 """Exit code of a worker that has saved a training and told so."""
 
+EXIT_CODE_SECONDS = 5.0
+
 _task_under_way = threading.Lock()
 
 
@@ -32,9 +36,24 @@ class WorkerLostError(RuntimeError):
     """A worker process of the run has ended by itself."""
 
 
+class WorkerPool(ProcessPoolTaskRunner):
+    """Prefect's process pool, whose processes start deaf to Ctrl-C.
+
+    It reaches all processes of a terminal, and one that is still importing would answer it with a trace.
+    """
+
+    def submit(self, *arguments: Any, **settings: Any) -> Any:
+        # What is blocked here a new thread inherits, and from it a new process.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*arguments, **settings)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def make_process_pool(workers: int) -> ProcessPoolTaskRunner:
     """Make a task runner of so many processes, which start when there is work for them."""
-    return ProcessPoolTaskRunner(workers, initializer=begin_worker, initargs=(workers, messages_are_shown()))
+    return WorkerPool(workers, initializer=begin_worker, initargs=(workers, messages_are_shown()))
 
 
 def begin_worker(workers: int, with_messages: bool) -> None:
@@ -45,6 +64,7 @@ def begin_worker(workers: int, with_messages: bool) -> None:
         with_messages: the stages' messages go to standard error, as in the run's own process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the run's own ends these
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     end_with_parent()
     # Set before torch is imported: otherwise each worker would take all cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // workers)))
@@ -118,7 +138,14 @@ def _end(spared: set[BaseProcess]) -> list[int | None]:
     while children := set(multiprocessing.active_children()) - spared:  # the pool may have been starting one
         for child in children:
             child.terminate()
-        for child in children:
-            child.join()
-            codes.append(child.exitcode)
+        codes += [_exit_code(child) for child in children]
     return codes
+
+
+def _exit_code(child: BaseProcess) -> int | None:
+    """Wait for a process. The pool may have heard of its end first, in a thread that has yet to write the code down."""
+    child.join()
+    end = time.monotonic() + EXIT_CODE_SECONDS
+    while child.exitcode is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return child.exitcode
