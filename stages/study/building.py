@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed
+from stages.evaluate.images.generated_images import MODELS
 from stages.images import ImagesConfig
 from stages.images.finished import find_finished
+from stages.images.image_rows import image_parts, read_images
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Preset
 from stages.plan.splits import TEST, images_node
@@ -24,7 +25,6 @@ from stages.study.folder import ANSWERS, IMAGES, KEY, STUDY, Pair, PairKey, Side
 
 BENCHMARK_SPLIT = "dsg"
 """The split that the paper's study draws its prompts from."""
-MODELS = ("base", "tuned")
 SAMPLE = 0
 """Of a prompt's images, the one that is shown."""
 
@@ -103,11 +103,12 @@ def _texts(prompts: Artifact, split: str) -> dict[str, str]:
 
 def _images(drawn: Artifact, chosen: Mapping[str, Any]) -> dict[str, bytes]:
     """Prompt id -> PNG file of the prompts that were drawn, by one model."""
-    found: dict[str, bytes] = {}
-    for part in drawn.files("images/"):
-        table = drawn.read_table(part).select(["prompt_id", "sample", "png"])
-        wanted = table.filter((pc.field("sample") == SAMPLE) & pc.field("prompt_id").isin(list(chosen)))
-        found |= {row["prompt_id"]: row["png"] for row in wanted.to_pylist()}
+    found = {
+        image.prompt_id: image.png
+        for part in image_parts(drawn)
+        for image in read_images(drawn, part)
+        if image.sample == SAMPLE and image.prompt_id in chosen
+    }
     absent = sorted(set(chosen) - set(found))
     if absent:
         problem = f"the artifact has no image of prompt {absent[0]}"
