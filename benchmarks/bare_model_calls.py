@@ -9,9 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 from benchmarks.training_workload import SEED, Workload
 from comat_core.backbones.adapters import active_adapter
-from comat_core.backbones.prompt_conditioning import PromptConditioning
+from comat_core.backbones.conditioning import Conditioning
+from comat_core.discriminators.denoiser import ADAPTER_NAME
 from comat_core.discriminators.protocol import gradient_wanted
-from comat_core.discriminators.unet import ADAPTER_NAME
 from comat_core.support.randomness import make_generator, normal_noise
 from comat_core.training_step import training_step
 from comat_core.trajectories import pair_start_steps, start_from_images
@@ -23,7 +23,7 @@ class _UnetInput:
 
     latents: Tensor
     timesteps: Tensor
-    conditioning: PromptConditioning
+    conditioning: Conditioning
     keeps_gradient: bool
 
 
@@ -63,7 +63,7 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
                 _forward_and_backward(
                     lambda x, i=inputs: online.predict(x, i.timesteps, i.conditioning),
                     inputs.latents,
-                    recompute=settings.checkpoint_unet,
+                    recompute=settings.checkpoint_denoiser,
                 )
             else:
                 with torch.no_grad():
@@ -71,11 +71,11 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
         _forward_and_backward(online.decode, latents.clone().requires_grad_())
         _forward_and_backward(call_captioner, images.clone().requires_grad_())
         segmenter.segment(images[:count], nouns)
-        with active_adapter(online.unet, ADAPTER_NAME):
+        with active_adapter(online.denoiser, ADAPTER_NAME):
             with gradient_wanted(workload.discriminator.named_trainable_parameters(), False):
                 generated = latents[:count].clone().requires_grad_()
-                _forward_and_backward(call_discriminator, generated, recompute=settings.checkpoint_unet)
-            _forward_and_backward(call_discriminator, both_sides, recompute=settings.checkpoint_unet)
+                _forward_and_backward(call_discriminator, generated, recompute=settings.checkpoint_denoiser)
+            _forward_and_backward(call_discriminator, both_sides, recompute=settings.checkpoint_denoiser)
 
     return make_calls
 
@@ -96,12 +96,11 @@ def _unet_inputs(workload: Workload, step: int) -> list[_UnetInput]:
             steps=pair_start_steps(models.scheduler, sampling.num_inference_steps, sampling.tau_range),
         )
     prompted = models.online.encode_prompts([*batch.prompts, *batch.pair_captions], settings.resolution)
-    models.scheduler.set_timesteps(sampling.num_inference_steps)
     shape = (models.online.latent_channels, *[models.online.latent_size(settings.resolution)] * 2)
     inputs = []
-    for index, timestep in enumerate(models.scheduler.timesteps):
+    for index, timestep in enumerate(models.scheduler.timesteps(sampling.num_inference_steps)):
         rows = count + sum(join <= index for join in joins)
-        conditioning = PromptConditioning.concatenate([models.unconditional.repeat(rows), prompted.select(slice(rows))])
+        conditioning = Conditioning.concatenate([models.unconditional.repeat(rows), prompted.select(slice(rows))])
         generators = [make_generator(SEED, "bare", index, row) for row in range(2 * rows)]
         latents = normal_noise(shape, generators, device=device)
         inputs.append(_UnetInput(latents, timestep.to(device).expand(2 * rows), conditioning, index in gradient_steps))

@@ -31,12 +31,13 @@ from torch.optim import AdamW
 
 from benchmarks.full_size_models import Sizes, full_sizes, save_blip, save_stable_diffusion, sdxl_unet, tiny_sizes
 from benchmarks.training_workload import ONLINE, SEED, make_batch
-from comat_core.backbones.adapters import ATTENTION_PROJECTIONS, active_adapter, add_lora, lora_parameters
-from comat_core.backbones.schedulers import make_scheduler
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.adapters import active_adapter, add_lora, lora_parameters
+from comat_core.backbones.loading import load_backbone
+from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.blip import BlipCaptioner
-from comat_core.discriminators import UNetDiscriminator, last_timestep
-from comat_core.discriminators.unet import unet_memory
+from comat_core.discriminators import DenoiserDiscriminator
+from comat_core.discriminators.denoiser import memory_of_roles
+from comat_core.schedulers import make_scheduler
 from comat_core.step_settings import StepSettings, TrainingSampler
 from comat_core.support.activation_memory import kept_activations, without_data
 from comat_core.support.memory_allocator import keep_freed_memory
@@ -76,9 +77,9 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
     """One training step of SD 1.5 as the train stage takes it, from checkpoints on disk."""
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         base, captioner = save_stable_diffusion(Path(folder) / "base", sizes), save_blip(Path(folder) / "blip", sizes)
-        online = TextToImageModel.load(base)
-        unet_parameters = _count(online.unet)
-        add_lora(online.unet, ONLINE, rank=sizes.rank, seed=SEED)
+        online = load_backbone(base)
+        unet_parameters = _count(online.denoiser)
+        add_lora(online, ONLINE, rank=sizes.rank, seed=SEED)
         sampling = TrainingSampler(
             num_inference_steps=arguments.num_inference_steps,
             gradient_steps=arguments.gradient_steps,
@@ -86,13 +87,13 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
         )
         settings = StepSettings(resolution=sizes.resolution, sampling=sampling, checkpoint_decoder=True)
         scheduler = make_scheduler(online.scheduler, "ddpm")
-        discriminator = UNetDiscriminator(
+        discriminator = DenoiserDiscriminator(
             online,
             rank=sizes.rank,
             resolution=sizes.resolution,
-            timestep=last_timestep(scheduler, sampling.num_inference_steps),
+            timestep=scheduler.last_timestep(sampling.num_inference_steps),
             seed=SEED,
-            checkpoint_unet=True,
+            checkpoint_denoiser=True,
         )
         models = CoMatModels(
             online=online,
@@ -103,13 +104,13 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
             segmenter=LeftAndRight(),
         )
     batch = make_batch(online, settings, prompts=1, pairs=1)
-    learned = {"online": lora_parameters(online.unet, ONLINE)}
+    learned = {"online": lora_parameters(online.denoiser, ONLINE)}
     learned["discriminator"] = list(discriminator.named_trainable_parameters().values())
     optimizers = [AdamW(parameters, lr=5e-5) for parameters in learned.values()]
     before = [parameter.detach().clone() for parameter in learned["online"]]
 
     start = time.perf_counter()
-    with active_adapter(online.unet, ONLINE):
+    with active_adapter(online.denoiser, ONLINE):
         output = training_step(models, batch, settings, seed=SEED, step=0)
         output.total.backward()
         optimizers[0].step()
@@ -117,7 +118,7 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
         optimizers[1].step()
     seconds = time.perf_counter() - start
 
-    roles = unet_memory(online, discriminator)
+    roles = memory_of_roles(online, discriminator)
     peak = _peak_bytes()
     moved = sum(not torch.equal(old, new) for old, new in zip(before, learned["online"], strict=True))
     return {
@@ -131,7 +132,7 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
         "captioner_parameters": _count(models.captioner.model),  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
         "lora_rank": sizes.rank,
         "lora_parameters": _count(*learned["online"]),
-        "lora_parameters_expected": expected_lora_parameters(online.unet, sizes.rank),
+        "lora_parameters_expected": expected_lora_parameters(online.denoiser, sizes.rank),
         "lora_tensors": len(before),
         "lora_tensors_moved": moved,
         "losses": {name: loss.item() for name, loss in output.losses.items()},
@@ -207,7 +208,7 @@ def expected_lora_parameters(unet: nn.Module, rank: int) -> int:
     return sum(
         rank * (module.in_features + module.out_features)
         for name, module in unet.named_modules()
-        if isinstance(module, nn.Linear) and name.removesuffix(".base_layer").endswith(ATTENTION_PROJECTIONS)
+        if isinstance(module, nn.Linear) and name.removesuffix(".base_layer").endswith(Backbone.adapter_targets)
     )
 
 

@@ -47,7 +47,7 @@ def main() -> None:
         tau_range=(1, 999),
     )
     settings = StepSettings(
-        resolution=arguments.resolution, sampling=sampling, checkpoint_unet=not arguments.keep_activations
+        resolution=arguments.resolution, sampling=sampling, checkpoint_denoiser=not arguments.keep_activations
     )
     workload = load_workload(
         arguments.models,
@@ -64,7 +64,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    with active_adapter(workload.models.online.unet, ONLINE):
+    with active_adapter(workload.models.online.denoiser, ONLINE):
         for part in arguments.parts:
             result[part] = PARTS[part](workload, arguments.repetitions)
             print(part, json.dumps(result[part], indent=2))
@@ -105,7 +105,7 @@ def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]
             guidance_scale=sampling.guidance_scale,
             generators=generators,
             gradient_steps=gradient_steps,
-            checkpoint_unet=settings.checkpoint_unet,
+            checkpoint_denoiser=settings.checkpoint_denoiser,
             capture=CaptureRequest(captured_steps) if captured_steps else None,
         )
         maps = [layer.square().sum() for step in result.attention_maps for layer in step.values()]
@@ -120,14 +120,14 @@ def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]
 def measure_memory(workload: Workload, repetitions: int) -> dict[str, object]:
     """Peak bytes of a step for each K (at T = 10, the least that holds them all) and each T (at the K given)."""
     del repetitions
-    found = workload.discriminator.checkpoint_unet
+    found = workload.discriminator.checkpoint_denoiser
     curves: dict[str, object] = {
         name: _memory_curves(
-            replace(workload, settings=workload.settings.model_copy(update={"checkpoint_unet": recompute}))
+            replace(workload, settings=workload.settings.model_copy(update={"checkpoint_denoiser": recompute}))
         )
         for name, recompute in (("recomputing", True), ("keeping_activations", False))
     }
-    workload.discriminator.checkpoint_unet = found
+    workload.discriminator.checkpoint_denoiser = found
     return curves | {"repetitions": 1, "unit": "bytes above the start, counted at the allocator"}
 
 
@@ -139,7 +139,7 @@ PARTS: dict[str, Callable[[Workload, int], dict[str, object]]] = {
 
 
 def _memory_curves(workload: Workload) -> dict[str, object]:
-    workload.discriminator.checkpoint_unet = workload.settings.checkpoint_unet
+    workload.discriminator.checkpoint_denoiser = workload.settings.checkpoint_denoiser
     most = max(GRADIENT_STEP_COUNTS)
     _step_bytes(workload, T=most, K=1)  # what is made once and kept shall not count
     by_k = {count: _step_bytes(workload, T=most, K=count) for count in GRADIENT_STEP_COUNTS}

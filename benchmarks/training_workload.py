@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from comat_core.backbones.adapters import add_lora, lora_parameters
-from comat_core.backbones.schedulers import make_scheduler
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone
+from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.blip import BlipCaptioner
-from comat_core.discriminators import UNetDiscriminator, last_timestep
-from comat_core.language.token_alignment import align
+from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.losses.attribute_concentration import EntityTokens
+from comat_core.schedulers import make_scheduler
 from comat_core.segmenters.clipseg import ClipSegSegmenter
 from comat_core.step_settings import StepSettings
 from comat_core.support.randomness import derive_seed, make_generator, normal_noise
@@ -30,14 +30,14 @@ class Workload:
     """One training step, ready to run."""
 
     models: CoMatModels
-    discriminator: UNetDiscriminator
+    discriminator: DenoiserDiscriminator
     batch: CoMatBatch
     settings: StepSettings
 
     @property
     def trainable(self) -> list[nn.Parameter]:
         """Parameters of the online adapter and of the discriminator."""
-        online = lora_parameters(self.models.online.unet, ONLINE)
+        online = lora_parameters(self.models.online.denoiser, ONLINE)
         return [*online, *self.discriminator.named_trainable_parameters().values()]
 
     def forget_gradients(self) -> None:
@@ -56,16 +56,16 @@ def load_workload(
         pairs: G.
         rank: of both adapters.
     """
-    online = TextToImageModel.load(folder / "base", device=device)
-    add_lora(online.unet, ONLINE, rank=rank, seed=SEED)
+    online = load_backbone(folder / "base", device=device)
+    add_lora(online, ONLINE, rank=rank, seed=SEED)
     scheduler = make_scheduler(online.scheduler, "ddpm")
-    discriminator = UNetDiscriminator(
+    discriminator = DenoiserDiscriminator(
         online,
         rank=rank,
         resolution=settings.resolution,
-        timestep=last_timestep(scheduler, settings.sampling.num_inference_steps),
+        timestep=scheduler.last_timestep(settings.sampling.num_inference_steps),
         seed=SEED,
-        checkpoint_unet=settings.checkpoint_unet,
+        checkpoint_denoiser=settings.checkpoint_denoiser,
     )
     models = CoMatModels(
         online=online,
@@ -78,7 +78,7 @@ def load_workload(
     return Workload(models, discriminator, make_batch(online, settings, prompts, pairs), settings)
 
 
-def make_batch(online: TextToImageModel, settings: StepSettings, prompts: int, pairs: int) -> CoMatBatch:
+def make_batch(online: Backbone, settings: StepSettings, prompts: int, pairs: int) -> CoMatBatch:
     """Make up prompts with entities, reference latents and pairs; latents are noise.
 
     Args:
@@ -107,13 +107,13 @@ def _two_objects(number: int) -> str:
     return f"a {first_colour} {first} and a {second_colour} {second}"
 
 
-def _entities(online: TextToImageModel, text: str) -> Sequence[EntityTokens]:
-    words, spans, start = text.split(), {}, 0
+def _entities(online: Backbone, text: str) -> Sequence[EntityTokens]:
+    words, spans, start, layout = text.split(), {}, 0, online.text_layout()
     for word in words:
         start = text.index(word, start)
         spans.setdefault(word, (start, start + len(word)))
     found = []
     for colour, noun in ((words[1], words[2]), (words[5], words[6])):
-        aligned = align(online.tokenizer, text, [spans[noun], spans[colour]], online.tokenizer.model_max_length)
+        (aligned,) = layout.align_prompts([text], [[spans[noun], spans[colour]]])
         found.append(EntityTokens(noun, aligned[0].tokens, aligned[1].tokens))
     return found

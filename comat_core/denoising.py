@@ -1,18 +1,17 @@
 """Denoising with gradients through a few steps (DRTune), for rows that start from noise and rows that join later."""
 
 from collections.abc import Callable, Collection, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from inspect import signature
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from comat_core.backbones.attention_maps import AttentionMaps, CaptureRequest
-from comat_core.backbones.guided_unet import GuidedUnet
-from comat_core.backbones.text_to_image import PromptConditioning, TextToImageModel
+from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.guided_denoiser import GuidedDenoiser
+from comat_core.backbones.protocol import Backbone
 from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uniform
+from comat_core.schedulers import DenoisingRun, Scheduler
 
 __all__ = ["DenoisingResult", "denoise", "gradient_steps_strided", "gradient_steps_uniform"]
 
@@ -31,68 +30,66 @@ class DenoisingResult:
 
 
 def denoise(
-    model: TextToImageModel,
+    model: Backbone,
     latents: Tensor,
-    conditioning: PromptConditioning,
-    negative_conditioning: PromptConditioning | None,
+    conditioning: Conditioning,
+    negative_conditioning: Conditioning | None,
     *,
-    scheduler: Any,
+    scheduler: Scheduler,
     num_inference_steps: int,
     guidance_scale: float,
     generators: Sequence[torch.Generator],
     start_steps: Sequence[int] | None = None,
     gradient_steps: Collection[int] = (),
-    detach_unet_input: bool = True,
-    checkpoint_unet: bool = False,
+    detach_denoiser_input: bool = True,
+    checkpoint_denoiser: bool = False,
     capture: CaptureRequest | None = None,
     callback: StepCallback | None = None,
 ) -> DenoisingResult:
-    """Denoise a batch, all rows of a step in one UNet call, with gradient through the chosen steps only.
+    """Denoise a batch, all rows of a step in one call of the denoiser, with gradient through the chosen steps only.
 
-    In a gradient step the UNet keeps its graph and, by default, its input is detached: the gradient of the result
-    reaches each step's prediction through the scheduler's linear path alone. In every other step the UNet keeps no
-    graph, so that memory does not grow with the number of steps.
+    In a gradient step the denoiser keeps its graph and, by default, its input is detached: the gradient of the result
+    reaches each step's prediction through the scheduler's linear path alone. In every other step it keeps no graph, so
+    that memory does not grow with the number of steps.
 
     Args:
         latents: (B, C, h, w): standard normal noise for rows that start at step 0, for the others latents noised to
-            the level of their step (`comat_core.backbones.schedulers.noisy_start`).
+            the level of their step (`Scheduler.noisy_start`).
         conditioning: B rows.
         negative_conditioning: B rows; may be None without guidance.
-        scheduler: any diffusers scheduler that makes one UNet call per step; it is copied, not changed.
+        scheduler: makes a run for each group of rows that join together.
         num_inference_steps: T.
-        guidance_scale: 1 or less turns guidance, and with it the unconditional half of the UNet's batch, off.
+        guidance_scale: 1 or less turns guidance, and with it an unconditional half of the batch, off.
         generators: B, for the noise that the scheduler adds.
         start_steps: B indices of the step at which each row joins, in [0, T); all 0 by default.
-        gradient_steps: indices of the steps whose UNet call keeps a graph.
-        detach_unet_input: False lets the gradient flow through the UNet to earlier steps too.
-        checkpoint_unet: recompute the UNet of gradient steps in the backward pass instead of keeping activations.
-        capture: the cross-attention maps to return.
+        gradient_steps: indices of the steps whose call keeps a graph.
+        detach_denoiser_input: False lets the gradient flow through the denoiser to earlier steps too.
+        checkpoint_denoiser: recompute gradient steps in the backward pass instead of keeping activations.
+        capture: the attention maps to return.
     """
-    guided = guidance_scale > 1
-    assert not guided or negative_conditioning is not None, "guidance needs a negative conditioning"
-    unet = GuidedUnet(model, conditioning, negative_conditioning if guided else None, guidance_scale, capture)
+    denoiser = GuidedDenoiser.of(model, conditioning, negative_conditioning, guidance_scale, capture)
     groups = _rows_by_start(latents, scheduler, num_inference_steps, generators, start_steps)
     attention_maps: list[AttentionMaps] = []
 
-    for step, timestep in enumerate(groups[0].scheduler.timesteps):
+    for step, timestep in enumerate(groups[0].run.timesteps):
         active = [group for group in groups if group.start <= step]
         if not active:
             continue
 
         # One prediction for the rows of all active groups, with or without a graph.
-        unet_input = torch.cat([group.scheduler.scale_model_input(group.latents, timestep) for group in active])
+        network_input = torch.cat([group.run.scale_input(group.latents, timestep) for group in active])
         rows = [row for group in active for row in group.rows]
         if step in gradient_steps:
-            predict = unet.predict_recomputed if checkpoint_unet else unet.predict
-            unet_input = unet_input.detach() if detach_unet_input else unet_input
-            prediction, maps = predict(unet_input, rows, step, timestep)
+            predict = denoiser.predict_recomputed if checkpoint_denoiser else denoiser.predict
+            network_input = network_input.detach() if detach_denoiser_input else network_input
+            prediction, maps = predict(network_input, rows, step, timestep)
         else:
             with torch.no_grad():
-                prediction, maps = unet.predict(unet_input, rows, step, timestep)
+                prediction, maps = denoiser.predict(network_input, rows, step, timestep)
         if maps:
             attention_maps.append(AttentionMaps(step, maps))
 
-        # Each group takes its own scheduler's step.
+        # Each group takes the step of its own run.
         for group, group_prediction in zip(active, prediction.split([len(g.rows) for g in active]), strict=True):
             group.advance(group_prediction, timestep)
         if callback is not None:
@@ -103,24 +100,21 @@ def denoise(
 
 @dataclass
 class _RowGroup:
-    """Rows that join at the same step. Multistep solvers keep a history, so each group has a scheduler of its own."""
+    """Rows that join at the same step. Multistep solvers keep a history, so each group has a run of its own."""
 
     start: int
     rows: list[int]
     latents: Tensor
-    scheduler: Any
+    run: DenoisingRun
     generators: list[torch.Generator]
 
     def advance(self, prediction: Tensor, timestep: Tensor) -> None:
-        extra = {}
-        if "generator" in signature(self.scheduler.step).parameters:
-            extra["generator"] = self.generators
-        self.latents = self.scheduler.step(prediction, timestep, self.latents, return_dict=False, **extra)[0]
+        self.latents = self.run.step(prediction, timestep, self.latents, self.generators)
 
 
 def _rows_by_start(
     latents: Tensor,
-    scheduler: Any,
+    scheduler: Scheduler,
     num_inference_steps: int,
     generators: Sequence[torch.Generator],
     start_steps: Sequence[int] | None,
@@ -131,13 +125,9 @@ def _rows_by_start(
     groups = []
     for start in sorted(set(starts)):
         rows = [row for row, row_start in enumerate(starts) if row_start == start]
-        own_scheduler = deepcopy(scheduler)
-        own_scheduler.set_timesteps(num_inference_steps)
-        assert len(own_scheduler.timesteps) == num_inference_steps, "the scheduler calls the UNet twice per step"
-        if hasattr(own_scheduler, "set_begin_index"):
-            own_scheduler.set_begin_index(start)
-        scale = own_scheduler.init_noise_sigma if start == 0 else 1.0
-        groups.append(_RowGroup(start, rows, latents[rows] * scale, own_scheduler, [generators[row] for row in rows]))
+        run = scheduler.run(num_inference_steps, start)
+        scale = run.start_scale if start == 0 else 1.0
+        groups.append(_RowGroup(start, rows, latents[rows] * scale, run, [generators[row] for row in rows]))
     return groups
 
 

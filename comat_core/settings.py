@@ -10,7 +10,7 @@ class _SameResult:
 
 
 SAME_RESULT: Final = _SameResult()
-"""Annotation for settings of speed and memory: `checkpoint_unet: Annotated[bool, SAME_RESULT] = True`."""
+"""Annotation for settings of speed and memory: `checkpoint_denoiser: Annotated[bool, SAME_RESULT] = True`."""
 
 
 class Settings(BaseModel):
@@ -22,6 +22,8 @@ class Settings(BaseModel):
 class Sampler(Settings):
     """How images are drawn."""
 
-    scheduler: Annotated[Literal["ddpm", "ddim", "dpm-solver++"], Field(description="sampler")] = "ddpm"
+    scheduler: Annotated[
+        Literal["ddpm", "ddim", "dpm-solver++", "flow-euler", "flow-euler-stochastic"], Field(description="sampler")
+    ] = "ddpm"
     num_inference_steps: Annotated[int, Field(ge=1, le=1000, description="T, denoising steps")] = 50
     guidance_scale: Annotated[float, Field(ge=0, le=100, description="classifier-free guidance; 1 is none")] = 7.5

@@ -40,8 +40,8 @@ class TrainingSampler(Sampler):
     gradient_step_draw: Annotated[
         Literal["uniform", "strided"], Field(description="the paper's draw of the K steps, or the authors' code's")
     ] = "uniform"
-    detach_unet_input: Annotated[
-        bool, Field(description="stop the gradient at the UNet's input in the K steps, as the paper does")
+    detach_denoiser_input: Annotated[
+        bool, Field(description="stop the gradient at the denoiser's input in the K steps, as the paper does")
     ] = True
     tau_range: Annotated[
         tuple[int, int],
@@ -82,10 +82,17 @@ class StepSettings(Settings):
     concentration_variant: Annotated[
         ConcentrationVariant, Field(description="attribute concentration by equations 4, 5 or the authors' code")
     ] = "paper"
+    attention_layers: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            min_length=1,
+            description="patterns of the names of the layers whose maps are concentrated; null: the family's own",
+        ),
+    ] = None
     saturating: Annotated[bool, Field(description="minimise equation 3 as printed instead of its usual variant")] = (
         False
     )
-    checkpoint_unet: Annotated[
-        bool, SAME_RESULT, Field(description="recompute the UNet in the backward pass: less memory, more time")
+    checkpoint_denoiser: Annotated[
+        bool, SAME_RESULT, Field(description="recompute the denoiser in the backward pass: less memory, more time")
     ] = True
     checkpoint_decoder: Annotated[bool, SAME_RESULT, Field(description="decode image by image, twice")] = False

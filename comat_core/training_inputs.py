@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from comat_core.backbones.text_to_image import PromptConditioning, TextToImageModel
+from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.protocol import ImageToText
 from comat_core.discriminators.protocol import Discriminator
 from comat_core.losses.attribute_concentration import EntityTokens
+from comat_core.schedulers import Scheduler
 from comat_core.segmenters.protocol import Segmenter
 
 
@@ -17,11 +18,11 @@ from comat_core.segmenters.protocol import Segmenter
 class CoMatModels:
     """The models of Algorithm 1. The reference model e_pre is not among them: its latents come with the batch."""
 
-    online: TextToImageModel
+    online: Backbone
     """e_theta, with its trainable adapter active."""
-    scheduler: Any
-    """The diffusers scheduler that training samples with; copied, never changed."""
-    unconditional: PromptConditioning
+    scheduler: Scheduler
+    """What training samples with."""
+    unconditional: Conditioning
     """One row, what guidance leads away from: `online.encode_unconditional(1, resolution)`."""
     captioner: ImageToText | None = None
     """C; needed while the weight of concept activation is not 0."""
@@ -54,4 +55,4 @@ class CoMatBatch:
     pair_captions: Sequence[str] = ()
     """P_g: G texts."""
     pair_latents: Tensor | None = None
-    """VAE(I_g): (G, C, h, w), latents of real images in the UNet's scale."""
+    """VAE(I_g): (G, C, h, w), latents of real images in the denoiser's scale."""

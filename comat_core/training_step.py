@@ -45,7 +45,7 @@ class StepOutput:
     masks: list[Tensor] | None
     """For each prompt (entities, H, W) booleans; None when attribute concentration is off."""
     gradient_steps: tuple[int, ...]
-    """The steps whose UNet call kept a gradient."""
+    """The steps whose call kept a gradient."""
 
 
 @dataclass
@@ -87,9 +87,9 @@ def training_step(
         generators=generators,
         start_steps=start_steps,
         gradient_steps=gradient_steps,
-        detach_unet_input=sampling.detach_unet_input,
-        checkpoint_unet=settings.checkpoint_unet,
-        capture=CaptureRequest(attention_steps, range(count)) if _has_entities(batch, weights) else None,
+        detach_denoiser_input=sampling.detach_denoiser_input,
+        checkpoint_denoiser=settings.checkpoint_denoiser,
+        capture=_capture(batch, settings, attention_steps),
     )
     images = _decode(models, result.latents, settings)
 
@@ -148,6 +148,12 @@ def discriminator_step(
     )
 
 
+def _capture(batch: CoMatBatch, settings: StepSettings, steps: Sequence[int]) -> CaptureRequest | None:
+    if not settings.weights.attribute_concentration or not any(batch.entities):
+        return None
+    return CaptureRequest(steps, range(len(batch.prompts)), settings.attention_layers)
+
+
 def _draw_steps(sampling: TrainingSampler, generator: torch.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The K steps that keep a gradient, and the r of them, all different, that give attention maps."""
     draw = gradient_steps_uniform if sampling.gradient_step_draw == "uniform" else gradient_steps_strided
@@ -200,10 +206,6 @@ def _what_it_reads(discriminator: Discriminator, latents: Tensor, images: Tensor
         return latents
     assert images is not None
     return images
-
-
-def _has_entities(batch: CoMatBatch, weights: LossWeights) -> bool:
-    return weights.attribute_concentration and any(batch.entities)
 
 
 @torch.no_grad()

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torchvision.utils import save_image
 
-from comat_core.backbones.text_to_image import PromptConditioning, TextToImageModel
+from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.loading import wrap_pipeline
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ def draw_regions(
     Returns:
         (1, 3, resolution, resolution) in [0, 1].
     """
-    model = TextToImageModel(pipeline)
+    model = wrap_pipeline(pipeline)
     side = model.latent_size(resolution)
     texts = [prompt, *(region.prompt for region in regions)]
     unconditional = model.encode_unconditional(1, resolution)
-    conditioning = PromptConditioning.concatenate([unconditional, model.encode_prompts(texts, resolution)])
+    conditioning = Conditioning.concatenate([unconditional, model.encode_prompts(texts, resolution)])
     weights = _column_weights(regions, side, prompt_weight).to(model.device)
     scheduler = pipeline.scheduler
     scheduler.set_timesteps(num_inference_steps)

@@ -1,10 +1,10 @@
-"""The adapt stage: a short warm-up of the whole UNet at the training resolution, on images of its own.
+"""The adapt stage: a short warm-up of the whole denoiser at the training resolution, on images of its own.
 
 For checkpoints made for larger images than training uses (SDXL: 1024 px, trained at 512). The base model draws images
-of training prompts at its native resolution; resized, they teach its UNet the training resolution by the plain
-diffusion loss. Everything after this stage uses the UNet that it writes:
+of training prompts at its native resolution; resized, they teach its denoiser the training resolution by the plain
+diffusion loss. Everything after this stage uses the denoiser that it writes:
 
-    unet/                         the UNet, as diffusers saves one
+    denoiser/                     the denoiser, as diffusers saves one
     latents/00000.safetensors     what it was trained on: "latents" (N, C, h, w) of the resized images
     metrics.parquet               step, loss
 """
@@ -32,8 +32,8 @@ from stages.store.local_disk import disk_errors_told
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from comat_core.backbones.prompt_conditioning import PromptConditioning
-    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.backbones.conditioning import Conditioning
+    from comat_core.backbones.protocol import Backbone
 
 IMAGES_PER_PART = 32
 """A part is what a killed run has to draw again at most. Unlike the batch it decides which file holds what."""
@@ -75,7 +75,7 @@ def _chosen_prompts(config: AdaptConfig, inputs: Inputs) -> list[Prompt]:
     return sorted((prompt.prompt_id, prompt.text) for prompt in prompts)[: config.images]
 
 
-def _resized_latents(config: AdaptConfig, model: "TextToImageModel", prompts: Sequence[Prompt]) -> "Tensor":
+def _resized_latents(config: AdaptConfig, model: "Backbone", prompts: Sequence[Prompt]) -> "Tensor":
     """Draw images at the native resolution, and encode them at the other one: (N, C, h, w)."""
     import torch
     from torchvision.transforms.functional import resize
@@ -96,10 +96,9 @@ def _resized_latents(config: AdaptConfig, model: "TextToImageModel", prompts: Se
 
 
 def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer: ArtifactWriter) -> list[float]:
-    """Train all of the UNet's weights, write it, and return the losses."""
+    """Train all of the denoiser's weights, write it, and return the losses."""
     import torch
 
-    from comat_core.backbones.schedulers import make_scheduler
     from comat_core.losses.diffusion_loss import diffusion_loss
     from comat_core.support.finite_numbers import check_finite_weights
     from comat_core.support.precisions import PRECISIONS
@@ -107,16 +106,16 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
 
     # The weights are trained in float32, whatever precision the images were drawn in.
     with sampling_model(config.model_copy(update={"precision": "fp32"}), {}, config.vae) as model:
-        scheduler = make_scheduler(model.scheduler, "ddpm")
+        scheduler = model.make_scheduler(config.sampling.scheduler, config.resolution)
         unconditional = model.encode_unconditional(1, config.resolution)
         with _trainable(model):
-            optimizer = torch.optim.AdamW(model.unet.parameters(), lr=config.learning_rate)
+            optimizer = torch.optim.AdamW(model.denoiser.parameters(), lr=config.learning_rate)
             losses = []
             for step in progress_bar(range(config.steps), "Adapt: training"):
                 # The batch: which images, at which noise levels, and which of them without their prompt.
                 generator = make_generator(config.seed, "adaptation step", step)
                 rows = torch.randint(len(prompts), (config.training_batch_size,), generator=generator)
-                timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(rows),), generator=generator)
+                timesteps = scheduler.draw_timesteps(len(rows), generator)
                 dropped = torch.rand(len(rows), generator=generator) < config.prompt_dropout
                 noise = normal_noise(latents.shape[1:], [generator] * len(rows), device=model.device)
                 texts = [None if drop else prompts[row][1] for row, drop in zip(rows, dropped, strict=True)]
@@ -128,39 +127,39 @@ def _train(config: AdaptConfig, prompts: list[Prompt], latents: "Tensor", writer
                 with torch.autocast(model.device.type, reduced, enabled=config.precision != "fp32"):
                     loss = diffusion_loss(model, clean, noise, timesteps, conditioning, scheduler)
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.unet.parameters(), config.gradient_clip)
+                torch.nn.utils.clip_grad_norm_(model.denoiser.parameters(), config.gradient_clip)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 losses.append(loss.item())
                 if not math.isfinite(losses[-1]):
                     problem = f"the loss of step {step + 1} is no finite number"
                     raise UserError(problem, "adapt", "lower adapt.learning_rate, or choose bf16 or fp32")
-        check_finite_weights(model.unet.state_dict(), "the UNet", "adapt", "lower adapt.learning_rate")
+        check_finite_weights(model.denoiser.state_dict(), "the denoiser", "adapt", "lower adapt.learning_rate")
         with tempfile.TemporaryDirectory(prefix="comat-") as folder:
-            with disk_errors_told("UNet", Path(folder)):
-                model.unet.save_pretrained(folder)
-            writer.add_folder(Path(folder), "unet/")
+            with disk_errors_told("denoiser", Path(folder)):
+                model.denoiser.save_pretrained(folder)
+            writer.add_folder(Path(folder), "denoiser/")
     return losses
 
 
 def _encode(
-    model: "TextToImageModel", texts: Sequence[str | None], unconditional: "PromptConditioning", resolution: int
-) -> "PromptConditioning":
+    model: "Backbone", texts: Sequence[str | None], unconditional: "Conditioning", resolution: int
+) -> "Conditioning":
     """Encode a batch; a missing text becomes what guidance leads away from, which is not always the empty text."""
     prompts = model.encode_prompts([text or "" for text in texts], resolution)
     return prompts.replaced_by(unconditional, [text is None for text in texts])
 
 
 @contextmanager
-def _trainable(model: "TextToImageModel") -> Iterator[None]:
-    """Let the UNet's own weights learn inside the block."""
-    model.unet.requires_grad_(True).train()
-    model.unet.enable_gradient_checkpointing()
+def _trainable(model: "Backbone") -> Iterator[None]:
+    """Let the denoiser's own weights learn inside the block."""
+    model.denoiser.requires_grad_(True).train()
+    model.denoiser.enable_gradient_checkpointing()
     try:
         yield
     finally:
-        model.unet.disable_gradient_checkpointing()
-        model.unet.requires_grad_(False).eval()
+        model.denoiser.disable_gradient_checkpointing()
+        model.denoiser.requires_grad_(False).eval()
 
 
 def _part(index: int) -> str:
@@ -169,7 +168,7 @@ def _part(index: int) -> str:
 
 STAGE = Stage(
     name="adapt",
-    version=2,
+    version=3,
     config_type=AdaptConfig,
     inputs=("prompts",),
     build=build,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from comat_core.backbones.attention_maps import CaptureRequest
-    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.backbones.protocol import Backbone
     from comat_core.denoising import DenoisingResult, StepCallback
 
 Item = TypeVar("Item")
@@ -37,37 +37,35 @@ class SamplingConfig(StageConfig):
 
 
 @contextmanager
-def sampling_model(
-    config: SamplingConfig, inputs: Inputs, vae: ModelReference | None = None
-) -> "Iterator[TextToImageModel]":
-    """Give the base model, with the UNet of an `adapt` input and the active LoRA of a `train` input if there are any.
+def sampling_model(config: SamplingConfig, inputs: Inputs, vae: ModelReference | None = None) -> "Iterator[Backbone]":
+    """Give the base model, with the denoiser of an `adapt` input and the active LoRA of a `train` input if any.
 
     Args:
         vae: an autoencoder that replaces the checkpoint's own.
     """
     from comat_core.backbones.adapters import active_adapter, load_lora
-    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.backbones.loading import load_backbone
     from comat_core.support.precisions import PRECISIONS
 
     with ExitStack() as stack:
-        unet = stack.enter_context(inputs["adapt"].local_path("unet/")) if "adapt" in inputs else None
-        model = TextToImageModel.load(
+        denoiser = stack.enter_context(inputs["adapt"].local_path("denoiser/")) if "adapt" in inputs else None
+        model = load_backbone(
             config.base.resolve(),
             revision=config.base.revision,
             vae=vae.resolve() if vae else None,
             vae_revision=vae.revision if vae else None,
-            unet=unet,
+            denoiser=denoiser,
             dtype=PRECISIONS[config.precision],
             device=choose_device(config.device),
         )
         if "train" in inputs:
             load_lora(model, stack.enter_context(inputs["train"].local_path("lora/")), TUNED)
-            stack.enter_context(active_adapter(model.unet, TUNED))
+            stack.enter_context(active_adapter(model.denoiser, TUNED))
         yield model
 
 
 def sample_latents(
-    model: "TextToImageModel", config: SamplingConfig, prompts: Sequence[str], trajectory_seeds: Sequence[int]
+    model: "Backbone", config: SamplingConfig, prompts: Sequence[str], trajectory_seeds: Sequence[int]
 ) -> "Tensor":
     """Sample final latents (B, C, h, w) in float32, each row along the trajectory of its own seed.
 
@@ -82,7 +80,7 @@ def sample_latents(
 
 
 def sample(
-    model: "TextToImageModel",
+    model: "Backbone",
     config: SamplingConfig,
     prompts: Sequence[str],
     trajectory_seeds: Sequence[int],
@@ -94,7 +92,6 @@ def sample(
     Args:
         callback: called after every step.
     """
-    from comat_core.backbones.schedulers import make_scheduler
     from comat_core.denoising import denoise
     from comat_core.support.finite_numbers import check_finite
     from comat_core.trajectories import start_from_noise
@@ -105,7 +102,7 @@ def sample(
         noise,
         model.encode_prompts(prompts, config.resolution),
         model.encode_unconditional(len(prompts), config.resolution),
-        scheduler=make_scheduler(model.scheduler, config.sampling.scheduler),
+        scheduler=model.make_scheduler(config.sampling.scheduler, config.resolution),
         num_inference_steps=config.sampling.num_inference_steps,
         guidance_scale=config.sampling.guidance_scale,
         generators=generators,
@@ -116,7 +113,7 @@ def sample(
     return result
 
 
-def decode_images(model: "TextToImageModel", latents: "Tensor") -> "Tensor":
+def decode_images(model: "Backbone", latents: "Tensor") -> "Tensor":
     """Decode sampled latents to images (B, 3, H, W) in [0, 1], with tails.
 
     Raises:

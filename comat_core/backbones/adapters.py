@@ -1,6 +1,6 @@
-"""LoRA adapters on one shared UNet: adding, switching, and the parameters that train.
+"""LoRA adapters on one shared denoiser: adding, switching, and the parameters that train.
 
-One UNet in memory serves as the reference model (no adapter), the online model and the discriminator.
+One denoiser in memory serves as the reference model (no adapter), the online model and the discriminator.
 """
 
 import logging
@@ -17,7 +17,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from comat_core.support.safetensors_files import save_with_metadata
@@ -25,16 +25,14 @@ from comat_core.support.safetensors_files import save_with_metadata
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """The name that `load_lora_weights` looks for first."""
 
-ATTENTION_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
-
 
 def add_lora(
-    unet: Any,
+    model: Backbone,
     name: str,
     *,
     rank: int,
     seed: int,
-    target_modules: Sequence[str] = ATTENTION_PROJECTIONS,
+    target_modules: Sequence[str] | None = None,
 ) -> list[nn.Parameter]:
     """Add a trainable LoRA adapter that changes nothing yet, and leave active what was active.
 
@@ -42,40 +40,40 @@ def add_lora(
     The scale is 1 (alpha = rank), which is what loaders assume when a file does not name one.
 
     Args:
-        unet: a diffusers model.
-        name: of the adapter, unique on this UNet; `active_adapter` switches it on.
+        model: whose denoiser is adapted.
+        name: of the adapter, unique on this denoiser; `active_adapter` switches it on.
         rank: of every adapted layer, at least 1.
         seed: of the run.
-        target_modules: ends of the names of the adapted linear layers.
+        target_modules: ends of the names of the adapted linear layers; None for the family's own choice.
 
     Returns:
-        Its parameters, in float32 whatever the UNet's precision.
+        Its parameters, in float32 whatever the denoiser's precision.
 
     Raises:
         UserError: the rank is not positive, or no layer has one of the names.
     """
     if rank < 1:
         raise UserError(f"LoRA rank {rank} is not positive", f"adapter {name!r}", "choose a rank of 1 or more")
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(target_modules))
-    with _new_adapter(unet, name):
+    targets = model.adapter_targets if target_modules is None else target_modules
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))
+    denoiser = model.denoiser
+    with _new_adapter(denoiser, name):
         try:
-            unet.add_adapter(config, adapter_name=name)
+            denoiser.add_adapter(config, adapter_name=name)
         except ValueError as error:
             raise UserError(f"cannot add the adapter: {error}", f"adapter {name!r}", "check name and layers") from error
     with torch.no_grad():
-        for parameter_name, parameter in _named_lora_parameters(unet, name):
+        for parameter_name, parameter in _named_lora_parameters(denoiser, name):
             if ".lora_A." in parameter_name:
                 generator = make_generator(seed, "lora initialisation", name, parameter_name)
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) / rank)
             else:
                 parameter.zero_()
-    return lora_parameters(unet, name)
+    return lora_parameters(denoiser, name)
 
 
-def save_lora(
-    model: TextToImageModel, folder: str | Path, name: str, metadata: Mapping[str, str] | None = None
-) -> Path:
-    """Write one adapter of the model's UNet as `pipe.load_lora_weights(folder)` of the stock pipeline reads it.
+def save_lora(model: Backbone, folder: str | Path, name: str, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write one adapter of the model's denoiser as `pipe.load_lora_weights(folder)` of the stock pipeline reads it.
 
     Args:
         metadata: notes for the file's header (`comat_core.backbones.lora_metadata`).
@@ -87,17 +85,20 @@ def save_lora(
     def write(tensors: dict[str, Tensor], path: str) -> None:
         save_with_metadata(tensors, Path(path), metadata or {})
 
-    weights = convert_state_dict_to_diffusers(get_peft_model_state_dict(model.unet, adapter_name=name))
-    model.pipeline.save_lora_weights(folder, unet_lora_layers=weights, weight_name=LORA_FILE, save_function=write)
+    weights = get_peft_model_state_dict(model.denoiser, adapter_name=name)
+    if model.denoiser_part == "unet":  # their files keep the names of the time before peft
+        weights = convert_state_dict_to_diffusers(weights)
+    layers = {f"{model.denoiser_part}_lora_layers": weights}
+    model.pipeline.save_lora_weights(folder, **layers, weight_name=LORA_FILE, save_function=write)
     return Path(folder) / LORA_FILE
 
 
-def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn.Parameter]:
-    """Add the adapter that a folder holds to the model's UNet, and leave active what was active.
+def load_lora(model: Backbone, folder: str | Path, name: str) -> list[nn.Parameter]:
+    """Add the adapter that a folder holds to the model's denoiser, and leave active what was active.
 
     Args:
         folder: written by `save_lora`, or any that the stock pipeline's `load_lora_weights` reads.
-        name: the adapter's name from now on, unique on this UNet.
+        name: the adapter's name from now on, unique on this denoiser.
 
     Returns:
         Its parameters, in float32.
@@ -109,27 +110,37 @@ def load_lora(model: TextToImageModel, folder: str | Path, name: str) -> list[nn
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
         raise UserError(f"{len(files)} safetensors files instead of one", str(folder), "name a folder with one LoRA")
-    with _new_adapter(model.unet, name), _no_word_of_text_encoders():
+    with _new_adapter(model.denoiser, name), _no_word_of_text_encoders():
         try:
             model.pipeline.load_lora_weights(folder, weight_name=files[0].name, adapter_name=name, use_safetensors=True)
-            weights, *_ = model.pipeline.lora_state_dict(folder, weight_name=files[0].name, use_safetensors=True)
+            weights = _weights_of(
+                model.pipeline.lora_state_dict(folder, weight_name=files[0].name, use_safetensors=True)
+            )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"cannot load the LoRA: {first_line}", str(files[0]), "use one made for this model"
             ) from error
-    parameters = lora_parameters(model.unet, name)
+    parameters = lora_parameters(model.denoiser, name)
     if not parameters:
-        raise UserError("the file adapts no layer of this UNet", str(files[0]), "use a LoRA made for this model")
-    # On their way in the weights were rounded to the UNet's precision; the parameters are float32 again by now.
-    unet_weights = {key.removeprefix("unet."): value for key, value in weights.items() if key.startswith("unet.")}
-    set_peft_model_state_dict(model.unet, convert_unet_state_dict_to_peft(unet_weights), adapter_name=name)
+        raise UserError(
+            f"the file adapts no layer of this {model.denoiser_label}", str(files[0]), "use a LoRA made for this model"
+        )
+    # On their way in the weights were rounded to the denoiser's precision; the parameters are float32 again by now.
+    prefix = f"{model.denoiser_part}."
+    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    set_peft_model_state_dict(model.denoiser, convert_unet_state_dict_to_peft(own), adapter_name=name)
     return parameters
+
+
+def _weights_of(read: Any) -> Mapping[str, Tensor]:
+    """Some pipelines return the weights alone, others together with scales or metadata."""
+    return read[0] if isinstance(read, tuple) else read
 
 
 @contextmanager
 def _no_word_of_text_encoders() -> Iterator[None]:
-    """Keep diffusers from asking to be told that a LoRA of the UNet alone has nothing for the text encoders."""
+    """Keep diffusers from asking to be told that a LoRA of the denoiser alone has nothing for the text encoders."""
 
     def is_of_use(record: logging.LogRecord) -> bool:
         return "No LoRA keys associated to CLIPTextModel" not in record.getMessage()
@@ -142,39 +153,39 @@ def _no_word_of_text_encoders() -> Iterator[None]:
         logger.removeFilter(is_of_use)
 
 
-def merge_lora(model: TextToImageModel, name: str) -> None:
-    """Add an adapter to the UNet's own weights and take all adapters off, so that the UNet is a plain one again."""
-    model.unet.fuse_lora(adapter_names=[name])
-    model.unet.unload_lora()
+def merge_lora(model: Backbone, name: str) -> None:
+    """Add an adapter to the denoiser's own weights and take all adapters off, so that it is a plain one again."""
+    model.denoiser.fuse_lora(adapter_names=[name])
+    model.denoiser.unload_lora()
 
 
-def lora_parameters(unet: nn.Module, name: str) -> list[nn.Parameter]:
-    """Return the parameters of one adapter, in the order of the UNet's modules."""
-    return [parameter for _, parameter in _named_lora_parameters(unet, name)]
+def lora_parameters(denoiser: nn.Module, name: str) -> list[nn.Parameter]:
+    """Return the parameters of one adapter, in the order of the denoiser's modules."""
+    return [parameter for _, parameter in _named_lora_parameters(denoiser, name)]
 
 
 @contextmanager
-def active_adapter(unet: nn.Module, name: str | None) -> Iterator[None]:
-    """Within the context the UNet runs with this adapter alone, or bare (None); afterwards as it was found.
+def active_adapter(denoiser: nn.Module, name: str | None) -> Iterator[None]:
+    """Within the context the denoiser runs with this adapter alone, or bare (None); afterwards as it was found.
 
     Which parameters ask for a gradient is left as it is: a graph built under one adapter can be walked backwards
     under another.
     """
-    found = _AdapterState.of(unet)
+    found = _AdapterState.of(denoiser)
     try:
-        _AdapterState.all_set_to(unet, name).restore()
+        _AdapterState.all_set_to(denoiser, name).restore()
         yield
     finally:
         found.restore()
 
 
-def adapters_as_now(unet: nn.Module) -> Callable[[], AbstractContextManager[None]]:
-    """Return a context that, entered later, runs the UNet with the adapters that are active now."""
-    pinned = _AdapterState.of(unet)
+def adapters_as_now(denoiser: nn.Module) -> Callable[[], AbstractContextManager[None]]:
+    """Return a context that, entered later, runs the denoiser with the adapters that are active now."""
+    pinned = _AdapterState.of(denoiser)
 
     @contextmanager
     def context() -> Iterator[None]:
-        found = _AdapterState.of(unet)
+        found = _AdapterState.of(denoiser)
         try:
             pinned.restore()
             yield
@@ -191,15 +202,15 @@ class _AdapterState:
     layers: list[tuple[BaseTunerLayer, list[str]]]
 
     @staticmethod
-    def of(unet: nn.Module) -> "_AdapterState":
-        layers = _tuner_layers(unet)
+    def of(denoiser: nn.Module) -> "_AdapterState":
+        layers = _tuner_layers(denoiser)
         return _AdapterState([(layer, _adapters_in_use(layer)) for layer in layers])
 
     @staticmethod
-    def all_set_to(unet: nn.Module, name: str | None) -> "_AdapterState":
-        layers = _tuner_layers(unet)
+    def all_set_to(denoiser: nn.Module, name: str | None) -> "_AdapterState":
+        layers = _tuner_layers(denoiser)
         if name is not None and not any(name in getattr(layer, "lora_A", {}) for layer in layers):
-            raise KeyError(f"the UNet has no adapter {name!r}")
+            raise KeyError(f"the denoiser has no adapter {name!r}")
         return _AdapterState([(layer, [] if name is None else [name]) for layer in layers])
 
     def restore(self) -> None:
@@ -216,18 +227,18 @@ class _AdapterState:
 
 
 @contextmanager
-def _new_adapter(unet: nn.Module, name: str) -> Iterator[None]:
+def _new_adapter(denoiser: nn.Module, name: str) -> Iterator[None]:
     """Around the library's own call that adds an adapter: undo what it does to the others, train the new one."""
-    found = _AdapterState.of(unet)
-    flags = [(parameter, parameter.requires_grad) for parameter in unet.parameters()]
+    found = _AdapterState.of(denoiser)
+    flags = [(parameter, parameter.requires_grad) for parameter in denoiser.parameters()]
     yield
-    for _, parameter in _named_lora_parameters(unet, name):
+    for _, parameter in _named_lora_parameters(denoiser, name):
         parameter.data = parameter.data.float()
-    new_layers = set(_tuner_layers(unet)) - {layer for layer, _ in found.layers}
+    new_layers = set(_tuner_layers(denoiser)) - {layer for layer, _ in found.layers}
     _AdapterState([*found.layers, *((layer, []) for layer in new_layers)]).restore()
     for parameter, flag in flags:
         parameter.requires_grad_(flag)
-    for parameter in lora_parameters(unet, name):
+    for parameter in lora_parameters(denoiser, name):
         parameter.requires_grad_(True)
 
 
@@ -240,11 +251,11 @@ def _adapters_in_use(layer: BaseTunerLayer) -> list[str]:
     return [] if layer.disable_adapters else list(layer.active_adapters)
 
 
-def _tuner_layers(unet: nn.Module) -> list[BaseTunerLayer]:
-    return [module for module in unet.modules() if isinstance(module, BaseTunerLayer)]
+def _tuner_layers(denoiser: nn.Module) -> list[BaseTunerLayer]:
+    return [module for module in denoiser.modules() if isinstance(module, BaseTunerLayer)]
 
 
-def _named_lora_parameters(unet: nn.Module, name: str) -> Iterator[tuple[str, nn.Parameter]]:
-    for parameter_name, parameter in unet.named_parameters():
+def _named_lora_parameters(denoiser: nn.Module, name: str) -> Iterator[tuple[str, nn.Parameter]]:
+    for parameter_name, parameter in denoiser.named_parameters():
         if f".lora_A.{name}." in parameter_name or f".lora_B.{name}." in parameter_name:
             yield parameter_name, parameter

@@ -1,16 +1,16 @@
-"""Cross-attention maps as a return value: which pixels attend to which token.
+"""Attention maps as a return value: which pixels attend to which token.
 
 Only the layers, rows and steps asked for are touched. Their output still comes from the processor that was there
 (fused attention); the probabilities are computed beside it from the same queries and keys.
 """
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from comat_core.support.numerics import at_least_float32, full_precision
@@ -24,15 +24,16 @@ class CaptureRequest:
     """Indices of the denoising steps, 0 the noisiest."""
     rows: Sequence[int] | slice | None = None
     """Rows of the batch, all if None; each must have joined by the first of the steps."""
-    blocks: tuple[str, ...] = ("mid", "up")
-    """Parts of the UNet: any of "down", "mid", "up"."""
+    layers: tuple[str, ...] | None = None
+    """Patterns of layer names (`Backbone.attention_layers`); None for the backbone's own choice."""
 
 
 @dataclass(frozen=True)
 class AttentionMaps(Mapping[str, Tensor]):
     """The maps of one denoising step, by layer name, in the order of the forward pass.
 
-    Each is (rows, h, w, tokens), averaged over heads, in [0, 1], and sums to 1 over tokens.
+    Each is (rows, h, w, tokens), averaged over heads, in [0, 1], and sums over tokens to 1 in cross-attention, to at
+    most 1 where pixels attend to pixels in the same softmax.
     """
 
     step: int
@@ -60,38 +61,53 @@ class AttentionMaps(Mapping[str, Tensor]):
         return dict(sorted(groups.items()))
 
 
-def block_of(layer: str) -> str:
-    """Return the part of the UNet a layer's name stands in: "down", "mid" or "up"."""
-    return layer.split("_", maxsplit=1)[0]
+@dataclass(frozen=True)
+class QueriesAndKeys:
+    """What an attention layer multiplied in one call."""
+
+    queries: Tensor
+    """(rows, heads, pixels, d), of the image's positions."""
+    keys: Tensor
+    """(rows, heads, keys, d), of everything that they attend to, in one softmax."""
+    text: slice | None = None
+    """Which of the keys are the prompt's tokens; None for all."""
+    bias: Tensor | None = None
+    """Added to the scores: (rows or 1, heads or 1, pixels or 1, keys)."""
 
 
-def cross_attention_layers(unet: nn.Module, blocks: Collection[str]) -> dict[str, Attention]:
-    """Return the UNet's cross-attention modules in the given blocks, by name ("up_blocks.1….attn2")."""
-    return {
-        name: module
-        for name, module in unet.named_modules()
-        if isinstance(module, Attention) and module.is_cross_attention and block_of(name) in blocks
-    }
+class AttentionProbe(ABC):
+    """How one family's attention layers are found, and what they multiplied is read."""
+
+    @abstractmethod
+    def layers(self, denoiser: nn.Module) -> dict[str, nn.Module]:
+        """All layers in which the image's positions attend to the prompt, by name."""
+
+    @abstractmethod
+    def listening(self, layer: Any) -> AbstractContextManager[Callable[[Mapping[str, Any]], QueriesAndKeys]]:
+        """A context around one call of a layer's processor.
+
+        It yields what, after the call and told its keyword arguments, gives queries and keys of the batch's rows.
+        """
 
 
 @contextmanager
 def captured_attention(
-    layers: Mapping[str, Attention], rows: Sequence[int], latent_shape: tuple[int, int]
+    probe: AttentionProbe, layers: Mapping[str, Any], rows: Sequence[int], latent_shape: tuple[int, int]
 ) -> Iterator[dict[str, Tensor]]:
     """Within the context, every forward pass of the given layers leaves its maps in the dictionary it yields.
 
     The layers' processors are put back on exit, whatever happens inside.
 
     Args:
-        layers: by name, from `cross_attention_layers`.
-        rows: of the batch the UNet is called with (not counting in an unconditional half that stands before them).
-        latent_shape: (h, w) of the UNet's input, to give the maps their two dimensions back.
+        layers: by name, from `Backbone.attention_layers`.
+        rows: of the batch the denoiser is called with (not counting in an unconditional half that stands before them).
+        latent_shape: (h, w) of the denoiser's input, to give the maps their two dimensions back.
     """
     maps: dict[str, Tensor] = {}
     found = {name: layer.processor for name, layer in layers.items()}
     try:
         for name, layer in layers.items():
-            layer.set_processor(CapturingProcessor(found[name], maps, name, rows, latent_shape))  # pyright: ignore[reportArgumentType]
+            layer.set_processor(CapturingProcessor(probe, found[name], maps, name, rows, latent_shape))
         yield maps
     finally:
         for name, layer in layers.items():
@@ -102,8 +118,15 @@ class CapturingProcessor:
     """A diffusers attention processor that lets another do the work and computes the probabilities beside it."""
 
     def __init__(
-        self, inner: Any, maps: dict[str, Tensor], name: str, rows: Sequence[int], latent_shape: tuple[int, int]
+        self,
+        probe: AttentionProbe,
+        inner: Any,
+        maps: dict[str, Tensor],
+        name: str,
+        rows: Sequence[int],
+        latent_shape: tuple[int, int],
     ) -> None:
+        self.probe = probe
         self.inner = inner
         self.maps = maps
         self.name = name
@@ -111,36 +134,39 @@ class CapturingProcessor:
         self.latent_shape = latent_shape
 
     def __call__(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        assert attention_mask is None, "maps of masked cross-attention are not defined here"
-        with _outputs_of(attn.to_q) as queries, _outputs_of(attn.to_k) as keys:
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        with self.probe.listening(attn) as heard:
             output = self.inner(attn, hidden_states, encoder_hidden_states=encoder_hidden_states, **kwargs)
-        probabilities = head_averaged_probabilities(queries[0][self.rows], keys[0][self.rows], attn.heads)
-        height, width = map_shape(self.latent_shape, probabilities.shape[1])
-        self.maps[self.name] = probabilities.unflatten(1, (height, width))
+        self.maps[self.name] = attention_to_text(heard(kwargs), self.rows, self.latent_shape)
         return output
 
 
-def head_averaged_probabilities(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
-    """Mean over heads of softmax(Q K^T / sqrt(d)), in float32 at least.
+def attention_to_text(read: QueriesAndKeys, rows: Sequence[int], latent_shape: tuple[int, int]) -> Tensor:
+    """Mean over heads of softmax(Q K^T / sqrt(d)), in float32 at least, of the chosen rows: (rows, h, w, tokens)."""
+    chosen = list(rows)
+    bias = read.bias if read.bias is None or len(read.bias) == 1 else read.bias[chosen]
+    probabilities = head_averaged_probabilities(read.queries[chosen], read.keys[chosen], bias)
+    probabilities = probabilities if read.text is None else probabilities[..., read.text]
+    return probabilities.unflatten(1, map_shape(latent_shape, probabilities.shape[1]))
+
+
+def head_averaged_probabilities(queries: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Mean over heads of softmax(Q K^T / sqrt(d) + bias), in float32 at least.
 
     Args:
-        queries: (rows, pixels, heads * d).
-        keys: (rows, tokens, heads * d).
+        queries: (rows, heads, pixels, d).
+        keys: (rows, heads, keys, d).
+        bias: broadcast to (rows, heads, pixels, keys).
 
     Returns:
-        (rows, pixels, tokens).
+        (rows, pixels, keys).
     """
     with full_precision(queries.device):
-        queries = at_least_float32(queries).unflatten(-1, (heads, -1)).transpose(1, 2)
-        keys = at_least_float32(keys).unflatten(-1, (heads, -1)).transpose(1, 2)
+        queries, keys = at_least_float32(queries), at_least_float32(keys)
         scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+        if bias is not None:
+            scores = scores + bias.to(scores.dtype)
         return scores.softmax(dim=-1).mean(dim=1)
 
 
@@ -153,12 +179,24 @@ def map_shape(latent_shape: tuple[int, int], pixels: int) -> tuple[int, int]:
     return height, width
 
 
+def in_heads(projected: Tensor, heads: int) -> Tensor:
+    """Cut projections (rows, n, heads * d) into heads: (rows, heads, n, d)."""
+    return projected.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
 @contextmanager
-def _outputs_of(module: nn.Module | None) -> Iterator[list[Tensor]]:
-    """Collect what a module returns within the context, so that an adapter wrapped around it is counted in."""
-    outputs: list[Any] = []
+def outputs_of(*modules: nn.Module | None) -> Iterator[list[list[Tensor]]]:
+    """Collect what modules return within the context, so that an adapter wrapped around one is counted in.
+
+    Yields:
+        One list of outputs per module; empty for those that are None.
+    """
+    outputs: list[list[Any]] = [[] for _ in modules]
     with ExitStack() as stack:
-        assert module is not None, "attention without a projection"
-        handle = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-        stack.callback(handle.remove)
+        for module, heard in zip(modules, outputs, strict=True):
+            if module is not None:
+                handle = module.register_forward_hook(
+                    lambda _module, _inputs, output, heard=heard: heard.append(output)
+                )
+                stack.callback(handle.remove)
         yield outputs

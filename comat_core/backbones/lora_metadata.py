@@ -9,11 +9,7 @@ from typing import Any
 
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 
-from comat_core.backbones.text_to_image import TextToImageModel
-
-V2_TEXT_WIDTH = 1024
-ARCHITECTURES = {768: "stable-diffusion-v1", V2_TEXT_WIDTH: "stable-diffusion-v2", 2048: "stable-diffusion-xl-v1-base"}
-"""The published ones by the width of their text embeddings."""
+from comat_core.backbones.protocol import Backbone
 
 BASE_VERSIONS = {
     "stable-diffusion-v1": "sd_v1",
@@ -23,7 +19,7 @@ BASE_VERSIONS = {
 """Beginnings of the architectures' names -> what kohya's tools call the base model."""
 
 
-def describe_lora(model: TextToImageModel, name: str, *, base: str, resolution: int, title: str) -> dict[str, str]:
+def describe_lora(model: Backbone, name: str, *, base: str, resolution: int, title: str) -> dict[str, str]:
     """Describe one adapter of a model.
 
     Args:
@@ -37,22 +33,22 @@ def describe_lora(model: TextToImageModel, name: str, *, base: str, resolution: 
         **_architecture(model),
         "modelspec.implementation": "https://github.com/huggingface/diffusers",
         "modelspec.title": title,
-        "modelspec.description": "LoRA of the UNet's attention projections, trained with CoMat (arXiv 2404.03653)",
-        "modelspec.prediction_type": _prediction_type(model.scheduler),
+        "modelspec.description": f"LoRA of the {model.denoiser_label}'s attention, by CoMat (arXiv 2404.03653)",
+        "modelspec.prediction_type": _prediction_type(model),
         "modelspec.resolution": f"{resolution}x{resolution}",
         "comat.base": base,
         LORA_ADAPTER_METADATA_KEY: json.dumps(_adapter_config(model, name), sort_keys=True),
     }
 
 
-def kohya_notes(model: TextToImageModel, name: str) -> dict[str, str]:
+def kohya_notes(model: Backbone, name: str) -> dict[str, str]:
     """The notes that kohya's tools look for in their own files."""
-    config = model.unet.peft_config[name]
+    config = model.denoiser.peft_config[name]
     return {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.r),
         "ss_network_alpha": str(float(config.lora_alpha)),
-        "ss_v2": str(model.unet.config.cross_attention_dim == V2_TEXT_WIDTH),
+        "ss_v2": str(str(model.architecture).startswith("stable-diffusion-v2")),
         **base_version(_architecture(model)),
     }
 
@@ -72,23 +68,18 @@ def base_version(metadata: Mapping[str, str]) -> dict[str, str]:
     return {"ss_base_model_version": versions[0], "ss_v2": str(versions[0] == BASE_VERSIONS["stable-diffusion-v2"])}
 
 
-def _adapter_config(model: TextToImageModel, name: str) -> dict[str, Any]:
+def _adapter_config(model: Backbone, name: str) -> dict[str, Any]:
     """peft's settings of the adapter, as diffusers' loaders take them from the header."""
-    config = model.unet.peft_config[name]
+    config = model.denoiser.peft_config[name]
+    part = model.denoiser_part
     targets = sorted(config.target_modules)
-    return {"unet.r": config.r, "unet.lora_alpha": config.lora_alpha, "unet.target_modules": targets}
+    return {f"{part}.r": config.r, f"{part}.lora_alpha": config.lora_alpha, f"{part}.target_modules": targets}
 
 
-def _architecture(model: TextToImageModel) -> dict[str, str]:
+def _architecture(model: Backbone) -> dict[str, str]:
     """Nothing for a model that is none of the published ones."""
-    name = ARCHITECTURES.get(model.unet.config.cross_attention_dim)
-    if name is None:
-        return {}
-    if model.unet.config.cross_attention_dim == V2_TEXT_WIDTH:
-        name += "-768-v" if _prediction_type(model.scheduler) == "v" else "-512"
-    return {"modelspec.architecture": f"{name}/lora"}
+    return {"modelspec.architecture": f"{model.architecture}/lora"} if model.architecture else {}
 
 
-def _prediction_type(scheduler: Any) -> str:
-    kind = str(scheduler.config.prediction_type)
-    return {"v_prediction": "v"}.get(kind, kind)
+def _prediction_type(model: Backbone) -> str:
+    return {"v_prediction": "v"}.get(model.prediction_type, model.prediction_type)

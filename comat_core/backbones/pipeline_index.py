@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from comat_core.backbones.families import FAMILIES
+from comat_core.backbones.family import Family
+from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_BETAS, SCHEDULERS_OF_FLOWS
 from comat_core.files.paths import path_exists
 from comat_core.support.checkpoint_files import DIFFUSERS_STEM, TRANSFORMERS_STEM, Network, read_config
 from comat_core.support.errors import UserError
@@ -101,12 +104,14 @@ def check_backbone(index: PipelineIndex, where: str, given: Container[str] = ())
     Raises:
         UserError: the pipeline's kind is not supported; a part is missing or of another class.
     """
-    if index.kind not in BACKBONE_CLASSES:
-        supported = f"use one of: {', '.join(sorted(BACKBONE_CLASSES))}"
-        raise UserError(f"the checkpoint is a {index.kind}, which is not supported", where, supported)
-    for name, classes in BACKBONE_CLASSES[index.kind].items():
+    if index.kind not in FAMILIES:
+        supported = f"use one of: {', '.join(sorted(FAMILIES))}"
+        problem = NOT_TRAINABLE.get(index.kind, "which is not supported")
+        raise UserError(f"the checkpoint is a {index.kind}, {problem}", where, supported)
+    family = FAMILIES[index.kind]
+    for name, classes in family.parts.items():
         part = index.parts.get(name)
-        if name in given:
+        if name in given or (part is None and name in family.optional_parts):
             continue
         if part is None:
             raise UserError(f"the checkpoint has no {name}", where, "use a complete text-to-image checkpoint")
@@ -115,18 +120,21 @@ def check_backbone(index: PipelineIndex, where: str, given: Container[str] = ())
 
 
 def check_schedule(folder: Path) -> None:
-    """Make sure that the noise levels of a checkpoint's own scheduler are betas, which another one can take over.
+    """Make sure that the noise levels of a checkpoint's own scheduler are of the kind that its pipeline's class has.
 
     Raises:
         UserError: they are not.
     """
+    family = FAMILIES.get(read_index(folder).kind)
+    classes = family.parts["scheduler"] if family else SCHEDULERS_OF_BETAS
     file = folder / "scheduler" / "scheduler_config.json"
     config = read_config(file)
-    kind = config.get("_class_name", _SCHEDULERS_OF_BETAS[0])
-    if kind not in _SCHEDULERS_OF_BETAS:
-        raise _without_betas(f"is {kind}", str(file))
-    if config.get("beta_start") is None and config.get("trained_betas") is None:
-        raise _without_betas("names no betas", str(file))
+    kind = config.get("_class_name", classes[0])
+    if kind not in classes:
+        raise _of_other_noise_levels(f"is {kind}", classes, str(file))
+    of_flows = kind in SCHEDULERS_OF_FLOWS
+    if not of_flows and config.get("beta_start") is None and config.get("trained_betas") is None:
+        raise _of_other_noise_levels("names no betas", classes, str(file))
 
 
 def left_out_of(index: PipelineIndex) -> dict[str, Any]:
@@ -134,8 +142,9 @@ def left_out_of(index: PipelineIndex) -> dict[str, Any]:
 
     A safety checker blackens images, which would be scored as they are.
     """
+    family: Family | None = FAMILIES.get(index.kind)
     found = ("safety_checker",) if "safety_checker" in index.parts else ()
-    left_out: dict[str, Any] = dict.fromkeys(_LEFT_OUT.get(index.kind, found))
+    left_out: dict[str, Any] = dict.fromkeys(family.left_out if family else found)
     return left_out | {"requires_safety_checker": False} if "safety_checker" in left_out else left_out
 
 
@@ -155,57 +164,18 @@ def _check_part(name: str, value: list[Any], where: str) -> Part | None:
 
 def _of_another_class(part: Part, classes: tuple[str, ...], where: str) -> UserError:
     if part.name == "scheduler":
-        return _without_betas(f"is {part.class_name}", where)
+        return _of_other_noise_levels(f"is {part.class_name}", classes, where)
     problem = f"its {part.name} is {part.class_name}, not {classes[0]}"
     return UserError(problem, where, "use a plain text-to-image checkpoint")
 
 
-def _without_betas(what: str, where: str) -> UserError:
-    problem = f"its scheduler {what}, so that ddpm, ddim and dpm-solver++ cannot take its noise levels over"
-    return UserError(problem, where, "use a checkpoint trained with a schedule of betas, as Stable Diffusion was")
+def _of_other_noise_levels(what: str, classes: tuple[str, ...], where: str) -> UserError:
+    if classes is SCHEDULERS_OF_BETAS:
+        problem = f"its scheduler {what}, so that ddpm, ddim and dpm-solver++ cannot take its noise levels over"
+        return UserError(problem, where, "use a checkpoint trained with a schedule of betas, as Stable Diffusion was")
+    problem = f"its scheduler {what}, whose noise levels cannot be taken over"
+    return UserError(problem, where, f"use a checkpoint with one of: {', '.join(classes)}")
 
 
-_SCHEDULERS_OF_BETAS: Final = (
-    "DDIMInverseScheduler",
-    "DDIMParallelScheduler",
-    "DDIMScheduler",
-    "DDPMParallelScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepInverseScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSDEScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "LCMScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "SASolverScheduler",
-    "TCDScheduler",
-    "UniPCMultistepScheduler",
-)
-"""Those whose noise levels ddpm, ddim and dpm-solver++ can take over (`comat_core.backbones.schedulers`)."""
-
-_STABLE_DIFFUSION: Final = {
-    "vae": ("AutoencoderKL",),
-    "text_encoder": ("CLIPTextModel",),
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
-    "unet": ("UNet2DConditionModel",),
-    "scheduler": _SCHEDULERS_OF_BETAS,
-}
-
-BACKBONE_CLASSES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
-    "StableDiffusionPipeline": _STABLE_DIFFUSION,
-    "StableDiffusionXLPipeline": _STABLE_DIFFUSION
-    | {"text_encoder_2": ("CLIPTextModelWithProjection",), "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast")},
-}
-"""Kind of pipeline -> part -> the classes that it may be of."""
-
-_LEFT_OUT: Final = {
-    "StableDiffusionPipeline": ("safety_checker", "feature_extractor", "image_encoder"),
-    "StableDiffusionXLPipeline": ("feature_extractor", "image_encoder"),
-}
+NOT_TRAINABLE: Final[dict[str, str]] = {}
+"""Kinds of pipelines that people might bring -> why they cannot be trained."""

@@ -1,17 +1,16 @@
 """Discriminators: what keeps the online model's output within the reference model's, behind one protocol."""
 
+from comat_core.discriminators.denoiser import DenoiserDiscriminator, RolesMemory, memory_of_roles
 from comat_core.discriminators.dino import DinoDiscriminator, Dinov2Discriminator
 from comat_core.discriminators.protocol import Discriminator, load_trainable_state, trainable_state
-from comat_core.discriminators.unet import UNetDiscriminator, UNetMemory, last_timestep, unet_memory
 
 __all__ = [
+    "DenoiserDiscriminator",
     "DinoDiscriminator",
     "Dinov2Discriminator",
     "Discriminator",
-    "UNetDiscriminator",
-    "UNetMemory",
-    "last_timestep",
+    "RolesMemory",
     "load_trainable_state",
+    "memory_of_roles",
     "trainable_state",
-    "unet_memory",
 ]

@@ -18,7 +18,7 @@ class Discriminator(Protocol):
 
     @property
     def reads(self) -> Literal["latents", "images"]:
-        """What it scores: latents (B, C, h, w) in the UNet's scale, or images (B, 3, H, W) in [0, 1], tails allowed."""
+        """What it scores: latents (B, C, h, w) in the denoiser's scale, or images (B, 3, H, W) in [0, 1] with tails."""
         ...
 
     def score(self, samples: Tensor, *, frozen: bool = False) -> Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import trange
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from comat_core.losses.diffusion_loss import prediction_target
+from comat_core.schedulers import BetaScheduler
 from comat_core.support.randomness import derive_seed, make_generator
 from data.miniature_world.captions import Carelessness, base_world_caption
 from data.miniature_world.datasets import make_scenes
@@ -142,7 +142,7 @@ def train_phase(
         timesteps = _draw_timesteps(scheduler, rows.shape, phase.timestep_shift, generator)
         noisy = scheduler.add_noise(latents[rows], noise, timesteps)
         predicted = unet(noisy, timesteps, text_encoder(tokens).last_hidden_state).sample.float()
-        target = prediction_target(scheduler, latents[rows], noise, timesteps)
+        target = BetaScheduler(scheduler).prediction_target(latents[rows], noise, timesteps)
         error = (predicted - target).square().mean(dim=(1, 2, 3))
         return (error * _weights(scheduler, timesteps, phase.largest_weight)).mean()
 

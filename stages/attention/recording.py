@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.backbones.protocol import Backbone
     from comat_core.denoising import StepCallback
 
 CAPTURED_STEPS: Final = 10
@@ -43,7 +43,7 @@ def captured_steps(num_inference_steps: int) -> list[int]:
 
 
 def record(
-    model: "TextToImageModel",
+    model: "Backbone",
     sampling: SamplingConfig,
     texts: Sequence[str],
     seeds: Sequence[int],

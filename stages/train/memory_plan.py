@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.backbones.attention_maps import CaptureRequest
-from comat_core.backbones.guided_unet import GuidedUnet
+from comat_core.backbones.guided_denoiser import GuidedDenoiser
 from comat_core.support.activation_memory import kept_activations
 from comat_core.support.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatModels
@@ -58,7 +58,7 @@ class MemoryPlan:
 
 def plan_memory(config: TrainConfig, models: CoMatModels) -> MemoryPlan:
     """Count the weights of loaded models, and the activations of one micro-batch without computing it."""
-    learned: list[Tensor] = [*lora_parameters(models.online.unet, ADAPTER_NAME)]
+    learned: list[Tensor] = [*lora_parameters(models.online.denoiser, ADAPTER_NAME)]
     if models.discriminator is not None:
         learned += models.discriminator.named_trainable_parameters().values()
     adapters = _bytes(learned)
@@ -106,8 +106,8 @@ def _three_roles(models: CoMatModels, learned: Sequence[Tensor]) -> tuple[int, i
     if models.discriminator is None:
         return None
     added = {id(value) for value in learned}
-    online, discriminator = [models.online.unet], [*models.discriminator.networks.values()]
-    if models.online.unet in discriminator:  # then it asks that network alone, whatever else the model is made of
+    online, discriminator = [models.online.denoiser], [*models.discriminator.networks.values()]
+    if models.online.denoiser in discriminator:  # then it asks that network alone, whatever else the model is made of
         discriminator = online
     together = _bytes(_weights([*online, *discriminator], set(added)))
     apart = 2 * _bytes(_weights(online, set(added))) + _bytes(_weights(discriminator, set(added)))
@@ -131,7 +131,7 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     conditioning = models.unconditional.repeat(rows)
     guided = conditioning if config.sampling.guidance_scale > 1 else None
     capture = CaptureRequest((0,), range(prompts)) if weights.attribute_concentration else None
-    unet = GuidedUnet(online, conditioning, guided, config.sampling.guidance_scale, capture)
+    denoiser = GuidedDenoiser.of(online, conditioning, guided, config.sampling.guidance_scale, capture)
 
     def latents(count: int) -> Tensor:
         shape = (count, online.latent_channels, side, side)
@@ -144,7 +144,7 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
         return torch.zeros((), dtype=torch.long)
 
     calls: dict[str, Callable[[], object]] = {
-        "UNet, one step": lambda: unet.predict(latents(rows), range(rows), 0, timestep())
+        "denoiser, one step": lambda: denoiser.predict(latents(rows), range(rows), 0, timestep())
     }
     if weights.concept_activation or (models.discriminator is not None and models.discriminator.reads == "images"):
         decoded = 1 if config.checkpoint_decoder else rows
@@ -158,19 +158,19 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     if discriminator is not None:
         shown = images if discriminator.reads == "images" else latents
         calls["discriminator"] = lambda: discriminator.score_keeping(shown(2 * prompts))
-    with active_adapter(online.unet, ADAPTER_NAME), _autocast(config, online.device):
+    with active_adapter(online.denoiser, ADAPTER_NAME), _autocast(config, online.device):
         return {name: kept_activations(call) for name, call in calls.items()}
 
 
 def _highest(config: TrainConfig, activations: dict[str, int], visiting: dict[str, int]) -> int:
     """Bytes above the resident ones at the fullest moment of a step."""
-    unet, discriminator = activations["UNet, one step"], activations.get("discriminator", 0)
+    denoiser, discriminator = activations["denoiser, one step"], activations.get("discriminator", 0)
     decoder, captioner = activations.get("decoder", 0), activations.get("captioner", 0)
-    throughout = 0 if config.checkpoint_unet else config.sampling.gradient_steps * unet + discriminator // 2
+    throughout = 0 if config.checkpoint_denoiser else config.sampling.gradient_steps * denoiser + discriminator // 2
     moments = {
         "captioner": decoder + captioner + visiting.get("captioner", 0),
         "segmenter": decoder + visiting.get("segmenter", 0) + (0 if "captioner" in visiting else captioner),
-        "UNet": unet if config.checkpoint_unet else 0,
+        "denoiser": denoiser if config.checkpoint_denoiser else 0,
     }
     return max(throughout + max(moments.values()), discriminator)
 

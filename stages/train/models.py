@@ -9,9 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from comat_core.backbones.adapters import add_lora, lora_parameters
-from comat_core.backbones.schedulers import make_scheduler
-from comat_core.backbones.text_to_image import TextToImageModel
-from comat_core.discriminators import last_timestep
+from comat_core.backbones.loading import load_backbone
 from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.support.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatModels
@@ -44,30 +42,30 @@ class Trainee:
     discriminator: Learner | None
 
 
-def load_models(config: TrainConfig, device: torch.device, unet: Path | None = None) -> CoMatModels:
+def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None = None) -> CoMatModels:
     """Load all models that the loss weights call for, the base model with its new LoRA.
 
     Args:
-        unet: folder of a UNet that replaces the checkpoint's own (the adapt stage's).
+        denoiser: folder of a denoiser that replaces the checkpoint's own (the adapt stage's).
     """
     dtype = PRECISIONS[config.precision]
-    online = TextToImageModel.load(
+    online = load_backbone(
         config.base.resolve(),
         revision=config.base.revision,
         vae=config.vae.resolve() if config.vae else None,
         vae_revision=config.vae.revision if config.vae else None,
-        unet=unet,
+        denoiser=denoiser,
         dtype=dtype,
         device=device,
     )
     if config.hardware.channels_last:
         online.use_channels_last()
     if config.hardware.compile_backend is not None:
-        online.unet.compile_repeated_blocks(backend=config.hardware.compile_backend)
-    add_lora(online.unet, ADAPTER_NAME, rank=config.online.rank, seed=config.seed)
+        online.denoiser.compile_repeated_blocks(backend=config.hardware.compile_backend)
+    add_lora(online, ADAPTER_NAME, rank=config.online.rank, seed=config.seed)
     models = CoMatModels(
         online=online,
-        scheduler=make_scheduler(online.scheduler, config.sampling.scheduler),
+        scheduler=online.make_scheduler(config.sampling.scheduler, config.resolution),
         unconditional=online.encode_unconditional(1, config.resolution),
     )
     weights = config.weights
@@ -77,10 +75,10 @@ def load_models(config: TrainConfig, device: torch.device, unet: Path | None = N
     if weights.fidelity:
         surroundings = Surroundings(
             online=online,
-            last_timestep=last_timestep(models.scheduler, config.sampling.num_inference_steps),
+            last_timestep=models.scheduler.last_timestep(config.sampling.num_inference_steps),
             resolution=config.resolution,
             seed=config.seed,
-            checkpoint_unet=config.checkpoint_unet,
+            checkpoint_denoiser=config.checkpoint_denoiser,
             dtype=dtype,
             device=device,
         )
@@ -103,8 +101,8 @@ def _offload(models: CoMatModels) -> None:
 
 def make_trainee(config: TrainConfig, models: CoMatModels) -> Trainee:
     """Collect the trainable parameters, and make their optimisers and schedules."""
-    wanted = {id(parameter) for parameter in lora_parameters(models.online.unet, ADAPTER_NAME)}
-    online = {name: value for name, value in models.online.unet.named_parameters() if id(value) in wanted}
+    wanted = {id(parameter) for parameter in lora_parameters(models.online.denoiser, ADAPTER_NAME)}
+    online = {name: value for name, value in models.online.denoiser.named_parameters() if id(value) in wanted}
     discriminator = models.discriminator.named_trainable_parameters() if models.discriminator else {}
     return Trainee(
         online=_learner(online, config.online, config),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.attention.recording import Recording, record
 from stages.attention.words import Word, words_of
-from stages.entities import EntitiesConfig, find_tokens, load_tokenizer
+from stages.entities import EntitiesConfig, find_tokens, load_layout
 from stages.images import ImagesConfig
 from stages.report.pictures.attention import draw_words
 from stages.sampling import TUNED, decode_images, sample_latents, sampling_model
@@ -17,7 +17,7 @@ from stages.tuned.tuned_model import TunedModel
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.backbones.protocol import Backbone
 
 MODELS: dict[str, str | None] = {"base": None, "tuned": TUNED}
 """Model -> the adapter that makes it of the base model."""
@@ -57,7 +57,7 @@ def draw_rows(tuned: TunedModel, prompts: Sequence[str], seed: int, *, compare: 
     seeds = [sample_seed(seed, number) for number in range(len(prompts))]
     with torch.no_grad(), sampling_model(config, tuned.artifacts, config.vae) as model:
         for adapter in MODELS.values() if compare else [TUNED]:
-            with active_adapter(model.unet, adapter):
+            with active_adapter(model.denoiser, adapter):
                 columns.append(decode_images(model, sample_latents(model, config, list(prompts), seeds)))
     rows = [torch.cat(row, dim=-1) for row in zip(*columns, strict=True)]
     return torch.cat(rows, dim=-2)
@@ -66,7 +66,7 @@ def draw_rows(tuned: TunedModel, prompts: Sequence[str], seed: int, *, compare: 
 class Comparer:
     """Compares one prompt after the other with a model that stays loaded. Not for several threads at once."""
 
-    def __init__(self, model: "TextToImageModel", sampling: ImagesConfig, find_words: WordFinder) -> None:
+    def __init__(self, model: "Backbone", sampling: ImagesConfig, find_words: WordFinder) -> None:
         self._model = model
         self._sampling = sampling
         self._find_words = find_words
@@ -94,7 +94,7 @@ class Comparer:
         one = ([prompt], [sample_seed(seed, 0)], [words], stop_if_abandoned)
         recordings: dict[str, Recording] = {}
         for name, adapter in MODELS.items():
-            with active_adapter(self._model.unet, adapter):
+            with active_adapter(self._model.denoiser, adapter):
                 (recordings[name],) = record(self._model, self._sampling, *one)
         drawn = draw_words(words, recordings)
         images = {name: recording.png for name, recording in recordings.items()}
@@ -121,11 +121,11 @@ def word_finder(config: EntitiesConfig) -> WordFinder:
 
     parser = load_parser(config.parser)
     noun_filter = load_noun_filter(config.noun_filter.resolve() if config.noun_filter else None)
-    tokenizer = load_tokenizer(config.base)
+    layout = load_layout(config.base)
 
     def find(prompt: str) -> list[Word]:
         entities = list(parse_entities([prompt], parser, noun_filter))
-        (found,) = find_tokens(tokenizer, [prompt], entities)
+        (found,) = find_tokens(layout, [prompt], entities)
         return [word for _, entity in found for word in words_of(entity)]
 
     return find

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone, wrap_pipeline
+from comat_core.backbones.protocol import Backbone
 
 KINDS = ("sd", "sd2", "sdxl")
 
@@ -18,11 +19,11 @@ def tiny_folders(tiny_sd_folder: Path, tiny_sd2_folder: Path, tiny_sdxl_folder: 
 
 
 @pytest.fixture(scope="session")
-def _loaded(tiny_folders: dict[str, Path]) -> dict[str, TextToImageModel]:
-    return {kind: TextToImageModel.load(folder) for kind, folder in tiny_folders.items()}
+def _loaded(tiny_folders: dict[str, Path]) -> dict[str, Backbone]:
+    return {kind: load_backbone(folder) for kind, folder in tiny_folders.items()}
 
 
 @pytest.fixture
-def tiny_model(_loaded: dict[str, TextToImageModel]) -> Callable[[str], TextToImageModel]:
+def tiny_model(_loaded: dict[str, Backbone]) -> Callable[[str], Backbone]:
     """Give a fresh copy of the tiny model of a kind ("sd", "sd2" or "sdxl")."""
-    return lambda kind: TextToImageModel(deepcopy(_loaded[kind].pipeline))
+    return lambda kind: wrap_pipeline(deepcopy(_loaded[kind].pipeline))

@@ -8,8 +8,9 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.protocol import Backbone
 from comat_core.denoising import DenoisingResult, denoise
+from comat_core.schedulers import Scheduler
 from comat_core.support.randomness import make_generator, normal_noise
 from tests.tiny_models import IMAGE_SIDE, LATENT_CHANNELS, LATENT_SIDE
 
@@ -30,9 +31,9 @@ def row_generators(count: int) -> list[torch.Generator]:
     return [make_generator(7, "row", row) for row in range(count)]
 
 
-def stock_images(pipeline: Any, scheduler: Any, prompts: Sequence[str] = PROMPTS) -> Tensor:
+def stock_images(pipeline: Any, scheduler: Scheduler, prompts: Sequence[str] = PROMPTS) -> Tensor:
     """Return the stock pipeline's images (B, 3, H, W), clamped to [0, 1]."""
-    pipeline.scheduler = scheduler
+    pipeline.scheduler = scheduler.own
     return pipeline(
         prompt=list(prompts),
         height=IMAGE_SIDE,
@@ -45,8 +46,8 @@ def stock_images(pipeline: Any, scheduler: Any, prompts: Sequence[str] = PROMPTS
 
 
 def sample(
-    model: TextToImageModel,
-    scheduler: Any,
+    model: Backbone,
+    scheduler: Scheduler,
     prompts: Sequence[str] = PROMPTS,
     *,
     rows: Sequence[int] | None = None,

@@ -10,24 +10,24 @@ from torch import Tensor
 
 from comat_core.backbones.adapters import active_adapter, add_lora
 from comat_core.backbones.attention_maps import CaptureRequest
-from comat_core.backbones.schedulers import make_scheduler
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.protocol import Backbone
 from comat_core.denoising import DenoisingResult
+from comat_core.schedulers import make_scheduler
 from comat_core.support.randomness import make_generator, normal_noise
 from tests.comat_core.sampling import GUIDANCE, PROMPTS, STEPS, row_generators, sample
 from tests.tiny_models import IMAGE_SIDE
 
-ModelOf = Callable[[str], TextToImageModel]
+ModelOf = Callable[[str], Backbone]
 
 
 @pytest.fixture
-def trained(tiny_model: ModelOf) -> tuple[TextToImageModel, list[torch.nn.Parameter]]:
+def trained(tiny_model: ModelOf) -> tuple[Backbone, list[torch.nn.Parameter]]:
     """A tiny model in float64 with an adapter "online" that is not zero any more, and its parameters."""
     model = tiny_model("sd")
-    parameters = add_lora(model.unet, "online", rank=2, seed=1)
+    parameters = add_lora(model, "online", rank=2, seed=1)
     for index, parameter in enumerate(parameters):
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=make_generator(1, "trained", index))
-    model.unet.double()
+    model.denoiser.double()
     return model, parameters
 
 
@@ -36,12 +36,12 @@ def noise_levels() -> Tensor:
     return torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0)
 
 
-def scheduler_of(model: TextToImageModel, name: str) -> Any:
+def scheduler_of(model: Backbone, name: str) -> Any:
     """Make a scheduler; DDPM's tables are raised to float64, so that only a mistake can make a difference."""
     scheduler = make_scheduler(model.scheduler, name)
     if name == "ddpm":
-        torch.testing.assert_close(scheduler.alphas_cumprod.double(), noise_levels(), atol=1e-5, rtol=1e-4)
-        scheduler.alphas_cumprod, scheduler.one = noise_levels(), torch.tensor(1.0, dtype=torch.float64)
+        torch.testing.assert_close(scheduler.own.alphas_cumprod.double(), noise_levels(), atol=1e-5, rtol=1e-4)
+        scheduler.own.alphas_cumprod, scheduler.own.one = noise_levels(), torch.tensor(1.0, dtype=torch.float64)
     return scheduler
 
 
@@ -52,15 +52,15 @@ def score(latents: Tensor) -> Tensor:
 
 
 def gradients(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]], scheduler: str = "ddpm", **options: Any
+    trained: tuple[Backbone, list[torch.nn.Parameter]], scheduler: str = "ddpm", **options: Any
 ) -> tuple[list[Tensor], DenoisingResult]:
     model, parameters = trained
-    with active_adapter(model.unet, "online"):
+    with active_adapter(model.denoiser, "online"):
         result = sample(model, scheduler_of(model, scheduler), **options)
         return list(torch.autograd.grad(score(result.latents), parameters)), result
 
 
-def slow_ddpm(model: TextToImageModel, gradient_steps: Collection[int], detach: bool) -> Tensor:
+def slow_ddpm(model: Backbone, gradient_steps: Collection[int], detach: bool) -> Tensor:
     """Ancestral sampling (DDPM, equations 7 and 11), one UNet call per half and row, written from the equations."""
     kept = noise_levels()
     times = [1 + (STEPS - 1 - step) * (1000 // STEPS) for step in range(STEPS)]
@@ -88,11 +88,11 @@ def slow_ddpm(model: TextToImageModel, gradient_steps: Collection[int], detach: 
 @pytest.mark.parametrize("detach", [True, False])
 @pytest.mark.parametrize("gradient_steps", [(1, 3), (0, 4), range(STEPS)])
 def test_the_gradient_equals_brute_force_autograd(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]], gradient_steps: Collection[int], detach: bool
+    trained: tuple[Backbone, list[torch.nn.Parameter]], gradient_steps: Collection[int], detach: bool
 ) -> None:
     model, parameters = trained
-    mine, result = gradients(trained, gradient_steps=gradient_steps, detach_unet_input=detach)
-    with active_adapter(model.unet, "online"):
+    mine, result = gradients(trained, gradient_steps=gradient_steps, detach_denoiser_input=detach)
+    with active_adapter(model.denoiser, "online"):
         latents = slow_ddpm(model, gradient_steps, detach)
         expected = torch.autograd.grad(score(latents), parameters)
     torch.testing.assert_close(result.latents, latents, atol=1e-8, rtol=1e-8)
@@ -103,10 +103,10 @@ def test_the_gradient_equals_brute_force_autograd(
 
 @pytest.mark.parametrize("scheduler", ["ddpm", "ddim"])
 def test_with_every_step_and_no_detaching_the_gradient_is_the_true_one(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]], scheduler: str
+    trained: tuple[Backbone, list[torch.nn.Parameter]], scheduler: str
 ) -> None:
     model, parameters = trained
-    exact, _ = gradients(trained, scheduler, gradient_steps=range(STEPS), detach_unet_input=False)
+    exact, _ = gradients(trained, scheduler, gradient_steps=range(STEPS), detach_denoiser_input=False)
     generator = make_generator(1, "direction")
     direction = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
     expected = sum(float((slope * step).sum()) for slope, step in zip(exact, direction, strict=True))
@@ -116,7 +116,7 @@ def test_with_every_step_and_no_detaching_the_gradient_is_the_true_one(
         with torch.no_grad():
             for parameter, step in zip(parameters, direction, strict=True):
                 parameter.add_(step, alpha=sign * size)
-            with active_adapter(model.unet, "online"):
+            with active_adapter(model.denoiser, "online"):
                 scores.append(float(score(sample(model, scheduler_of(model, scheduler)).latents)))
             for parameter, step in zip(parameters, direction, strict=True):
                 parameter.sub_(step, alpha=sign * size)
@@ -124,7 +124,7 @@ def test_with_every_step_and_no_detaching_the_gradient_is_the_true_one(
 
 
 def test_the_gradient_of_a_multistep_solver_reaches_all_its_predictions(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]],
+    trained: tuple[Backbone, list[torch.nn.Parameter]],
 ) -> None:
     steps = [gradients(trained, "dpm-solver++", gradient_steps=(step,))[0] for step in range(STEPS)]
     together, _ = gradients(trained, "dpm-solver++", gradient_steps=range(STEPS))
@@ -136,34 +136,34 @@ def test_the_gradient_of_a_multistep_solver_reaches_all_its_predictions(
 
 
 def test_recomputation_gives_the_same_gradient_and_maps_even_when_another_adapter_is_active_by_then(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]],
+    trained: tuple[Backbone, list[torch.nn.Parameter]],
 ) -> None:
     model, parameters = trained
     outcomes = []
-    for checkpoint_unet in (False, True):
-        with active_adapter(model.unet, "online"):
+    for checkpoint_denoiser in (False, True):
+        with active_adapter(model.denoiser, "online"):
             result = sample(
                 model,
                 make_scheduler(model.scheduler, "ddpm"),
                 gradient_steps=(1, 3),
-                checkpoint_unet=checkpoint_unet,
+                checkpoint_denoiser=checkpoint_denoiser,
                 capture=CaptureRequest(steps=(3,), rows=[1]),
             )
         maps = dict(result.attention_maps[0])
         loss = score(result.latents) + sum(layer.square().sum() for layer in maps.values())
-        with active_adapter(model.unet, None):
+        with active_adapter(model.denoiser, None):
             slopes = torch.autograd.grad(loss, parameters)
         outcomes.append((result.latents, maps, slopes))
-        assert not any(module._forward_hooks for module in model.unet.modules())
+        assert not any(module._forward_hooks for module in model.denoiser.modules())
     torch.testing.assert_close(outcomes[0], outcomes[1], atol=1e-9, rtol=1e-9)
     assert all(layer.requires_grad for layer in outcomes[1][1].values())
 
 
 def test_maps_carry_their_own_gradient_in_gradient_steps_only(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]],
+    trained: tuple[Backbone, list[torch.nn.Parameter]],
 ) -> None:
     model, parameters = trained
-    with active_adapter(model.unet, "online"):
+    with active_adapter(model.denoiser, "online"):
         result = sample(
             model, make_scheduler(model.scheduler, "ddpm"), gradient_steps=(3,), capture=CaptureRequest(steps=(2, 3))
         )
@@ -176,19 +176,22 @@ def test_maps_carry_their_own_gradient_in_gradient_steps_only(
 
 
 def test_the_unet_keeps_a_graph_in_gradient_steps_only_and_none_exists_before_the_first(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]],
+    trained: tuple[Backbone, list[torch.nn.Parameter]],
 ) -> None:
     model, _ = trained
     modes: list[bool] = []
     saved: list[int] = []
     kept: list[Tensor] = []
-    model.unet.register_forward_pre_hook(lambda _module, _args: modes.append(torch.is_grad_enabled()))
+    model.denoiser.register_forward_pre_hook(lambda _module, _args: modes.append(torch.is_grad_enabled()))
 
     def keep(tensor: Tensor) -> Tensor:
         kept.append(tensor)
         return tensor
 
-    with active_adapter(model.unet, "online"), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with (
+        active_adapter(model.denoiser, "online"),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
         result = sample(
             model,
             make_scheduler(model.scheduler, "ddpm"),
@@ -204,11 +207,11 @@ def test_the_unet_keeps_a_graph_in_gradient_steps_only_and_none_exists_before_th
 
 
 def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_number_of_steps(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]],
+    trained: tuple[Backbone, list[torch.nn.Parameter]],
 ) -> None:
     model, _ = trained
 
-    def kept_elements(num_steps: int, count: int, checkpoint_unet: bool) -> int:
+    def kept_elements(num_steps: int, count: int, checkpoint_denoiser: bool) -> int:
         sizes: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -218,13 +221,13 @@ def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_number_of_ste
 
         alive: list[Tensor] = []
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-        with active_adapter(model.unet, "online"), hooks:
+        with active_adapter(model.denoiser, "online"), hooks:
             sample(
                 model,
                 make_scheduler(model.scheduler, "ddpm"),
                 num_inference_steps=num_steps,
                 gradient_steps=range(count),
-                checkpoint_unet=checkpoint_unet,
+                checkpoint_denoiser=checkpoint_denoiser,
             )
         return sum(sizes.values())
 
@@ -234,12 +237,12 @@ def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_number_of_ste
 
 
 def test_only_the_adapters_parameters_receive_a_gradient(
-    trained: tuple[TextToImageModel, list[torch.nn.Parameter]],
+    trained: tuple[Backbone, list[torch.nn.Parameter]],
 ) -> None:
     model, parameters = trained
-    untouched = deepcopy(dict(model.unet.named_parameters()))
-    with active_adapter(model.unet, "online"):
+    untouched = deepcopy(dict(model.denoiser.named_parameters()))
+    with active_adapter(model.denoiser, "online"):
         score(sample(model, make_scheduler(model.scheduler, "ddim"), gradient_steps=(2,)).latents).backward()
-    with_gradient = [parameter for parameter in model.unet.parameters() if parameter.grad is not None]
+    with_gradient = [parameter for parameter in model.denoiser.parameters() if parameter.grad is not None]
     assert {id(parameter) for parameter in with_gradient} == {id(parameter) for parameter in parameters}
-    assert all(torch.equal(parameter, untouched[name]) for name, parameter in model.unet.named_parameters())
+    assert all(torch.equal(parameter, untouched[name]) for name, parameter in model.denoiser.named_parameters())

@@ -13,24 +13,24 @@ from torch import Tensor
 from comat_core.backbones.adapters import active_adapter, add_lora, merge_lora, save_lora
 from comat_core.backbones.kohya import kohya_lora, original_block_name
 from comat_core.backbones.lora_metadata import describe_lora, kohya_notes
-from comat_core.backbones.schedulers import make_scheduler
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.protocol import Backbone
+from comat_core.schedulers import make_scheduler
 from comat_core.support.safetensors_files import read_metadata, save_with_metadata
 from tests.comat_core.backbones.test_adapters import randomise
 from tests.comat_core.sampling import sample, stock_images, stock_pipeline
 
-ModelOf = Callable[[str], TextToImageModel]
+ModelOf = Callable[[str], Backbone]
 KINDS = ("sd", "sd2", "sdxl")
 ALPHA = 4.0
 
 
-def tuned(model: TextToImageModel, name: str = "tuned", rank: int = 4) -> TextToImageModel:
-    randomise(add_lora(model.unet, name, rank=rank, seed=1))
+def tuned(model: Backbone, name: str = "tuned", rank: int = 4) -> Backbone:
+    randomise(add_lora(model, name, rank=rank, seed=1))
     return model
 
 
-def our_images(model: TextToImageModel, name: str) -> Tensor:
-    with active_adapter(model.unet, name):
+def our_images(model: Backbone, name: str) -> Tensor:
+    with active_adapter(model.denoiser, name):
         return model.decode(sample(model, make_scheduler(model.scheduler, "ddim")).latents).clamp(0, 1)
 
 
@@ -58,7 +58,7 @@ def test_kohyas_file_has_down_up_and_alpha_of_every_adapted_layer(kind: str, tin
     model = tuned(tiny_model(kind))
     tensors = kohya_lora(model, "tuned")
     layers = {key.split(".")[0] for key in tensors}
-    adapted = [n for n, _ in model.unet.named_modules() if n.endswith(("to_q", "to_k", "to_v", "to_out.0"))]
+    adapted = [n for n, _ in model.denoiser.named_modules() if n.endswith(("to_q", "to_k", "to_v", "to_out.0"))]
     assert len(layers) == len(adapted)
     assert all(layer.startswith("lora_unet_") for layer in layers)
     assert set(tensors) == {
@@ -141,7 +141,7 @@ def test_the_header_names_base_and_architecture_and_lets_loaders_rebuild_the_ada
     assert (config.r, config.lora_alpha, set(config.target_modules)) == (
         4,
         4,
-        set(model.unet.peft_config["tuned"].target_modules),
+        set(model.denoiser.peft_config["tuned"].target_modules),
     )
     torch.testing.assert_close(their_images(tiny_folders["sd2"], file), our_images(model, "tuned"), atol=1e-4, rtol=0)
 
@@ -159,7 +159,7 @@ def test_published_architectures_are_told_apart(
     tiny_model: ModelOf, width: int, prediction: str, architecture: str, v2: str
 ) -> None:
     model = tuned(tiny_model("sd"))
-    model.unet.register_to_config(cross_attention_dim=width)
+    model.denoiser.register_to_config(cross_attention_dim=width)
     model.scheduler.register_to_config(prediction_type=prediction)
     assert describe_lora(model, "tuned", base="b", resolution=32, title="t")["modelspec.architecture"] == architecture
     assert kohya_notes(model, "tuned")["ss_v2"] == v2

@@ -39,8 +39,8 @@ def test_every_trainable_parameter_moves_after_one_step_and_no_frozen_one_does(
     models = make_models(tiny_model(kind), judge=tiny_model(judge_kind) if judge_kind else None)
     batch, settings = make_batch(models), make_settings()
     online, judge = models.online, judge_of(models)
-    modules = [online.unet, online.vae, online.pipeline.text_encoder, judge.head]
-    modules += [judge.model.unet] if judge.model is not online else []
+    modules = [online.denoiser, online.vae, online.pipeline.text_encoder, judge.head]
+    modules += [judge.model.denoiser] if judge.model is not online else []
     everything = [parameter for module in modules for parameter in module.parameters()]
     before = [parameter.detach().clone() for parameter in everything]
     online_optimizer = torch.optim.AdamW(online_parameters(models), lr=1e-3, weight_decay=0.0)

@@ -54,7 +54,7 @@ def test_recomputation_changes_neither_loss_nor_gradient(tiny_model: ModelOf) ->
     results = []
     for recompute in (False, True):
         models = make_models(tiny_model("sd"), discriminator_checkpoint=recompute)
-        settings = make_settings(checkpoint_unet=recompute, checkpoint_decoder=recompute)
+        settings = make_settings(checkpoint_denoiser=recompute, checkpoint_decoder=recompute)
         output = step_of(models, make_batch(models), settings)
         results.append((output.losses, gradients(models, output.total)))
     (losses, plain), (losses_again, recomputed) = results
@@ -144,7 +144,7 @@ def test_a_discriminator_of_images_is_shown_images_of_prompts(tiny_model: ModelO
 
 
 def test_losses_are_float32_and_all_gradients_arrive_under_autocast(tiny_model: ModelOf) -> None:
-    models, settings = make_models(tiny_model("sd")), make_settings(checkpoint_unet=True)
+    models, settings = make_models(tiny_model("sd")), make_settings(checkpoint_denoiser=True)
     batch = make_batch(models)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = step_of(models, batch, settings)
@@ -175,7 +175,7 @@ def test_a_gradient_is_lost_nowhere_when_an_adapter_is_still_zero(tiny_model: Mo
     models = make_models(tiny_model("sd"), stirred=False)
     output = step_of(models, make_batch(models), make_settings())
     output.total.backward()
-    ups = [p for name, p in models.online.unet.named_parameters() if ".lora_B.online." in name]
+    ups = [p for name, p in models.online.denoiser.named_parameters() if ".lora_B.online." in name]
     assert ups
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in ups)
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.protocol import Backbone
+from comat_core.schedulers import BetaScheduler
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator, normal_noise
 from comat_core.trajectories import pair_start_steps, start_from_images, start_from_noise
@@ -15,7 +16,7 @@ SHAPE = (4, 8, 8)
 
 
 def test_a_seed_gives_the_same_start_and_the_same_further_noise_in_any_batch(
-    tiny_model: Callable[[str], TextToImageModel],
+    tiny_model: Callable[[str], Backbone],
 ) -> None:
     model = tiny_model("sd")
     latents, generators = start_from_noise(model, [5, 6], IMAGE_SIDE)
@@ -27,25 +28,26 @@ def test_a_seed_gives_the_same_start_and_the_same_further_noise_in_any_batch(
 
 
 def test_real_latents_are_noised_to_the_level_of_the_step_they_join_at() -> None:
-    scheduler = DDPMScheduler(steps_offset=1)
+    scheduler = BetaScheduler(DDPMScheduler(steps_offset=1))
     clean = normal_noise(SHAPE, [make_generator(0, "clean", row) for row in range(6)])
     generators = [make_generator(0, "pair", row) for row in range(6)]
     noised, starts = start_from_images(
         clean, generators, scheduler=scheduler, num_inference_steps=10, steps=[3, 4, 5, 6]
     )
-    scheduler.set_timesteps(10)
     assert len(set(starts)) > 1
     for row, start in enumerate(starts):
         again = make_generator(0, "pair", row)
         assert start == [3, 4, 5, 6][int(torch.randint(4, (), generator=again))]
-        kept = scheduler.alphas_cumprod[scheduler.timesteps[start]]
+        kept = scheduler.own.alphas_cumprod[scheduler.timesteps(10)[start]]
         expected = kept**0.5 * clean[row] + (1 - kept) ** 0.5 * normal_noise(SHAPE, [again])[0]
         assert torch.allclose(noised[row], expected, atol=1e-6)
 
 
 def test_no_real_image_is_no_error() -> None:
     empty = torch.zeros(0, *SHAPE)
-    latents, starts = start_from_images(empty, [], scheduler=DDPMScheduler(), num_inference_steps=4, steps=[1])
+    latents, starts = start_from_images(
+        empty, [], scheduler=BetaScheduler(DDPMScheduler()), num_inference_steps=4, steps=[1]
+    )
     assert latents.shape == (0, *SHAPE)
     assert starts == []
 
@@ -57,7 +59,11 @@ def test_tau_is_uniform_over_the_steps_in_range() -> None:
     for item in range(400):
         generators = [make_generator(0, "pair", item)]
         _, starts = start_from_images(
-            torch.zeros(1, 1, 1, 1), generators, scheduler=DDPMScheduler(), num_inference_steps=10, steps=steps
+            torch.zeros(1, 1, 1, 1),
+            generators,
+            scheduler=BetaScheduler(DDPMScheduler()),
+            num_inference_steps=10,
+            steps=steps,
         )
         drawn.update(starts)
     assert sorted(drawn) == steps

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from comat_core.backbones.adapters import active_adapter, lora_parameters
-from comat_core.backbones.text_to_image import TextToImageModel
-from comat_core.discriminators import UNetDiscriminator
+from comat_core.backbones.protocol import Backbone
+from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.step_settings import StepSettings
 from comat_core.training_inputs import CoMatBatch, CoMatModels
 from comat_core.training_step import StepOutput, training_step
@@ -15,20 +15,20 @@ from tests.comat_core.training_world import (
     SEED,
 )
 
-ModelOf = Callable[[str], TextToImageModel]
+ModelOf = Callable[[str], Backbone]
 
 
 def step_of(models: CoMatModels, batch: CoMatBatch, settings: StepSettings, step: int = 0) -> StepOutput:
-    with active_adapter(models.online.unet, "online"):
+    with active_adapter(models.online.denoiser, "online"):
         return training_step(models, batch, settings, seed=SEED, step=step)
 
 
 def online_parameters(models: CoMatModels) -> list[nn.Parameter]:
-    return lora_parameters(models.online.unet, "online")
+    return lora_parameters(models.online.denoiser, "online")
 
 
-def judge_of(models: CoMatModels) -> UNetDiscriminator:
-    assert isinstance(models.discriminator, UNetDiscriminator)
+def judge_of(models: CoMatModels) -> DenoiserDiscriminator:
+    assert isinstance(models.discriminator, DenoiserDiscriminator)
     return models.discriminator
 
 

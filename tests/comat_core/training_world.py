@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from comat_core.backbones.adapters import active_adapter, add_lora
-from comat_core.backbones.schedulers import make_scheduler
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.protocol import CaptionLikelihood
 from comat_core.denoising import denoise
-from comat_core.discriminators import UNetDiscriminator
+from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.losses.attribute_concentration import EntityTokens
+from comat_core.schedulers import make_scheduler
 from comat_core.step_settings import AdversarySettings, LossWeights, StepSettings, TrainingSampler
 from comat_core.support.randomness import derive_seed, make_generator
 from comat_core.training_inputs import CoMatBatch, CoMatModels
@@ -82,15 +82,15 @@ def make_settings(
         attention_steps=1,
         tau_range=(200, 800),
     )
-    fixed = {"resolution": IMAGE_SIDE, "sampling": sampling, "weights": weights, "checkpoint_unet": False}
+    fixed = {"resolution": IMAGE_SIDE, "sampling": sampling, "weights": weights, "checkpoint_denoiser": False}
     discriminator = AdversarySettings.model_validate({"real": real})
     return StepSettings.model_validate(fixed | {"discriminator": discriminator} | changes)
 
 
 def make_models(
-    online: TextToImageModel,
+    online: Backbone,
     *,
-    judge: TextToImageModel | None = None,
+    judge: Backbone | None = None,
     stirred: bool = True,
     discriminator_checkpoint: bool = False,
 ) -> CoMatModels:
@@ -101,9 +101,14 @@ def make_models(
         stirred: the adapters are as if trained: no weight is zero.
         discriminator_checkpoint: the discriminator recomputes its UNet.
     """
-    lora = add_lora(online.unet, "online", rank=2, seed=SEED)
-    discriminator = UNetDiscriminator(
-        judge or online, rank=2, resolution=IMAGE_SIDE, timestep=1, seed=SEED, checkpoint_unet=discriminator_checkpoint
+    lora = add_lora(online, "online", rank=2, seed=SEED)
+    discriminator = DenoiserDiscriminator(
+        judge or online,
+        rank=2,
+        resolution=IMAGE_SIDE,
+        timestep=1,
+        seed=SEED,
+        checkpoint_denoiser=discriminator_checkpoint,
     )
     if stirred:
         stir([*lora, *discriminator.named_trainable_parameters().values()])
@@ -140,7 +145,7 @@ def make_batch(models: CoMatModels, rows: Sequence[int] = range(4)) -> CoMatBatc
 def sample(models: CoMatModels, batch: CoMatBatch, settings: StepSettings, adapter: str | None = "online") -> Tensor:
     """Latents of the batch's prompts as the sampler alone makes them, on the same trajectories."""
     latents, generators = start_from_noise(models.online, batch.trajectory_seeds, settings.resolution)
-    with active_adapter(models.online.unet, adapter):
+    with active_adapter(models.online.denoiser, adapter):
         return denoise(
             models.online,
             latents,

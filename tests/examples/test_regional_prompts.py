@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from comat_core.backbones.adapters import add_lora, save_lora
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone
 from examples.regional_prompts import Region, draw_regions
 from tests.comat_core.backbones.test_adapters import randomise
 from tests.comat_core.sampling import stock_pipeline
@@ -22,8 +22,8 @@ LEFT, RIGHT = "a red circle", "a green star"
 def pipeline(request: pytest.FixtureRequest, tiny_sd_folder: Path, tiny_sdxl_folder: Path, tmp_path: Path) -> Any:
     """A stock pipeline with a LoRA that is loaded and off."""
     folder = {"sd": tiny_sd_folder, "sdxl": tiny_sdxl_folder}[request.param]
-    model = TextToImageModel.load(folder)
-    randomise(add_lora(model.unet, "tuned", rank=4, seed=1))
+    model = load_backbone(folder)
+    randomise(add_lora(model, "tuned", rank=4, seed=1))
     stock = stock_pipeline(folder)
     stock.load_lora_weights(save_lora(model, tmp_path, "tuned").parent, adapter_name="comat")
     stock.scheduler = DDIMScheduler.from_config(stock.scheduler.config)

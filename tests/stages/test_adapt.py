@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone
 from comat_core.support.errors import UserError
 from stages import adapt, latents
 from stages.plan.config import ModelReference
@@ -44,9 +44,9 @@ def test_every_weight_moves_and_later_stages_use_the_new_unet(
     store: Store, prompts: Artifact, tiny_sdxl_folder: Path
 ) -> None:
     artifact = adapt.run(config(tiny_sdxl_folder), {"prompts": prompts}, store)
-    before = TextToImageModel.load(tiny_sdxl_folder).unet
+    before = load_backbone(tiny_sdxl_folder).denoiser
     with artifact.local_path("unet/") as folder:
-        after = TextToImageModel.load(tiny_sdxl_folder, unet=folder).unet
+        after = load_backbone(tiny_sdxl_folder, unet=folder).denoiser
     moved = {
         name
         for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True)
@@ -64,7 +64,7 @@ def test_every_weight_moves_and_later_stages_use_the_new_unet(
 
 @pytest.mark.parametrize("folder", ["tiny_sd_folder", "tiny_sdxl_folder"])
 def test_a_dropped_prompt_becomes_what_guidance_leads_away_from(folder: str, request: pytest.FixtureRequest) -> None:
-    model = TextToImageModel.load(request.getfixturevalue(folder))
+    model = load_backbone(request.getfixturevalue(folder))
     told, unconditional = model.encode_prompts(["red", "", "a star"], 32), model.encode_unconditional(1, 32)
     made = adapt._encode(model, ["red", None, "a star"], unconditional, 32)
     expected = [(told, 0), (unconditional, 0), (told, 2)]
@@ -78,7 +78,7 @@ def test_training_images_have_the_new_resolution_and_come_from_training_prompts(
 ) -> None:
     artifact = adapt.run(config(tiny_sdxl_folder, images=9), {"prompts": prompts}, store)
     stored = artifact.read_tensors("latents/00000.safetensors")["latents"]
-    side = TextToImageModel.load(tiny_sdxl_folder).latent_size(32)
+    side = load_backbone(tiny_sdxl_folder).latent_size(32)
     assert stored.shape[0] == 5  # all training prompts, but not the held-out one
     assert stored.shape[-2:] == (side, side)
     assert artifact.read_table("metrics.parquet")["step"].to_pylist() == [1, 2, 3]

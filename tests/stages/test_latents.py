@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 import torch
 
-from comat_core.backbones.schedulers import make_scheduler
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone
 from comat_core.denoising import denoise
+from comat_core.schedulers import make_scheduler
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed
 from comat_core.trajectories import start_from_noise
@@ -64,7 +64,7 @@ def test_training_can_walk_the_same_trajectories_again(store: Store, prompts: Ar
     ]
     assert [row["trajectory_seed"] for row in rows] == [derive_seed(5, "initial noise", f"p{i}") for i in range(3)]
 
-    model = TextToImageModel.load(tiny_sd_folder)
+    model = load_backbone(tiny_sd_folder)
     noise, generators = start_from_noise(model, [row["trajectory_seed"] for row in rows], 32)
     again = denoise(
         model,

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from stages import pairs
@@ -100,7 +100,7 @@ def test_a_coco_folder_becomes_latents_with_one_caption_each(store: Store, coco:
         ("latents/00000.safetensors", 1),
         ("latents/00001.safetensors", 0),
     ]
-    model = TextToImageModel.load(tiny_sd_folder)
+    model = load_backbone(tiny_sd_folder)
     middle = np.asarray(picture(3).crop((8, 0, 40, 32)))
     image = torch.from_numpy(middle.copy()).permute(2, 0, 1)[None].float() / 255
     expected = model.encode_images(image, [make_generator(5, "posterior", "coco:3")])[0]

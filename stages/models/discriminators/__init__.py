@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stages.models.discriminators.denoiser import Denoiser
 from stages.models.discriminators.dino import Dino, Dinov2
 from stages.models.discriminators.settings import DiscriminatorNetwork, Surroundings
-from stages.models.discriminators.unet import UNet
 
-AnyDiscriminator = Annotated[UNet | Dinov2 | Dino, Field(discriminator="kind")]
+AnyDiscriminator = Annotated[Denoiser | Dinov2 | Dino, Field(discriminator="kind")]
 
-__all__ = ["AnyDiscriminator", "Dino", "Dinov2", "DiscriminatorNetwork", "Surroundings", "UNet"]
+__all__ = ["AnyDiscriminator", "Denoiser", "Dino", "Dinov2", "DiscriminatorNetwork", "Surroundings"]

@@ -9,7 +9,7 @@ from stages.models.variants import Variant
 if TYPE_CHECKING:
     import torch
 
-    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.backbones.protocol import Backbone
     from comat_core.discriminators import Discriminator
 
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 class Surroundings:
     """What a discriminator may need to know of the training that it is made for."""
 
-    online: "TextToImageModel"
+    online: "Backbone"
     """Whose output it judges; it may share its network."""
-    last_timestep: int
+    last_timestep: float
     """Of the training schedule: where the sampler's last call stands."""
     resolution: int
     """Side of the images, pixels."""
     seed: int
     """What it learns starts from it."""
-    checkpoint_unet: bool
-    """UNets are recomputed in the backward pass."""
+    checkpoint_denoiser: bool
+    """Denoisers are recomputed in the backward pass."""
     dtype: "torch.dtype"
     """Of frozen weights."""
     device: "torch.device"

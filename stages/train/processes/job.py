@@ -64,8 +64,8 @@ class Job(BaseModel):
         held = Lease(self.claim) if self.claim is not None else None
         accelerator = make_accelerator(self.config)
         training_data = TrainingData.read(self.inputs, seed=self.config.seed)
-        with self.inputs["adapt"].local_path("unet/") if "adapt" in self.inputs else nullcontext() as unet:
-            models = load_models(self.config, accelerator.device, unet)
+        with self.inputs["adapt"].local_path("denoiser/") if "adapt" in self.inputs else nullcontext() as denoiser:
+            models = load_models(self.config, accelerator.device, denoiser)
         if accelerator.is_main_process:
             tqdm.write(str(plan_memory(self.config, models)), file=sys.stderr)
         state = train(

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from transformers import BertModel
 
+from comat_core.backbones.families import FAMILIES
+from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.pipeline_index import (
-    BACKBONE_CLASSES,
     INDEX_FILE,
     check_backbone,
     check_index,
@@ -19,11 +21,10 @@ from comat_core.backbones.pipeline_index import (
     left_out_of,
 )
 from comat_core.backbones.pipeline_loading import load_pipeline
-from comat_core.backbones.text_to_image import BACKBONES, TextToImageModel
 from comat_core.scorers.sentence_similarity import SentenceSimilarity
 from comat_core.support.errors import UserError
 from comat_core.support.pretrained import load_processor, load_tokenizer, read_model_config
-from stages.entities import load_tokenizer as load_tokenizer_of_base
+from stages.entities import load_layout
 from stages.plan.config import ModelReference
 from tests.changed_checkpoints import change_json, copy_of
 from tests.tiny_segmenters import save_tiny_bert
@@ -83,7 +84,7 @@ def test_code_that_a_checkpoint_brings_or_names_never_runs(
     plant(folder, text)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UserError, match=message):
-        TextToImageModel.load(folder)
+        load_backbone(folder)
     with pytest.raises(UserError, match=message):
         load_pipeline(folder, {}, torch.float32)
     assert not mark.exists()
@@ -135,7 +136,7 @@ def test_a_base_models_tokenizer_is_refused_without_a_question(
     settings = folder / "tokenizer/tokenizer_config.json"
     change_json(settings, auto_map={"AutoTokenizer": ["mine.T", None]}, tokenizer_class="T")
     with pytest.raises(UserError, match=r"the model has no tokenizer: .* contains custom code"):
-        load_tokenizer_of_base(ModelReference(path=str(folder)))
+        load_layout(ModelReference(path=str(folder)))
     assert questions == []
 
 
@@ -147,7 +148,7 @@ def test_a_config_that_asks_for_kernels_of_the_hub_is_refused(tiny_sd_folder: Pa
     base = copy_of(tiny_sd_folder, tmp_path / "base")
     change_json(base / "text_encoder/config.json", _attn_implementation="somebody/kernel")
     with pytest.raises(UserError, match="asks for code of the hub: _attn_implementation somebody/kernel"):
-        TextToImageModel.load(base)
+        load_backbone(base)
 
 
 def test_a_pickle_that_holds_code_is_told_and_does_not_run(tmp_path: Path, code: tuple[str, Path]) -> None:
@@ -251,8 +252,12 @@ def test_parts_that_come_from_elsewhere_are_not_asked_of_the_checkpoint() -> Non
     check_backbone(check_index(INDEX | {"vae": ["diffusers", "AutoencoderTiny"]}, "base"), "base", {"vae"})
 
 
-def test_every_backbone_says_of_which_classes_its_parts_are() -> None:
-    assert BACKBONES.keys() == BACKBONE_CLASSES.keys()
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_family_names_its_denoiser_its_text_streams_and_its_pipeline(kind: str) -> None:
+    family = FAMILIES[kind]
+    assert issubclass(getattr(diffusers, kind), diffusers.DiffusionPipeline)
+    assert family.backbone_class().denoiser_part in family.parts
+    assert {part for stream in family.text_streams for part in (stream.tokenizer, stream.encoder)} <= set(family.parts)
 
 
 @pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000, '{"a": ' + "1" * 5_000 + "}", "\ud800", "null"])
@@ -260,7 +265,7 @@ def test_an_index_that_is_no_object_is_told_in_one_line(tmp_path: Path, content:
     (tmp_path / INDEX_FILE).write_bytes(content.encode("utf-8", "surrogatepass"))
     message = r"the config (holds no JSON object|is not UTF-8)|malformed JSON"
     with pytest.raises(UserError, match=message) as caught:
-        TextToImageModel.load(tmp_path)
+        load_backbone(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -273,7 +278,7 @@ def test_noise_levels_that_are_no_betas_are_refused_whatever_the_index_says(
     settings = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "prediction_type": "epsilon"}
     file.write_text(json.dumps({"_class_name": "DDPMScheduler", **settings}))
     with pytest.raises(UserError, match="its scheduler names no betas"):
-        TextToImageModel.load(folder)
+        load_backbone(folder)
     file.write_text(json.dumps({"_class_name": "EDMEulerScheduler", **settings}))
     with pytest.raises(UserError, match="its scheduler is EDMEulerScheduler"):
-        TextToImageModel.load(folder)
+        load_backbone(folder)

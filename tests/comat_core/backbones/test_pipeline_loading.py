@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
+from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.pipeline_loading import fetch_pipeline, load_network, load_pipeline
-from comat_core.backbones.text_to_image import TextToImageModel
 from comat_core.support.errors import UserError
 from tests.changed_checkpoints import (
     TEXT_ENCODER,
@@ -55,7 +55,7 @@ def test_a_component_that_lacks_weights_is_named_with_the_first_of_them(
     folder = copy_of(tiny_sdxl_folder, tmp_path / "base")
     change_weights(folder / file, change)
     with pytest.raises(UserError, match=message):
-        TextToImageModel.load(folder)
+        load_backbone(folder)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_network_that_takes_the_checkpoints_place_has_to_be_whole_as_well(
     change_weights(folder / "diffusion_pytorch_model.safetensors", without_first)
     replaced: dict[str, Any] = {part: folder}
     with pytest.raises(UserError, match=message):
-        TextToImageModel.load(tiny_sd_folder, **replaced)
+        load_backbone(tiny_sd_folder, **replaced)
 
 
 def test_another_generators_networks_have_to_be_whole_as_well(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_component_of_another_class_than_the_index_says_is_refused_by_name(
         file.unlink()
     save(folder / part)
     with pytest.raises(UserError, match=message):
-        TextToImageModel.load(folder)
+        load_backbone(folder)
 
 
 def test_an_autoencoder_of_another_class_does_not_take_the_place_of_the_checkpoints(
@@ -114,7 +114,7 @@ def test_an_autoencoder_of_another_class_does_not_take_the_place_of_the_checkpoi
 ) -> None:
     AutoencoderTiny().save_pretrained(tmp_path)
     with pytest.raises(UserError, match="the autoencoder is AutoencoderTiny, not AutoencoderKL"):
-        TextToImageModel.load(tiny_sd_folder, vae=tmp_path)
+        load_backbone(tiny_sd_folder, vae=tmp_path)
 
 
 def test_the_former_names_of_an_autoencoders_weights_are_no_missing_ones(tiny_sd_folder: Path, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_former_names_of_an_autoencoders_weights_are_no_missing_ones(tiny_sd
     folder = copy_of(tiny_sd_folder, tmp_path / "base")
     change_weights(folder / VAE, renamed)
     assert any(".query." in name for name in load_file(folder / VAE))
-    loaded, expected = TextToImageModel.load(folder).vae, TextToImageModel.load(tiny_sd_folder).vae
+    loaded, expected = load_backbone(folder).vae, load_backbone(tiny_sd_folder).vae
     for name, value in expected.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
 
@@ -139,13 +139,13 @@ def test_half_precision_is_taken_where_there_is_nothing_else(tiny_sd_folder: Pat
     folder = copy_of(tiny_sd_folder, tmp_path / "base")
     for file in (UNET, VAE, TEXT_ENCODER):
         in_half_precision_alone(folder / file)
-    model, whole = TextToImageModel.load(folder), TextToImageModel.load(tiny_sd_folder)
+    model, whole = load_backbone(folder), load_backbone(tiny_sd_folder)
     assert model.dtype == torch.float32
     for part in ("unet", "vae"):
         weight = getattr(model, part).conv_in.weight if part == "unet" else model.vae.encoder.conv_in.weight
         expected = whole.unet.conv_in.weight if part == "unet" else whole.vae.encoder.conv_in.weight
         assert torch.equal(weight, expected.half().float())
-    another = TextToImageModel.load(tiny_sd_folder, vae=folder / "vae")
+    another = load_backbone(tiny_sd_folder, vae=folder / "vae")
     assert torch.equal(another.vae.encoder.conv_in.weight, model.vae.encoder.conv_in.weight)
 
 
@@ -154,8 +154,8 @@ def test_plain_weights_are_preferred_to_half_precision(tiny_sd_folder: Path, tmp
     plain = (folder / UNET).read_bytes()
     in_half_precision_alone(folder / UNET)
     (folder / UNET).write_bytes(plain)
-    expected = TextToImageModel.load(tiny_sd_folder).unet.conv_in.weight
-    assert torch.equal(TextToImageModel.load(folder).unet.conv_in.weight, expected)
+    expected = load_backbone(tiny_sd_folder).denoiser.conv_in.weight
+    assert torch.equal(load_backbone(folder).denoiser.conv_in.weight, expected)
 
 
 def test_pickled_weights_are_not_read_and_named(tiny_sd_folder: Path, tmp_path: Path) -> None:
@@ -163,19 +163,19 @@ def test_pickled_weights_are_not_read_and_named(tiny_sd_folder: Path, tmp_path: 
     pickled_alone(folder / UNET)
     message = r"its unet has no safetensors weights, only diffusion_pytorch_model\.bin, which is not read \(.*/unet\)"
     with pytest.raises(UserError, match=message):
-        TextToImageModel.load(folder)
+        load_backbone(folder)
 
 
 def test_a_missing_part_of_sharded_weights_is_named(tiny_sd_folder: Path, tmp_path: Path) -> None:
     folder = copy_of(tiny_sd_folder, tmp_path / "base")
-    unet = TextToImageModel.load(tiny_sd_folder).unet
+    unet = load_backbone(tiny_sd_folder).denoiser
     (folder / UNET).unlink()
     unet.save_pretrained(folder / "unet", max_shard_size="10KB")
-    assert TextToImageModel.load(folder).unet.conv_in.weight.equal(unet.conv_in.weight)
+    assert load_backbone(folder).denoiser.conv_in.weight.equal(unet.conv_in.weight)
     shard = sorted((folder / "unet").glob("*-of-*.safetensors"))[1]
     shard.unlink()
     with pytest.raises(UserError, match=f"its unet lacks {re.escape(shard.name)}, a part of its weights"):
-        TextToImageModel.load(folder)
+        load_backbone(folder)
 
 
 def test_an_index_of_weights_cannot_name_a_file_elsewhere(tiny_sd_folder: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_an_index_of_weights_cannot_name_a_file_elsewhere(tiny_sd_folder: Path, 
     index.write_text("{}")
     change_json(index, weight_map={"conv_in.weight": "../../elsewhere.safetensors"}, metadata={})
     with pytest.raises(UserError, match=r"its unet lacks \.\./\.\./elsewhere\.safetensors"):
-        TextToImageModel.load(folder)
+        load_backbone(folder)
 
 
 def test_the_hubs_repository_is_asked_for_half_precision_only_if_it_has_no_other_weights(
@@ -252,6 +252,6 @@ def test_a_damaged_checkpoint_is_told_in_one_line(
     folder = copy_of(tiny_sd_folder, tmp_path / "base")
     damage(folder)
     with pytest.raises(UserError) as caught:
-        TextToImageModel.load(folder)
+        load_backbone(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)

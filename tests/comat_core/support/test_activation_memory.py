@@ -8,11 +8,11 @@ from torch import nn
 
 from benchmarks.peak_memory import peak_bytes
 from comat_core.backbones.adapters import active_adapter, add_lora
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.protocol import Backbone
 from comat_core.support.activation_memory import kept_activations
 from tests.tiny_models import IMAGE_SIDE, LATENT_CHANNELS, LATENT_SIDE
 
-ModelOf = Callable[[str], TextToImageModel]
+ModelOf = Callable[[str], Backbone]
 
 
 def test_a_chain_keeps_each_input_once() -> None:
@@ -38,7 +38,7 @@ def test_real_weights_do_not_count_and_nothing_is_computed() -> None:
 @pytest.mark.parametrize("kind", ["sd", "sdxl"])
 def test_the_count_of_a_unet_is_close_to_what_it_really_keeps(tiny_model: ModelOf, kind: str) -> None:
     model = tiny_model(kind)
-    add_lora(model.unet, "online", rank=2, seed=1)
+    add_lora(model, "online", rank=2, seed=1)
     conditioning = model.encode_prompts(["a red circle"] * 8, IMAGE_SIDE)
     results = []
 
@@ -46,7 +46,7 @@ def test_the_count_of_a_unet_is_close_to_what_it_really_keeps(tiny_model: ModelO
         latents = torch.zeros(8, LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE)
         results.append(model.predict(latents, torch.zeros(8, dtype=torch.long), conditioning))
 
-    with active_adapter(model.unet, "online"):
+    with active_adapter(model.denoiser, "online"):
         predict()
         estimated = kept_activations(predict)
         measured = peak_bytes(predict)

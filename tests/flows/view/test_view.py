@@ -55,14 +55,14 @@ def preset() -> Preset:
 def trained(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with a trained model: the shipped one with a LoRA of random weights."""
     from comat_core.backbones.adapters import add_lora, lora_parameters, save_lora
-    from comat_core.backbones.text_to_image import TextToImageModel
+    from comat_core.backbones.loading import load_backbone
     from comat_core.support.randomness import make_generator
 
     folder = tmp_path_factory.mktemp("trained")
-    model = TextToImageModel.load(ROOT / "data" / "miniature" / "base")
-    add_lora(model.unet, "tuned", rank=2, seed=0)
+    model = load_backbone(ROOT / "data" / "miniature" / "base")
+    add_lora(model, "tuned", rank=2, seed=0)
     with torch.no_grad():
-        for index, parameter in enumerate(lora_parameters(model.unet, "tuned")):
+        for index, parameter in enumerate(lora_parameters(model.denoiser, "tuned")):
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=make_generator(0, "test LoRA", index)))
     save_lora(model, folder / "lora", "tuned")
     store = Store(str(folder / "store"))

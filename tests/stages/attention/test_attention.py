@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from comat_core.backbones.adapters import add_lora, lora_parameters, save_lora
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from stages import attention, images
@@ -67,10 +67,10 @@ def config_of(folder: Path, **changes: object) -> attention.AttentionConfig:
 
 def trained(store: Store, base: Path, folder: Path) -> Artifact:
     """A training that has changed the model."""
-    model = TextToImageModel.load(base)
-    add_lora(model.unet, "tuned", rank=2, seed=0)
+    model = load_backbone(base)
+    add_lora(model, "tuned", rank=2, seed=0)
     with torch.no_grad():
-        for index, parameter in enumerate(lora_parameters(model.unet, "tuned")):
+        for index, parameter in enumerate(lora_parameters(model.denoiser, "tuned")):
             parameter.copy_(torch.randn(parameter.shape, generator=make_generator(0, "test LoRA", index)))
     save_lora(model, folder / "lora", "tuned")
     return make_artifact(store, "train", folder=folder / "lora")

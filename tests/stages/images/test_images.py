@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from comat_core.backbones.adapters import add_lora, save_lora
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed, make_generator
 from stages import images
@@ -54,8 +54,8 @@ def prompts(store: Store) -> Artifact:
 
 def trained(store: Store, folder: Path, lora_folder: Path, scale: float) -> Artifact:
     """A train artifact whose LoRA's weights are noise of the given scale."""
-    model = TextToImageModel.load(folder)
-    for index, parameter in enumerate(add_lora(model.unet, "comat", rank=2, seed=1)):
+    model = load_backbone(folder)
+    for index, parameter in enumerate(add_lora(model, "comat", rank=2, seed=1)):
         parameter.data = scale * torch.randn(parameter.shape, generator=make_generator(1, "trained", index))
     save_lora(model, lora_folder, "comat")
     return make_artifact(store, "train", key=f"train-{scale}", folder=lora_folder)

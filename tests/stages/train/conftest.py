@@ -64,7 +64,7 @@ def make_config(
             "precision": "fp32",
             "device": "cpu",
             "online": {"rank": 2, "learning_rate": 1e-3},
-            "discriminator": {"network": {"kind": "unet", "rank": 2}, "learning_rate": 1e-3},
+            "discriminator": {"network": {"kind": "denoiser", "rank": 2}, "learning_rate": 1e-3},
             "sampling": {"num_inference_steps": 4, "gradient_steps": 2, "attention_steps": 1},
             "tracking": {"folder": str(tmp_path / "logs"), "images_every": 2, "validation_every": 2},
         }

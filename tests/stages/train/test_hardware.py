@@ -26,7 +26,7 @@ def gradients(config: TrainConfig, inputs: dict[str, Artifact]) -> list[torch.Te
     models = load_models(config, CPU)
     parameters = make_trainee(config, models).online.parameters.values()
     batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
-    with active_adapter(models.online.unet, ADAPTER_NAME):
+    with active_adapter(models.online.denoiser, ADAPTER_NAME):
         training_step(models, batch, config, seed=config.seed, step=0).total.backward()
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
@@ -46,7 +46,7 @@ def test_settings_reach_the_models(make_config: MakeConfig) -> None:
     models = load_models(make_config(hardware={"channels_last": True, "offload": True}), CPU)
     assert isinstance(models.captioner, OffloadedCaptioner)
     assert isinstance(models.segmenter, OffloadedSegmenter)
-    for model in (models.online.unet, models.online.vae.decoder):
+    for model in (models.online.denoiser, models.online.vae.decoder):
         assert model.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -81,8 +81,8 @@ def test_the_peak_is_what_is_resident_and_the_fullest_moment_of_a_step(make_conf
         return plan.peak - sum(plan.parameters.values()) - 2 * plan.adapters - plan.optimizers
 
     plain, kept, one_by_one, fewer = (
-        plan(checkpoint_unet=True),
-        plan(checkpoint_unet=False),
+        plan(checkpoint_denoiser=True),
+        plan(checkpoint_denoiser=False),
         plan(checkpoint_decoder=True),
         plan(batch_size=1),
     )
@@ -106,7 +106,9 @@ def test_the_optimisers_state_is_counted_as_it_will_be_kept(
     models = load_models(plain, CPU)
     expected, plan = plan_memory(plain, models), plan_memory(in_8_bits, models)
     assert expected.optimizers == 2 * expected.adapters
-    saved = 6 * sum(value.numel() for value in lora_parameters(models.online.unet, ADAPTER_NAME)) if installed else 0
+    saved = (
+        6 * sum(value.numel() for value in lora_parameters(models.online.denoiser, ADAPTER_NAME)) if installed else 0
+    )
     assert plan.optimizers == expected.optimizers - saved
     assert plan.peak == expected.peak - saved
 
@@ -128,13 +130,13 @@ def test_eight_bits_are_counted_where_bitsandbytes_is_installed_and_for_large_we
 
 
 def test_the_planned_peak_is_near_the_measured_one(make_config: MakeConfig, inputs: dict[str, Artifact]) -> None:
-    config = make_config(checkpoint_unet=False, batch_size=4, pair_batch_size=2)
+    config = make_config(checkpoint_denoiser=False, batch_size=4, pair_batch_size=2)
     models = load_models(config, CPU)
     plan = plan_memory(config, models)
     batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
 
     def step() -> None:
-        with active_adapter(models.online.unet, ADAPTER_NAME):
+        with active_adapter(models.online.denoiser, ADAPTER_NAME):
             training_step(models, batch, config, seed=config.seed, step=0).total.backward()
 
     step()

@@ -65,7 +65,7 @@ def test_same_config_gives_the_same_files(make_config: MakeConfig, inputs: dict[
 
 
 def test_settings_of_memory_and_logging_are_no_part_of_the_key(make_config: MakeConfig) -> None:
-    assert make_config(checkpoint_unet=False).key_payload() == make_config().key_payload()
+    assert make_config(checkpoint_denoiser=False).key_payload() == make_config().key_payload()
     assert make_config(tracking={"folder": "elsewhere"}).key_payload() == make_config().key_payload()
     assert make_config(steps=4).key_payload() != make_config().key_payload()
 

@@ -7,7 +7,7 @@ import torch
 
 from comat_core.backbones import lora_metadata
 from comat_core.backbones.adapters import LORA_FILE, add_lora, save_lora
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.loading import load_backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from comat_core.support.safetensors_files import read_metadata
@@ -38,8 +38,8 @@ def tuned_model(
     Args:
         source: the whole checkpoint that the LoRA is made for, if the base has none.
     """
-    model = TextToImageModel.load(source or base)
-    for index, parameter in enumerate(add_lora(model.unet, "comat", rank=2, seed=1)):
+    model = load_backbone(source or base)
+    for index, parameter in enumerate(add_lora(model, "comat", rank=2, seed=1)):
         parameter.data = scale * torch.randn(parameter.shape, generator=make_generator(1, "trained", index))
     notes = lora_metadata.describe_lora(model, "comat", base="base", resolution=32, title="A LoRA")
     save_lora(model, folder, "comat", notes)

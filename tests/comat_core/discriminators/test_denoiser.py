@@ -6,34 +6,34 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
 
 from comat_core.backbones.adapters import active_adapter, add_lora, lora_parameters
-from comat_core.backbones.text_to_image import TextToImageModel
+from comat_core.backbones.protocol import Backbone
 from comat_core.discriminators import (
-    UNetDiscriminator,
-    last_timestep,
+    DenoiserDiscriminator,
     load_trainable_state,
+    memory_of_roles,
     trainable_state,
-    unet_memory,
 )
-from comat_core.discriminators.unet import ADAPTER_NAME
+from comat_core.discriminators.denoiser import ADAPTER_NAME
+from comat_core.schedulers import BetaScheduler
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from tests.tiny_models import IMAGE_SIDE
 
-ModelOf = Callable[[str], TextToImageModel]
+ModelOf = Callable[[str], Backbone]
 
 
 @pytest.fixture
-def online(tiny_model: ModelOf) -> TextToImageModel:
+def online(tiny_model: ModelOf) -> Backbone:
     return tiny_model("sd")
 
 
-def make_discriminator(model: TextToImageModel, *, seed: int = 0, checkpoint_unet: bool = False) -> UNetDiscriminator:
-    return UNetDiscriminator(
-        model, rank=2, resolution=IMAGE_SIDE, timestep=1, seed=seed, checkpoint_unet=checkpoint_unet
+def make_discriminator(model: Backbone, *, seed: int = 0, checkpoint_denoiser: bool = False) -> DenoiserDiscriminator:
+    return DenoiserDiscriminator(
+        model, rank=2, resolution=IMAGE_SIDE, timestep=1, seed=seed, checkpoint_denoiser=checkpoint_denoiser
     )
 
 
-def latents_of(model: TextToImageModel, rows: int = 2, seed: int = 0) -> Tensor:
+def latents_of(model: Backbone, rows: int = 2, seed: int = 0) -> Tensor:
     side = model.latent_size(IMAGE_SIDE)
     return torch.randn(rows, model.latent_channels, side, side, generator=make_generator(seed, "latents"))
 
@@ -70,62 +70,58 @@ def test_untrained_score_is_the_head_on_each_pixel_of_the_base_models_prediction
 
 
 def test_it_asks_at_the_samplers_last_and_cleanest_timestep() -> None:
-    as_in_sd15 = DDPMScheduler(steps_offset=1)
-    assert last_timestep(as_in_sd15, 50) == 1
-    assert last_timestep(DDPMScheduler(timestep_spacing="trailing"), 50) == 19
-    as_in_sd15.set_timesteps(7)
-    last_timestep(as_in_sd15, 50)
-    assert len(as_in_sd15.timesteps) == 7
+    assert BetaScheduler(DDPMScheduler(steps_offset=1)).last_timestep(50) == 1
+    assert BetaScheduler(DDPMScheduler(timestep_spacing="trailing")).last_timestep(50) == 19
 
 
-def test_one_unet_serves_both_without_either_seeing_the_others_adapter(online: TextToImageModel) -> None:
-    add_lora(online.unet, "online", rank=2, seed=0)
-    with active_adapter(online.unet, "online"):
+def test_one_unet_serves_both_without_either_seeing_the_others_adapter(online: Backbone) -> None:
+    add_lora(online, "online", rank=2, seed=0)
+    with active_adapter(online.denoiser, "online"):
         discriminator = make_discriminator(online)
         conditioning, latents = online.encode_prompts(["a red circle", "a star"], IMAGE_SIDE), latents_of(online)
 
         def predict() -> Tensor:
             return online.predict(latents, torch.tensor([500, 500]), conditioning)
 
-        stir(lora_parameters(online.unet, "online"))
+        stir(lora_parameters(online.denoiser, "online"))
         prediction, logits = predict(), discriminator.score(latents)
-        stir(lora_parameters(online.unet, ADAPTER_NAME), seed=1)
+        stir(lora_parameters(online.denoiser, ADAPTER_NAME), seed=1)
         assert torch.equal(predict(), prediction)
         judged = discriminator.score(latents)
         assert not torch.allclose(judged, logits)
-        stir(lora_parameters(online.unet, "online"), seed=2)
+        stir(lora_parameters(online.denoiser, "online"), seed=2)
         assert torch.equal(discriminator.score(latents), judged)
         assert not torch.allclose(predict(), prediction)
 
 
-@pytest.mark.parametrize("checkpoint_unet", [False, True])
+@pytest.mark.parametrize("checkpoint_denoiser", [False, True])
 def test_on_the_generators_side_the_gradient_reaches_the_latents_alone(
-    online: TextToImageModel, checkpoint_unet: bool
+    online: Backbone, checkpoint_denoiser: bool
 ) -> None:
-    add_lora(online.unet, "online", rank=2, seed=0)
-    discriminator = make_discriminator(online, checkpoint_unet=checkpoint_unet)
+    add_lora(online, "online", rank=2, seed=0)
+    discriminator = make_discriminator(online, checkpoint_denoiser=checkpoint_denoiser)
     trainable = list(discriminator.named_trainable_parameters().values())
     stir(trainable)
     latents = latents_of(online).requires_grad_()
     discriminator.score(latents, frozen=True).sum().backward()
     assert latents.grad is not None and latents.grad.abs().sum() > 0
     assert grads(trainable) == [None] * len(trainable)
-    assert grads(list(online.unet.parameters())) == [None] * len(list(online.unet.parameters()))
+    assert grads(list(online.denoiser.parameters())) == [None] * len(list(online.denoiser.parameters()))
     assert all(parameter.requires_grad for parameter in trainable)
 
 
-@pytest.mark.parametrize("checkpoint_unet", [False, True])
+@pytest.mark.parametrize("checkpoint_denoiser", [False, True])
 def test_on_its_own_side_every_parameter_of_its_own_gets_a_gradient_and_no_other(
-    online: TextToImageModel, checkpoint_unet: bool
+    online: Backbone, checkpoint_denoiser: bool
 ) -> None:
-    theirs = add_lora(online.unet, "online", rank=2, seed=0)
-    discriminator = make_discriminator(online, checkpoint_unet=checkpoint_unet)
+    theirs = add_lora(online, "online", rank=2, seed=0)
+    discriminator = make_discriminator(online, checkpoint_denoiser=checkpoint_denoiser)
     trainable = discriminator.named_trainable_parameters()
     stir(list(trainable.values()))
     discriminator.score(latents_of(online)).square().sum().backward()
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in trainable.values())
     own = {id(value) for value in trainable.values()}
-    assert all(value.grad is None for value in online.unet.parameters() if id(value) not in own)
+    assert all(value.grad is None for value in online.denoiser.parameters() if id(value) not in own)
     assert grads(theirs) == [None] * len(theirs)
 
 
@@ -133,29 +129,29 @@ def test_recomputing_gives_the_same_gradient_though_another_adapter_is_active_by
     tiny_model: ModelOf,
 ) -> None:
     gradients = {}
-    for checkpoint_unet in (False, True):
+    for checkpoint_denoiser in (False, True):
         model = tiny_model("sd")
-        stir(add_lora(model.unet, "online", rank=2, seed=0))
-        discriminator = make_discriminator(model, checkpoint_unet=checkpoint_unet)
+        stir(add_lora(model, "online", rank=2, seed=0))
+        discriminator = make_discriminator(model, checkpoint_denoiser=checkpoint_denoiser)
         stir(list(discriminator.named_trainable_parameters().values()), seed=1)
         latents = latents_of(model).requires_grad_()
         loss = discriminator.score(latents, frozen=True).square().sum()
-        with active_adapter(model.unet, "online"):
+        with active_adapter(model.denoiser, "online"):
             loss.backward()
-        gradients[checkpoint_unet] = latents.grad
+        gradients[checkpoint_denoiser] = latents.grad
     assert torch.allclose(gradients[True], gradients[False], rtol=1e-5, atol=1e-6)
 
 
-def test_sharing_saves_the_bytes_of_two_unets(tiny_model: ModelOf, online: TextToImageModel) -> None:
-    bare = sum(p.numel() * p.element_size() for p in online.unet.parameters())
-    adapters = [add_lora(online.unet, "online", rank=2, seed=0)]
+def test_sharing_saves_the_bytes_of_two_unets(tiny_model: ModelOf, online: Backbone) -> None:
+    bare = sum(p.numel() * p.element_size() for p in online.denoiser.parameters())
+    adapters = [add_lora(online, "online", rank=2, seed=0)]
     shared = make_discriminator(online)
     adapters.append(list(shared.named_trainable_parameters().values()))
     added = sum(p.numel() * p.element_size() for parameters in adapters for p in parameters)
-    memory = unet_memory(online, shared)
+    memory = memory_of_roles(online, shared)
     assert (memory.resident, memory.separate, memory.saved) == (bare + added, 3 * bare + added, 2 * bare)
 
-    apart = unet_memory(online, make_discriminator(tiny_model("sd")))
+    apart = memory_of_roles(online, make_discriminator(tiny_model("sd")))
     assert apart.saved == bare
 
 
@@ -163,7 +159,7 @@ def test_a_separate_unet_leaves_the_online_one_alone(tiny_model: ModelOf) -> Non
     online, other = tiny_model("sdxl"), tiny_model("sd")
     discriminator = make_discriminator(other)
     assert discriminator.score(latents_of(online)).shape == (2, *latents_of(online).shape[2:])
-    assert not hasattr(online.unet, "peft_config")
+    assert not hasattr(online.denoiser, "peft_config")
 
 
 def test_start_depends_on_the_seed_alone(tiny_model: ModelOf) -> None:
@@ -188,7 +184,7 @@ def test_state_is_restored_and_a_foreign_one_refused(tiny_model: ModelOf) -> Non
         load_trainable_state(second, {name: value for name, value in state.items() if name != "head.bias"})
 
 
-def test_a_second_discriminator_on_one_unet_is_refused(online: TextToImageModel) -> None:
+def test_a_second_discriminator_on_one_unet_is_refused(online: Backbone) -> None:
     make_discriminator(online)
     with pytest.raises(UserError, match="discriminator"):
         make_discriminator(online)

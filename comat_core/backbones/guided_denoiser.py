@@ -1,4 +1,4 @@
-"""One UNet call of the denoising loop: guidance, attention capture, and recomputation in the backward pass."""
+"""One call of the denoising loop: guidance, attention capture, and recomputation in the backward pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,21 +8,41 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from comat_core.backbones.adapters import adapters_as_now
-from comat_core.backbones.attention_maps import CaptureRequest, captured_attention, cross_attention_layers
-from comat_core.backbones.text_to_image import PromptConditioning, TextToImageModel
+from comat_core.backbones.attention_maps import CaptureRequest, captured_attention
+from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.protocol import Backbone
 
 
 @dataclass(frozen=True)
-class GuidedUnet:
-    """A UNet with classifier-free guidance, for a batch of B rows of which any part may be denoised."""
+class GuidedDenoiser:
+    """A backbone with guidance, for a batch of B rows of which any part may be denoised."""
 
-    model: TextToImageModel
-    conditioning: PromptConditioning
+    model: Backbone
+    conditioning: Conditioning
     """B rows."""
-    negative_conditioning: PromptConditioning | None
-    """B rows, or None for no guidance: the UNet's batch then has no unconditional half."""
+    negative_conditioning: Conditioning | None
+    """B rows, or None for no unconditional half."""
     guidance_scale: float
     capture: CaptureRequest | None
+
+    @classmethod
+    def of(
+        cls,
+        model: Backbone,
+        conditioning: Conditioning,
+        negative_conditioning: Conditioning | None,
+        guidance_scale: float,
+        capture: CaptureRequest | None,
+    ) -> "GuidedDenoiser":
+        """Guide a model as its kind is guided.
+
+        Args:
+            negative_conditioning: B rows; may be None where the denoiser's batch has no unconditional half.
+            guidance_scale: 1 or less turns the unconditional half off.
+        """
+        in_halves = model.guidance == "two halves" and guidance_scale > 1
+        assert not in_halves or negative_conditioning is not None, "guidance needs a negative conditioning"
+        return cls(model, conditioning, negative_conditioning if in_halves else None, guidance_scale, capture)
 
     def predict(
         self, latents: Tensor, rows: Sequence[int], step: int, timestep: Tensor
@@ -38,19 +58,19 @@ class GuidedUnet:
         Returns:
             The guided prediction (len(rows), C, h, w), and the maps by layer (none at a step that is not captured).
         """
-        conditioning, unet_input = self.conditioning.select(rows), latents
+        conditioning, network_input = self.conditioning.select(rows), latents
         if self.negative_conditioning is not None:
-            conditioning = PromptConditioning.concatenate([self.negative_conditioning.select(rows), conditioning])
-            unet_input = torch.cat([latents, latents])
-        timesteps = timestep.to(latents.device).expand(len(unet_input))
+            conditioning = Conditioning.concatenate([self.negative_conditioning.select(rows), conditioning])
+            network_input = torch.cat([latents, latents])
         if self.capture is not None and step in self.capture.steps:
-            layers = cross_attention_layers(self.model.unet, self.capture.blocks)
-            first_conditional = len(unet_input) - len(rows)
+            layers = self.model.attention_layers(self.capture.layers)
+            first_conditional = len(network_input) - len(rows)
             captured_rows = [first_conditional + row for row in self._captured(self.capture, rows)]
-            with captured_attention(layers, captured_rows, (latents.shape[-2], latents.shape[-1])) as maps:
-                output = self.model.predict(unet_input, timesteps, conditioning)
+            size = (latents.shape[-2], latents.shape[-1])
+            with captured_attention(self.model.attention_probe, layers, captured_rows, size) as maps:
+                output = self.model.predict(network_input, timestep, conditioning, self.guidance_scale)
         else:
-            output, maps = self.model.predict(unet_input, timesteps, conditioning), {}
+            output, maps = self.model.predict(network_input, timestep, conditioning, self.guidance_scale), {}
         return self._guided(output), maps
 
     def predict_recomputed(
@@ -58,9 +78,9 @@ class GuidedUnet:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Predict without keeping activations: the call is repeated in the backward pass.
 
-        By then another adapter may be active on the same UNet, so the present ones are pinned to the call.
+        By then another adapter may be active on the same denoiser, so the present ones are pinned to the call.
         """
-        pinned = adapters_as_now(self.model.unet)
+        pinned = adapters_as_now(self.model.denoiser)
 
         def repeatable(repeatable_latents: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             with pinned():

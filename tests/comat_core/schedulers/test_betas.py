@@ -13,14 +13,15 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from comat_core.backbones.schedulers import SCHEDULERS, make_scheduler
+from comat_core.schedulers import make_scheduler
+from comat_core.schedulers.betas import BETA_SCHEDULERS
 from comat_core.support.errors import UserError
 
 BETAS: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 TRAINED = torch.linspace(0.001, 0.03, 1000).tolist()
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", BETA_SCHEDULERS)
 @pytest.mark.parametrize(
     "own",
     [
@@ -32,11 +33,11 @@ TRAINED = torch.linspace(0.001, 0.03, 1000).tolist()
 )
 def test_the_noise_levels_are_the_checkpoints_own(own: Any, name: str) -> None:
     made = make_scheduler(own, name)
-    torch.testing.assert_close(made.alphas_cumprod[:-1], own.alphas_cumprod[:-1], atol=1e-6, rtol=1e-4)
-    assert made.config.prediction_type == own.config.prediction_type
+    torch.testing.assert_close(made.own.alphas_cumprod[:-1], own.alphas_cumprod[:-1], atol=1e-6, rtol=1e-4)
+    assert made.prediction_type == own.config.prediction_type
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", BETA_SCHEDULERS)
 @pytest.mark.parametrize(
     ("own", "reason"),
     [

@@ -1,0 +1,87 @@
+"""Load a checkpoint as the backbone that its kind of pipeline is."""
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from comat_core.backbones.families import FAMILIES
+from comat_core.backbones.pipeline_index import check_backbone, check_schedule, left_out_of
+from comat_core.backbones.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_network, load_pipeline
+from comat_core.backbones.protocol import Backbone
+from comat_core.support.loading_errors import loading_errors_told
+
+
+def load_backbone(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    vae: str | Path | None = None,
+    vae_revision: str | None = None,
+    denoiser: str | Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Backbone:
+    """Load a checkpoint, safetensors only.
+
+    Args:
+        source: a diffusers pipeline folder or a hub id.
+        revision: the hub id's branch, tag or commit.
+        vae: a folder or hub id whose autoencoder replaces the checkpoint's own (SDXL's half-precision-safe one).
+        vae_revision: the same for that autoencoder.
+        denoiser: a folder with a denoiser that replaces the checkpoint's own.
+        dtype: of the weights. An autoencoder that asks for `force_upcast` stays in float32 beside a float16 denoiser.
+        device: where the weights live.
+
+    Raises:
+        UserError: the checkpoint cannot be read or is of a kind that is not supported; a network of it is of another
+            class, or lacks weights.
+    """
+    source = str(source)
+    index = index_of(source, revision)
+    given: dict[str, Any] = {}
+    if vae is not None:
+        given["vae"] = load_network(_class_of(index.kind, "vae"), str(vae), "the autoencoder", dtype, vae_revision)
+    if denoiser is not None:
+        part, label = _denoiser_of(index.kind)
+        given[part] = load_network(_class_of(index.kind, part), str(denoiser), f"the {label}", dtype)
+    check_backbone(index, source, given)
+    given |= left_out_of(index)
+    with loading_errors_told("cannot load the model", source, ADVICE):
+        folder = fetch_pipeline(source, revision, given)
+    check_schedule(folder)
+    pipeline = load_pipeline(folder, given, dtype)
+    if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
+        pipeline.vae.to(torch.float32)
+    pipeline.to(device)
+    backbone = wrap_pipeline(pipeline, source)
+    assert backbone.denoiser.dtype == dtype, "the loader has ignored the requested precision"
+    return backbone
+
+
+def wrap_pipeline(pipeline: Any, source: str = "the base model") -> Backbone:
+    """Make a backbone of a loaded pipeline.
+
+    Args:
+        source: where it came from, for the reader of an error.
+
+    Raises:
+        UserError: the checkpoint is a variant that cannot be trained.
+        KeyError: pipelines of that kind are not supported.
+    """
+    return FAMILIES[type(pipeline).__name__].backbone_class()(pipeline, source)
+
+
+def _class_of(kind: str, part: str) -> Any:
+    """The class of diffusers that a part of this kind of pipeline is of.
+
+    An unknown kind, which the check of the index refuses by name, has Stable Diffusion's.
+    """
+    family = FAMILIES.get(kind, FAMILIES["StableDiffusionPipeline"])
+    return getattr(diffusers, family.parts[part][0])
+
+
+def _denoiser_of(kind: str) -> tuple[str, str]:
+    backbone_class = FAMILIES.get(kind, FAMILIES["StableDiffusionPipeline"]).backbone_class()
+    return backbone_class.denoiser_part, backbone_class.denoiser_label

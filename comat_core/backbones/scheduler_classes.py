@@ -1,0 +1,31 @@
+"""The classes of diffusers' schedulers, by what their noise levels are made of."""
+
+from typing import Final
+
+SCHEDULERS_OF_BETAS: Final = (
+    "DDIMInverseScheduler",
+    "DDIMParallelScheduler",
+    "DDIMScheduler",
+    "DDPMParallelScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepInverseScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LCMScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "SASolverScheduler",
+    "TCDScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Those that ddpm, ddim and dpm-solver++ can take over (`comat_core.schedulers.betas`)."""
+
+SCHEDULERS_OF_FLOWS: Final = ("FlowMatchEulerDiscreteScheduler",)
+"""Those that walk straight lines (`comat_core.schedulers.flow_matching`)."""

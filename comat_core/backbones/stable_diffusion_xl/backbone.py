@@ -1,0 +1,54 @@
+"""SDXL as a backbone."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.stable_diffusion.backbone import StableDiffusion
+from comat_core.backbones.stable_diffusion_xl import FAMILIES
+
+_DOWN: Final = re.compile(r"down_blocks_(\d+)_attentions_(\d+)")
+_UP: Final = re.compile(r"up_blocks_(\d+)_attentions_(\d+)")
+
+
+class StableDiffusionXL(StableDiffusion):
+    """A UNet that is told a pooled vector of the prompt and the image's sizes beside the text."""
+
+    family = FAMILIES["StableDiffusionXLPipeline"]
+
+    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
+        """Two text encoders, a pooled vector, and the sizes of an uncropped image of the given resolution.
+
+        "time_ids" are original height and width, top and left crop, target height and width, in pixels.
+        """
+        prompted, unconditional, pooled, unconditional_pooled = self._stock_embeds(prompts)
+        sizes = [resolution, resolution, 0, 0, resolution, resolution]
+        time_ids = torch.tensor([sizes] * len(prompts), dtype=prompted.dtype, device=prompted.device)
+        return (
+            Conditioning({"prompt_embeds": prompted, "pooled_prompt_embeds": pooled, "time_ids": time_ids}),
+            Conditioning(
+                {
+                    "prompt_embeds": unconditional,
+                    "pooled_prompt_embeds": unconditional_pooled,
+                    "time_ids": time_ids.clone(),
+                }
+            ),
+        )
+
+    def _added_conditions(self, conditioning: Conditioning) -> dict[str, Tensor] | None:
+        return {"text_embeds": conditioning["pooled_prompt_embeds"], "time_ids": conditioning["time_ids"]}
+
+    def name_in_original_release(self, key: str) -> str:
+        """Number the layers of all blocks on, as that release does.
+
+        Each block's resampling layer counts; the attention is the second part of its layer. Down, the input convolution
+        is number 0.
+        """
+        per_block = self.denoiser.config.layers_per_block + 1
+        key = _DOWN.sub(lambda found: f"input_blocks_{1 + int(found[1]) * per_block + int(found[2])}_1", key)
+        key = _UP.sub(lambda found: f"output_blocks_{int(found[1]) * per_block + int(found[2])}_1", key)
+        return key.replace("mid_block_attentions_0", "middle_block_1")
