@@ -96,8 +96,8 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 3) -> Path:
     )
     pipeline = StableDiffusionXLPipeline(
         vae=autoencoder(seed, scaling_factor=0.13025, force_upcast=True),
-        text_encoder=filled(CLIPTextModel(_text_config(tokenizer)), seed),
-        text_encoder_2=filled(CLIPTextModelWithProjection(_text_config(tokenizer)), seed + 100),
+        text_encoder=filled(CLIPTextModel(text_config(tokenizer)), seed),
+        text_encoder_2=filled(CLIPTextModelWithProjection(text_config(tokenizer)), seed + 100),
         tokenizer=tokenizer,
         tokenizer_2=clip_tokenizer(),
         unet=unet,
@@ -112,7 +112,7 @@ def _save_stable_diffusion(folder: Path, prediction_type: str, seed: int, unet: 
     tokenizer = clip_tokenizer()
     pipeline = StableDiffusionPipeline(
         vae=autoencoder(seed, scaling_factor=0.18215, force_upcast=False),
-        text_encoder=filled(CLIPTextModel(_text_config(tokenizer)), seed),
+        text_encoder=filled(CLIPTextModel(text_config(tokenizer)), seed),
         tokenizer=tokenizer,
         unet=unet,
         scheduler=_scheduler(prediction_type),
@@ -136,7 +136,7 @@ def _scheduler(prediction_type: str) -> Any:
     )
 
 
-def _text_config(tokenizer: Any) -> CLIPTextConfig:
+def text_config(tokenizer: Any) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
@@ -151,19 +151,20 @@ def _text_config(tokenizer: Any) -> CLIPTextConfig:
     )
 
 
-def autoencoder(seed: int, *, scaling_factor: float, force_upcast: bool) -> AutoencoderKL:
+def autoencoder(seed: int, *, scaling_factor: float, force_upcast: bool, **changes: Any) -> AutoencoderKL:
     """Make an autoencoder that halves the sides twice."""
     kind: Any = AutoencoderKL  # diffusers annotates its tuples as of one element
-    autoencoder = kind(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(8, 8, 16),
-        latent_channels=LATENT_CHANNELS,
-        norm_num_groups=4,
-        sample_size=IMAGE_SIDE,
-        scaling_factor=scaling_factor,
-        force_upcast=force_upcast,
-    )
+    config: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+        "block_out_channels": (8, 8, 16),
+        "latent_channels": LATENT_CHANNELS,
+        "norm_num_groups": 4,
+        "sample_size": IMAGE_SIDE,
+        "scaling_factor": scaling_factor,
+        "force_upcast": force_upcast,
+    }
+    autoencoder = kind(**config | changes)
     filled(autoencoder, seed)
     with torch.no_grad():
         autoencoder.decoder.conv_out.weight.mul_(0.5)  # most of the image inside [-1, 1], some of it outside

@@ -13,7 +13,7 @@ TEXT_WIDTH = 16
 
 def save_tiny_pixart(folder: Path, *, seed: int = 4) -> Path:
     """Save a PixArtAlphaPipeline whose own images are 128x128 px: a transformer as denoiser, T5 for the text."""
-    tokenizer = _letters()
+    tokenizer = letters()
     config = T5Config(
         vocab_size=len(tokenizer), d_model=TEXT_WIDTH, d_kv=8, d_ff=32, num_layers=2, num_heads=2, is_decoder=False
     )
@@ -41,8 +41,8 @@ def _transformer() -> PixArtTransformer2DModel:
     )
 
 
-def _letters() -> Any:
+def letters(**settings: Any) -> Any:
     """A T5 tokenizer whose pieces are single letters."""
     pieces = ["<pad>", "</s>", "<unk>", "\u2581", *"abcdefghijklmnopqrstuvwxyz"]
     kind: Any = T5Tokenizer
-    return kind(vocab=[(piece, -float(index)) for index, piece in enumerate(pieces)], extra_ids=0)
+    return kind(vocab=[(piece, -float(index)) for index, piece in enumerate(pieces)], extra_ids=0, **settings)

@@ -144,7 +144,8 @@ def left_out_of(index: PipelineIndex) -> dict[str, Any]:
     """
     family: Family | None = FAMILIES.get(index.kind)
     found = ("safety_checker",) if "safety_checker" in index.parts else ()
-    left_out: dict[str, Any] = dict.fromkeys(family.left_out if family else found)
+    missing = [part for part in family.optional_parts if part not in index.parts] if family else []
+    left_out: dict[str, Any] = dict.fromkeys([*(family.left_out if family else found), *missing])
     return left_out | {"requires_safety_checker": False} if "safety_checker" in left_out else left_out
 
 

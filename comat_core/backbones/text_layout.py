@@ -31,6 +31,11 @@ class TextLayout:
                 self._streams.append((stream, tokenizer, first, length))
             first += length
 
+    @property
+    def tokenizers(self) -> list[tuple[Any, int]]:
+        """Each with the length of its part of the axis, in the axis' order."""
+        return [(tokenizer, length) for _, tokenizer, _, length in self._streams]
+
     def align_prompts(
         self, prompts: Sequence[str], spans: Sequence[Sequence[Span]]
     ) -> Iterator[tuple[AlignedSpan, ...]]:

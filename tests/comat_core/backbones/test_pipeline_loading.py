@@ -66,7 +66,7 @@ def test_a_network_that_takes_the_checkpoints_place_has_to_be_whole_as_well(
 ) -> None:
     folder = copy_of(tiny_sd_folder / part, tmp_path / part)
     change_weights(folder / "diffusion_pytorch_model.safetensors", without_first)
-    replaced: dict[str, Any] = {part: folder}
+    replaced: dict[str, Any] = {"denoiser" if part == "unet" else part: folder}
     with pytest.raises(UserError, match=message):
         load_backbone(tiny_sd_folder, **replaced)
 
@@ -142,8 +142,8 @@ def test_half_precision_is_taken_where_there_is_nothing_else(tiny_sd_folder: Pat
     model, whole = load_backbone(folder), load_backbone(tiny_sd_folder)
     assert model.dtype == torch.float32
     for part in ("unet", "vae"):
-        weight = getattr(model, part).conv_in.weight if part == "unet" else model.vae.encoder.conv_in.weight
-        expected = whole.unet.conv_in.weight if part == "unet" else whole.vae.encoder.conv_in.weight
+        weight = model.denoiser.conv_in.weight if part == "unet" else model.vae.encoder.conv_in.weight
+        expected = whole.denoiser.conv_in.weight if part == "unet" else whole.vae.encoder.conv_in.weight
         assert torch.equal(weight, expected.half().float())
     another = load_backbone(tiny_sd_folder, vae=folder / "vae")
     assert torch.equal(another.vae.encoder.conv_in.weight, model.vae.encoder.conv_in.weight)

@@ -1,0 +1,36 @@
+"""One tiny checkpoint or more of every family that can be trained, for the tests that all of them have to pass."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
+from tests.tiny_sd3 import T5_TOKENS, save_tiny_sd3, save_tiny_sd3_without_t5, save_tiny_sd35
+
+
+@dataclass(frozen=True)
+class TinyFamily:
+    """How a tiny checkpoint is made, and sampled from as anybody would."""
+
+    save: Callable[[Path], Path]
+    scheduler: str
+    """Name of a scheduler that the family is sampled with."""
+    stock_options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the stock pipeline's call, beside those that all take."""
+    missing_parts: tuple[str, ...] = ()
+    """Parts that the checkpoint is saved without, which the stock pipeline has to be told."""
+    text_first: bool = False
+    """Whether the prompt's tokens come before the image's in a joint softmax."""
+
+
+TINY_FAMILIES: Final[dict[str, TinyFamily]] = {
+    "sd": TinyFamily(save_tiny_sd, "ddpm"),
+    "sd2": TinyFamily(save_tiny_sd2, "ddim"),
+    "sdxl": TinyFamily(save_tiny_sdxl, "ddpm"),
+    "sd3": TinyFamily(save_tiny_sd3, "flow-euler", {"max_sequence_length": T5_TOKENS}),
+    "sd3 without t5": TinyFamily(
+        save_tiny_sd3_without_t5, "flow-euler", missing_parts=("text_encoder_3", "tokenizer_3")
+    ),
+    "sd35": TinyFamily(save_tiny_sd35, "flow-euler", {"max_sequence_length": T5_TOKENS}),
+}
