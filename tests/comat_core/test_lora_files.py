@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,9 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from comat_core.backbones.adapters import active_adapter, add_lora, merge_lora, save_lora
-from comat_core.backbones.kohya import kohya_lora, original_block_name
+from comat_core.backbones.kohya import kohya_lora
 from comat_core.backbones.lora_metadata import describe_lora, kohya_notes
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.stable_diffusion_xl.backbone import original_block_name
 from comat_core.schedulers import make_scheduler
 from comat_core.support.safetensors_files import read_metadata, save_with_metadata
 from tests.comat_core.backbones.test_adapters import randomise
@@ -87,7 +87,7 @@ def test_all_blocks_with_attention_of_the_published_sdxl_get_their_original_name
     diffusers: str, original: str
 ) -> None:
     key = "lora_unet_{}_transformer_blocks_0_attn1_to_q.lora_down.weight"
-    assert original_block_name(key.format(diffusers), SimpleNamespace(layers_per_block=2)) == key.format(original)
+    assert original_block_name(key.format(diffusers), 2) == key.format(original)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -53,7 +53,7 @@ def test_no_real_image_is_no_error() -> None:
 
 
 def test_tau_is_uniform_over_the_steps_in_range() -> None:
-    steps = pair_start_steps(DDPMScheduler(), 10, (200, 500))
+    steps = pair_start_steps(BetaScheduler(DDPMScheduler()), 10, (200, 500))
     assert steps == [4, 5, 6, 7]  # timesteps 500, 400, 300, 200
     drawn = Counter()
     for item in range(400):
@@ -72,4 +72,4 @@ def test_tau_is_uniform_over_the_steps_in_range() -> None:
 
 def test_a_range_without_any_sampling_step_is_refused() -> None:
     with pytest.raises(UserError, match=r"none of the 10 sampling steps .* from 410 to 490 .* widen the range"):
-        pair_start_steps(DDPMScheduler(), 10, (410, 490))
+        pair_start_steps(BetaScheduler(DDPMScheduler()), 10, (410, 490))

@@ -43,12 +43,20 @@ class StableDiffusionXL(StableDiffusion):
         return {"text_embeds": conditioning["pooled_prompt_embeds"], "time_ids": conditioning["time_ids"]}
 
     def name_in_original_release(self, key: str) -> str:
-        """Number the layers of all blocks on, as that release does.
+        """Give a key the block names of the original release."""
+        return original_block_name(key, self.denoiser.config.layers_per_block)
 
-        Each block's resampling layer counts; the attention is the second part of its layer. Down, the input convolution
-        is number 0.
-        """
-        per_block = self.denoiser.config.layers_per_block + 1
-        key = _DOWN.sub(lambda found: f"input_blocks_{1 + int(found[1]) * per_block + int(found[2])}_1", key)
-        key = _UP.sub(lambda found: f"output_blocks_{int(found[1]) * per_block + int(found[2])}_1", key)
-        return key.replace("mid_block_attentions_0", "middle_block_1")
+
+def original_block_name(key: str, layers_per_block: int) -> str:
+    """Number the layers of all blocks on, as the original release does.
+
+    Each block's resampling layer counts; the attention is the second part of its layer. Down, the input convolution is
+    number 0.
+
+    Args:
+        key: of kohya's files, with diffusers' names joined by underscores.
+    """
+    per_block = layers_per_block + 1
+    key = _DOWN.sub(lambda found: f"input_blocks_{1 + int(found[1]) * per_block + int(found[2])}_1", key)
+    key = _UP.sub(lambda found: f"output_blocks_{int(found[1]) * per_block + int(found[2])}_1", key)
+    return key.replace("mid_block_attentions_0", "middle_block_1")
