@@ -21,6 +21,7 @@ from flows.command_line import (
     doctor_command,
     export_command,
     images_command,
+    layers_command,
     miniature_command,
     models_command,
     preset_commands,
@@ -224,6 +225,14 @@ def _add_models(parsers: Any) -> None:
     doctor.add_argument(
         "--seconds", type=_positive, default=int(SECONDS), metavar="N", help="to wait for answers (default: 8)"
     )
+
+    layers = _add(
+        parsers, "layers", layers_command.layers, "measure which attention layers of the base model find objects"
+    )
+    _add_preset(layers)
+    layers.add_argument("--prompts", type=_positive, default=64, metavar="N", help="to draw (default: 64)")
+    layers.add_argument("--split", choices=splits(), help="whose prompts (default: the preset's attention.split)")
+    layers.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
     miniature = _add(
         parsers, "miniature", miniature_command.miniature, "train the miniature world's models from nothing"

@@ -8,7 +8,7 @@ import pytest
 
 from comat_core.support.errors import UserError
 from stages.models.captioners import Git
-from stages.models.discriminators import Dinov2, UNet
+from stages.models.discriminators import Denoiser, Dinov2
 from stages.models.segmenters import ClipSeg, GroundedSam
 from stages.plan.config import ModelReference
 from stages.plan.presets import load_preset
@@ -22,7 +22,7 @@ def section(name: str, *overrides: str, of: str = "train") -> Any:
 
 def test_settings_of_one_kind_are_merged_one_by_one() -> None:
     network = section("sdxl").discriminator.network
-    assert isinstance(network, UNet)
+    assert isinstance(network, Denoiser)
     assert (network.rank, network.model is not None) == (128, True)
     assert section("miniature", "train.captioning.prefix=a drawing of").captioning.prefix == "a drawing of"
 
