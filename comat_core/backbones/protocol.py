@@ -16,6 +16,7 @@ from comat_core.backbones.attention_maps import AttentionProbe
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.family import Family
+from comat_core.backbones.original_layers import OriginalLayer
 from comat_core.backbones.text_layout import TextLayout
 from comat_core.schedulers import Scheduler, make_scheduler
 from comat_core.support.errors import UserError
@@ -91,13 +92,13 @@ class Backbone(ABC):
         """The model by the name of the metadata standard modelspec; None for one that is none of the published."""
         return None
 
-    def name_in_original_release(self, key: str) -> str:
-        """Rename a layer as other tools' LoRA files do that follow the original release and not diffusers.
+    def original_layer(self, layer: str) -> OriginalLayer:
+        """Where a layer stands in the model's original release.
 
         Args:
-            key: a key of kohya's files, with diffusers' names joined by underscores.
+            layer: an adapted layer by its name in diffusers.
         """
-        return key
+        return OriginalLayer(layer.replace(".", "_"))
 
     def text_layout(self) -> TextLayout:
         """Where the words of a prompt stand on the text axis of the attention maps."""

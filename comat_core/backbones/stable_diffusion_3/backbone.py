@@ -1,15 +1,28 @@
 """Stable Diffusion 3 and 3.5 as a backbone."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.original_layers import QKV, OriginalLayer, renamed
 from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.stable_diffusion_3 import FAMILIES, T5_LENGTH
 from comat_core.backbones.stable_diffusion_3.joint_attention import JointAttentionProbe
 from comat_core.backbones.text_layout import stream_length
+
+_ARCHITECTURES: Final = {
+    (24, False): "stable-diffusion-v3-medium",
+    (24, True): "stable-diffusion-v3.5-medium",
+    (38, True): "stable-diffusion-v3.5-large",
+}
+_ORIGINAL_ENDS: Final = (
+    *((f"attn.to_{part}", "x_block_attn_qkv", part) for part in QKV),
+    *((f"attn.add_{part}_proj", "context_block_attn_qkv", part) for part in QKV),
+    ("attn.to_out.0", "x_block_attn_proj", ""),
+    ("attn.to_add_out", "context_block_attn_proj", ""),
+)
 
 
 class StableDiffusion3(Backbone):
@@ -35,7 +48,19 @@ class StableDiffusion3(Backbone):
         """The side of a patch."""
         return self.denoiser.config.patch_size
 
-    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict:
+    @property
+    def architecture(self) -> str | None:
+        """The published ones differ in depth, 3.5 from 3 in its normalised queries."""
+        config = self.denoiser.config
+        return _ARCHITECTURES.get((config.num_layers, config.qk_norm is not None))
+
+    def original_layer(self, layer: str) -> OriginalLayer:
+        """Queries, keys and values were one layer, image and text two halves of a joint block."""
+        found = renamed(layer, {"transformer_blocks": "joint_blocks"}, _ORIGINAL_ENDS)
+        assert found is not None, f"no name in the original release is known for {layer}"
+        return found
+
+    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict[str, nn.Module]:
         return super().attention_layers(patterns if patterns is not None else self._middle_block())
 
     def _middle_block(self) -> tuple[str, ...]:

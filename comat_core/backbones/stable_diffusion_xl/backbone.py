@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.original_layers import OriginalLayer
 from comat_core.backbones.stable_diffusion.backbone import StableDiffusion
 from comat_core.backbones.stable_diffusion_xl import FAMILIES
 
@@ -42,9 +43,9 @@ class StableDiffusionXL(StableDiffusion):
     def _added_conditions(self, conditioning: Conditioning) -> dict[str, Tensor] | None:
         return {"text_embeds": conditioning["pooled_prompt_embeds"], "time_ids": conditioning["time_ids"]}
 
-    def name_in_original_release(self, key: str) -> str:
-        """Give a key the block names of the original release."""
-        return original_block_name(key, self.denoiser.config.layers_per_block)
+    def original_layer(self, layer: str) -> OriginalLayer:
+        """Blocks had other names."""
+        return OriginalLayer(original_block_name(layer.replace(".", "_"), self.denoiser.config.layers_per_block))
 
 
 def original_block_name(key: str, layers_per_block: int) -> str:
@@ -54,7 +55,7 @@ def original_block_name(key: str, layers_per_block: int) -> str:
     number 0.
 
     Args:
-        key: of kohya's files, with diffusers' names joined by underscores.
+        key: a layer's name in diffusers, joined by underscores.
     """
     per_block = layers_per_block + 1
     key = _DOWN.sub(lambda found: f"input_blocks_{1 + int(found[1]) * per_block + int(found[2])}_1", key)
