@@ -13,9 +13,9 @@ from comat_core.backbones.stable_diffusion_3.joint_attention import JointAttenti
 from comat_core.backbones.text_layout import stream_length
 
 _ARCHITECTURES: Final = {
-    (24, False): "stable-diffusion-v3-medium",
-    (24, True): "stable-diffusion-v3.5-medium",
-    (38, True): "stable-diffusion-v3.5-large",
+    (24, False): "stable-diffusion-3-m",
+    (24, True): "stable-diffusion-3-5-medium",
+    (38, True): "stable-diffusion-3-5-large",
 }
 _ORIGINAL_ENDS: Final = (
     *((f"attn.to_{part}", "x_block_attn_qkv", part) for part in QKV),
