@@ -11,11 +11,11 @@ class HardwareSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels_last: Annotated[
-        bool, Field(description="keep UNet and autoencoder in the memory format that convolutions like best")
+        bool, Field(description="keep denoiser and autoencoder in the memory format that convolutions like best")
     ] = False
     compile_backend: Annotated[
         str | None,
-        Field(min_length=1, description="torch.compile the UNet's transformer blocks (inductor, ...), or do not"),
+        Field(min_length=1, description="torch.compile the denoiser's transformer blocks (inductor, ...), or do not"),
     ] = None
     offload: Annotated[
         bool, Field(description="keep captioner and segmenter in the CPU's memory between their calls; costs time")

@@ -27,8 +27,8 @@ class Recording:
     Attributes:
         png: the image.
         maps: one per word, (SIDE, SIDE): the share of each pixel's attention that goes to the word, in [0, 1], averaged
-            over the UNet's middle and upper cross-attention layers and over the captured steps.
-        activations: one per token of the encoder's input: the token's share of the attention, averaged over pixels too.
+            over the layers that attribute concentration looks at and over the captured steps.
+        activations: one per token of the text axis: the token's share of the attention, averaged over pixels too.
     """
 
     png: bytes
@@ -94,7 +94,7 @@ def heat_map(layers: "list[Tensor]", tokens: list[int]) -> "NDArray[np.float32]"
 
 
 def token_activations(layers: "list[Tensor]") -> list[float]:
-    """Average one image's attention to each token over pixels, layers and steps; the values sum to 1.
+    """Average one image's attention to each token over pixels, layers and steps; the values sum to 1 at most.
 
     Args:
         layers: maps (h, w, tokens) of any sizes, probabilities over tokens.

@@ -1,7 +1,7 @@
 """The pairs stage: real images with captions, as latents, for the mixed latent strategy.
 
 Writes `index.parquet` (pair_id, caption, shard, row), and per shard `latents/00000.safetensors` with one tensor
-"latents" (N, C, h, w) in float16, drawn from the autoencoder's posterior in the UNet's scale.
+"latents" (N, C, h, w) in float16, drawn from the autoencoder's posterior in the denoiser's scale.
 """
 
 import io

@@ -47,8 +47,8 @@ an image captioner scores each generated image against its prompt, and the gradi
 The licence of the base model holds for this LoRA too.
 """
 _WARMED_UP = """
-The UNet was adapted to {resolution} px before this LoRA was trained on it. On the unchanged base model the LoRA works,
-but not exactly as evaluated; `comat export --format merged` writes the whole pipeline, adapted UNet included.
+The base model was adapted to {resolution} px before this LoRA was trained on it. On the unchanged base model the LoRA works,
+but not exactly as evaluated; `comat export --format merged` writes the whole pipeline, adapted weights included.
 """
 _EXAMPLE = "a red bird and a blue cube"
 
@@ -67,7 +67,7 @@ def write_model_card(config: TrainConfig, *, adapted: bool) -> str:
     """Compose the card, in Markdown.
 
     Args:
-        adapted: whether the LoRA stands on a UNet that the adapt stage has changed.
+        adapted: whether the LoRA stands on a denoiser that the adapt stage has changed.
     """
     revision = f', revision="{config.base.revision}"' if config.base.revision else ""
     micro_batches = config.processes * config.gradient_accumulation
