@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from comat_core.backbones.joint_softmax import text_probabilities
 from comat_core.support.numerics import at_least_float32, full_precision
 
 
@@ -159,8 +160,10 @@ def attention_to_text(read: QueriesAndKeys, rows: Sequence[int], latent_shape: t
     """Mean over heads of softmax(Q K^T / sqrt(d)), in float32 at least, of the chosen rows: (rows, h, w, tokens)."""
     chosen = list(rows)
     bias = read.bias if read.bias is None or len(read.bias) == 1 else read.bias[chosen]
-    probabilities = head_averaged_probabilities(read.queries[chosen], read.keys[chosen], bias)
-    probabilities = probabilities if read.text is None else probabilities[..., read.text]
+    if read.text is None:
+        probabilities = head_averaged_probabilities(read.queries[chosen], read.keys[chosen], bias)
+    else:
+        probabilities = text_probabilities(read.queries[chosen], read.keys[chosen], read.text, bias)
     return probabilities.unflatten(1, map_shape(latent_shape, probabilities.shape[1]))
 
 
