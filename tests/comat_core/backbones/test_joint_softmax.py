@@ -1,4 +1,4 @@
-"""The text's part of a joint softmax: the same as of the whole, with the same gradient, and never the whole in memory."""
+"""The text's part of a joint softmax: the same as of the whole, with the same gradient, and never the whole kept."""
 
 import pytest
 import torch
