@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.tiny_flux import FLUX_T5_TOKENS, save_tiny_flux_dev, save_tiny_flux_schnell
 from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 from tests.tiny_sd3 import T5_TOKENS, save_tiny_sd3, save_tiny_sd3_without_t5, save_tiny_sd35
 
@@ -33,4 +34,8 @@ TINY_FAMILIES: Final[dict[str, TinyFamily]] = {
         save_tiny_sd3_without_t5, "flow-euler", missing_parts=("text_encoder_3", "tokenizer_3")
     ),
     "sd35": TinyFamily(save_tiny_sd35, "flow-euler", {"max_sequence_length": T5_TOKENS}),
+    "flux dev": TinyFamily(save_tiny_flux_dev, "flow-euler", {"max_sequence_length": FLUX_T5_TOKENS}, text_first=True),
+    "flux schnell": TinyFamily(
+        save_tiny_flux_schnell, "flow-euler", {"max_sequence_length": FLUX_T5_TOKENS}, text_first=True
+    ),
 }
