@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.tiny_flux import FLUX_T5_TOKENS, save_tiny_flux_dev, save_tiny_flux_schnell
+from tests.tiny_flux2 import KLEIN_TOKENS, save_tiny_flux2_klein, save_tiny_flux2_klein_distilled
 from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 from tests.tiny_sd3 import T5_TOKENS, save_tiny_sd3, save_tiny_sd3_without_t5, save_tiny_sd35
 
@@ -49,5 +50,11 @@ TINY_FAMILIES: Final[dict[str, TinyFamily]] = {
     "flux dev": TinyFamily(save_tiny_flux_dev, "flow-euler", {"max_sequence_length": FLUX_T5_TOKENS}, text_first=True),
     "flux schnell": TinyFamily(
         save_tiny_flux_schnell, "flow-euler", {"max_sequence_length": FLUX_T5_TOKENS}, text_first=True
+    ),
+    "flux2 klein": TinyFamily(
+        save_tiny_flux2_klein, "flow-euler", {"max_sequence_length": KLEIN_TOKENS}, text_first=True
+    ),
+    "flux2 klein distilled": TinyFamily(
+        save_tiny_flux2_klein_distilled, "flow-euler", {"max_sequence_length": KLEIN_TOKENS}, text_first=True
     ),
 }

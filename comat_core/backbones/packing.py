@@ -2,6 +2,20 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+SIDE_OF_SQUARES = 2
+"""Latents that are packed together, along a side."""
+
+
+def as_sequence(latents: Tensor) -> Tensor:
+    """Take (B, C, h, w) row by row: (B, h * w, C)."""
+    return latents.flatten(2).transpose(1, 2)
+
+
+def as_grid(sequence: Tensor, height: int, width: int) -> Tensor:
+    """Undo `as_sequence`: (B, height * width, C) to (B, C, height, width)."""
+    return sequence.transpose(1, 2).unflatten(2, (height, width))
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -13,8 +27,7 @@ def pack(latents: Tensor) -> Tensor:
     Returns:
         (B, h / 2 * w / 2, 4 C), row by row; of a position, the latents of one channel stand together.
     """
-    squares = latents.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
-    return squares.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    return as_sequence(functional.pixel_unshuffle(latents, SIDE_OF_SQUARES))
 
 
 def unpack(sequence: Tensor, height: int, width: int) -> Tensor:
@@ -27,8 +40,8 @@ def unpack(sequence: Tensor, height: int, width: int) -> Tensor:
     Returns:
         (B, C, height, width).
     """
-    squares = sequence.unflatten(2, (-1, 2, 2)).unflatten(1, (height // 2, width // 2))
-    return squares.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+    squares = as_grid(sequence, height // SIDE_OF_SQUARES, width // SIDE_OF_SQUARES)
+    return functional.pixel_shuffle(squares, SIDE_OF_SQUARES)
 
 
 def image_positions(height: int, width: int, device: torch.device) -> Tensor:

@@ -5,13 +5,16 @@ Double blocks project text and image by weights of their own; single blocks get 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor, nn
 
 from comat_core.backbones.attention_maps import AttentionCall, AttentionProbe, QueriesAndKeys, outputs_of
+
+PUBLISHED_DOUBLE_BLOCKS: Final = 19
+FIRST_LOCALISING: Final = 10
 
 
 class RotatedAttentionProbe(AttentionProbe):
@@ -56,3 +59,16 @@ class RotatedAttentionProbe(AttentionProbe):
 def _rotated(normalised: Tensor, rotations: tuple[Tensor, ...]) -> Tensor:
     """Turn (rows, n, heads, d) by cosines and sines (n, d), as the processors do, and put heads first."""
     return apply_rotary_emb(normalised, rotations, sequence_dim=1).transpose(1, 2)  # pyright: ignore
+
+
+def localising_blocks(double_blocks: int) -> tuple[str, ...]:
+    """Names of the attention layers whose maps say best where an object is.
+
+    These are FLUX.1's double blocks 10 to 18 of 19 (ConceptAttention, 2025), and those at the same depth of
+    transformers of other sizes. Blocks count from 0.
+
+    Args:
+        double_blocks: how many the transformer has.
+    """
+    first = FIRST_LOCALISING * double_blocks // PUBLISHED_DOUBLE_BLOCKS
+    return tuple(f"transformer_blocks.{block}.attn" for block in range(first, double_blocks))

@@ -10,21 +10,17 @@ from torch.nn import functional
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.flux import FAMILIES
-from comat_core.backbones.packing import image_positions, pack, unpack
+from comat_core.backbones.packing import SIDE_OF_SQUARES, image_positions, pack, unpack
 from comat_core.backbones.protocol import Backbone, Guidance
-from comat_core.backbones.rotated_attention import RotatedAttentionProbe
+from comat_core.backbones.rotated_attention import PUBLISHED_DOUBLE_BLOCKS, RotatedAttentionProbe, localising_blocks
 from comat_core.backbones.text_layout import stream_length
 from comat_core.schedulers import FlowWalk
 from comat_core.support.errors import UserError
 
-LATENTS_PER_POSITION: Final = 4
-"""Squares of 2x2 latents are packed into one position of the sequence."""
+LATENTS_PER_POSITION: Final = SIDE_OF_SQUARES**2
+"""Of each channel, in one position of the sequence."""
 NO_GUIDANCE: Final = 1.0
 """The scale at which a denoiser with embedded guidance predicts what it would without any."""
-PUBLISHED_DEPTH: Final = 19
-"""Double blocks of FLUX.1."""
-LOCALISING: Final = range(10, 19)
-"""Those of them whose maps say best where an object is (ConceptAttention, 2025). They count from 0."""
 
 
 class Flux(Backbone):
@@ -42,7 +38,7 @@ class Flux(Backbone):
         "attn.to_add_out",
     )
     attention_probe = RotatedAttentionProbe(FluxAttention, latents_per_position=LATENTS_PER_POSITION)
-    attention_layers_by_default = tuple(f"transformer_blocks.{block}.attn" for block in LOCALISING)
+    attention_layers_by_default = localising_blocks(PUBLISHED_DOUBLE_BLOCKS)
     flow_walk = FlowWalk(down_to_one_step=True)
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:
@@ -64,24 +60,22 @@ class Flux(Backbone):
     def architecture(self) -> str | None:
         """The published ones are of one size."""
         config = self.denoiser.config
-        if (config.num_layers, config.num_single_layers, config.joint_attention_dim) != (PUBLISHED_DEPTH, 38, 4096):
+        if (config.num_layers, config.num_single_layers, config.joint_attention_dim) != (
+            PUBLISHED_DOUBLE_BLOCKS,
+            38,
+            4096,
+        ):
             return None
         return "flux-1-dev" if config.guidance_embeds else "flux-1-schnell"
 
     @property
     def latent_multiple(self) -> int:
         """The side of the squares that are packed."""
-        return 2
+        return SIDE_OF_SQUARES
 
     def attention_layers(self, patterns: Sequence[str] | None = None) -> dict:
-        return super().attention_layers(self._localising_blocks() if patterns is None else patterns)
-
-    def _localising_blocks(self) -> tuple[str, ...]:
-        """The published choice, at the same depth of transformers of other sizes."""
-        blocks = self.denoiser.config.num_layers
-        first = LOCALISING.start * blocks // PUBLISHED_DEPTH
-        last = LOCALISING.stop * blocks // PUBLISHED_DEPTH
-        return tuple(f"transformer_blocks.{block}.attn" for block in range(first, last))
+        own = localising_blocks(self.denoiser.config.num_layers)
+        return super().attention_layers(own if patterns is None else patterns)
 
     def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
         """Two text encoders, which do not know the resolution; nothing is guided away from, the empty prompt least."""
