@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.tiny_flux import FLUX_T5_TOKENS, save_tiny_flux_dev, save_tiny_flux_schnell
+from tests.tiny_flux2 import KLEIN_TOKENS, save_tiny_flux2_klein, save_tiny_flux2_klein_distilled
 from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 from tests.tiny_sd3 import T5_TOKENS, save_tiny_sd3, save_tiny_sd3_without_t5, save_tiny_sd35
 
@@ -22,15 +24,37 @@ class TinyFamily:
     """Parts that the checkpoint is saved without, which the stock pipeline has to be told."""
     text_first: bool = False
     """Whether the prompt's tokens come before the image's in a joint softmax."""
+    unheard_layers: tuple[str, ...] = ()
+    """Adapted layers whose outputs the network itself throws away, so that no gradient reaches them."""
 
+
+_LAST_QUERIES_OF_TEXT: Final = ("transformer_blocks.2.attn.add_q_proj",)
+"""Stable Diffusion 3's last block asks for the text's side of its attention, and keeps the image's alone."""
 
 TINY_FAMILIES: Final[dict[str, TinyFamily]] = {
     "sd": TinyFamily(save_tiny_sd, "ddpm"),
     "sd2": TinyFamily(save_tiny_sd2, "ddim"),
     "sdxl": TinyFamily(save_tiny_sdxl, "ddpm"),
-    "sd3": TinyFamily(save_tiny_sd3, "flow-euler", {"max_sequence_length": T5_TOKENS}),
-    "sd3 without t5": TinyFamily(
-        save_tiny_sd3_without_t5, "flow-euler", missing_parts=("text_encoder_3", "tokenizer_3")
+    "sd3": TinyFamily(
+        save_tiny_sd3, "flow-euler", {"max_sequence_length": T5_TOKENS}, unheard_layers=_LAST_QUERIES_OF_TEXT
     ),
-    "sd35": TinyFamily(save_tiny_sd35, "flow-euler", {"max_sequence_length": T5_TOKENS}),
+    "sd3 without t5": TinyFamily(
+        save_tiny_sd3_without_t5,
+        "flow-euler",
+        missing_parts=("text_encoder_3", "tokenizer_3"),
+        unheard_layers=_LAST_QUERIES_OF_TEXT,
+    ),
+    "sd35": TinyFamily(
+        save_tiny_sd35, "flow-euler", {"max_sequence_length": T5_TOKENS}, unheard_layers=_LAST_QUERIES_OF_TEXT
+    ),
+    "flux dev": TinyFamily(save_tiny_flux_dev, "flow-euler", {"max_sequence_length": FLUX_T5_TOKENS}, text_first=True),
+    "flux schnell": TinyFamily(
+        save_tiny_flux_schnell, "flow-euler", {"max_sequence_length": FLUX_T5_TOKENS}, text_first=True
+    ),
+    "flux2 klein": TinyFamily(
+        save_tiny_flux2_klein, "flow-euler", {"max_sequence_length": KLEIN_TOKENS}, text_first=True
+    ),
+    "flux2 klein distilled": TinyFamily(
+        save_tiny_flux2_klein_distilled, "flow-euler", {"max_sequence_length": KLEIN_TOKENS}, text_first=True
+    ),
 }

@@ -9,10 +9,12 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
 
+from comat_core.backbones.joint_softmax import text_probabilities
 from comat_core.support.numerics import at_least_float32, full_precision
 
 
@@ -75,6 +77,16 @@ class QueriesAndKeys:
     """Added to the scores: (rows or 1, heads or 1, pixels or 1, keys)."""
 
 
+@dataclass(frozen=True)
+class AttentionCall:
+    """One call of an attention layer's processor."""
+
+    arguments: Mapping[str, Any]
+    """By the processor's own names."""
+    latent_shape: tuple[int, int]
+    """(h, w) of the denoiser's input, which says how many of a joint sequence's positions are the image's."""
+
+
 class AttentionProbe(ABC):
     """How one family's attention layers are found, and what they multiplied is read."""
 
@@ -83,10 +95,10 @@ class AttentionProbe(ABC):
         """All layers in which the image's positions attend to the prompt, by name."""
 
     @abstractmethod
-    def listening(self, layer: Any) -> AbstractContextManager[Callable[[Mapping[str, Any]], QueriesAndKeys]]:
+    def listening(self, layer: Any) -> AbstractContextManager[Callable[[AttentionCall], QueriesAndKeys]]:
         """A context around one call of a layer's processor.
 
-        It yields what, after the call and told its keyword arguments, gives queries and keys of the batch's rows.
+        It yields what, after the call and told of it, gives queries and keys of the batch's rows.
         """
 
 
@@ -133,12 +145,14 @@ class CapturingProcessor:
         self.rows = list(rows)
         self.latent_shape = latent_shape
 
-    def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **kwargs: Any
-    ) -> Any:
-        with self.probe.listening(attn) as heard:
-            output = self.inner(attn, hidden_states, encoder_hidden_states=encoder_hidden_states, **kwargs)
-        self.maps[self.name] = attention_to_text(heard(kwargs), self.rows, self.latent_shape)
+    def __call__(self, *inputs: Any, **named_inputs: Any) -> Any:
+        """Take whatever the layer hands to its processor, the layer first."""
+        layer = inputs[0]
+        with self.probe.listening(layer) as heard:
+            output = self.inner(*inputs, **named_inputs)
+        arguments = signature(self.inner.__call__).bind(*inputs, **named_inputs).arguments
+        read = heard(AttentionCall(arguments, self.latent_shape))
+        self.maps[self.name] = attention_to_text(read, self.rows, self.latent_shape)
         return output
 
 
@@ -146,8 +160,10 @@ def attention_to_text(read: QueriesAndKeys, rows: Sequence[int], latent_shape: t
     """Mean over heads of softmax(Q K^T / sqrt(d)), in float32 at least, of the chosen rows: (rows, h, w, tokens)."""
     chosen = list(rows)
     bias = read.bias if read.bias is None or len(read.bias) == 1 else read.bias[chosen]
-    probabilities = head_averaged_probabilities(read.queries[chosen], read.keys[chosen], bias)
-    probabilities = probabilities if read.text is None else probabilities[..., read.text]
+    if read.text is None:
+        probabilities = head_averaged_probabilities(read.queries[chosen], read.keys[chosen], bias)
+    else:
+        probabilities = text_probabilities(read.queries[chosen], read.keys[chosen], read.text, bias)
     return probabilities.unflatten(1, map_shape(latent_shape, probabilities.shape[1]))
 
 

@@ -1,13 +1,13 @@
 """Cross-attention: the image's positions attend to the prompt's tokens alone."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from comat_core.backbones.attention_maps import AttentionProbe, QueriesAndKeys, in_heads, outputs_of
+from comat_core.backbones.attention_maps import AttentionCall, AttentionProbe, QueriesAndKeys, in_heads, outputs_of
 
 
 class CrossAttentionProbe(AttentionProbe):
@@ -21,10 +21,10 @@ class CrossAttentionProbe(AttentionProbe):
         }
 
     @contextmanager
-    def listening(self, layer: Any) -> Iterator[Callable[[Mapping[str, Any]], QueriesAndKeys]]:
+    def listening(self, layer: Any) -> Iterator[Callable[[AttentionCall], QueriesAndKeys]]:
         with outputs_of(layer.to_q, layer.to_k) as (queries, keys):
 
-            def heard(call: Mapping[str, Any]) -> QueriesAndKeys:
+            def heard(call: AttentionCall) -> QueriesAndKeys:
                 return QueriesAndKeys(
                     in_heads(queries[0], layer.heads), in_heads(keys[0], layer.heads), bias=_bias(call)
                 )
@@ -32,7 +32,7 @@ class CrossAttentionProbe(AttentionProbe):
             yield heard
 
 
-def _bias(call: Mapping[str, Any]) -> Tensor | None:
+def _bias(call: AttentionCall) -> Tensor | None:
     """The mask of padding that the call was given, (rows, 1, keys), as (rows, 1, 1, keys)."""
-    mask = call.get("attention_mask")
+    mask = call.arguments.get("attention_mask")
     return None if mask is None else mask.view(len(mask), -1, *mask.shape[-2:])

@@ -2,12 +2,14 @@
 
 from typing import Final
 
-from comat_core.backbones import stable_diffusion, stable_diffusion_3, stable_diffusion_xl
+from comat_core.backbones import flux, flux2_klein, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
 from comat_core.backbones.family import Family
 
 FAMILIES: Final[dict[str, Family]] = {
     **stable_diffusion.FAMILIES,
     **stable_diffusion_xl.FAMILIES,
     **stable_diffusion_3.FAMILIES,
+    **flux.FAMILIES,
+    **flux2_klein.FAMILIES,
 }
 """Name of the pipeline's class -> what is known of it."""

@@ -178,5 +178,23 @@ def _of_other_noise_levels(what: str, classes: tuple[str, ...], where: str) -> U
     return UserError(problem, where, f"use a checkpoint with one of: {', '.join(classes)}")
 
 
-NOT_TRAINABLE: Final[dict[str, str]] = {}
+_EDITING: Final = "which changes an image that it is given"
+_GUIDED_BY_PICTURES: Final = "which draws after a sketch, a depth map or a pose that it is given"
+
+NOT_TRAINABLE: Final[dict[str, str]] = {
+    "Flux2KleinInpaintPipeline": _EDITING,
+    "Flux2KleinKVPipeline": _EDITING,
+    "FluxControlImg2ImgPipeline": _GUIDED_BY_PICTURES,
+    "FluxControlInpaintPipeline": _GUIDED_BY_PICTURES,
+    "FluxControlNetImg2ImgPipeline": _GUIDED_BY_PICTURES,
+    "FluxControlNetInpaintPipeline": _GUIDED_BY_PICTURES,
+    "FluxControlNetPipeline": _GUIDED_BY_PICTURES,
+    "FluxControlPipeline": _GUIDED_BY_PICTURES,
+    "FluxFillPipeline": "which fills holes in an image that it is given",
+    "FluxImg2ImgPipeline": _EDITING,
+    "FluxInpaintPipeline": _EDITING,
+    "FluxKontextInpaintPipeline": _EDITING,
+    "FluxKontextPipeline": _EDITING,
+    "FluxPriorReduxPipeline": "which describes an image for another pipeline and draws none",
+}
 """Kinds of pipelines that people might bring -> why they cannot be trained."""

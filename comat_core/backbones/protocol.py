@@ -18,7 +18,7 @@ from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.family import Family
 from comat_core.backbones.original_layers import OriginalLayer
 from comat_core.backbones.text_layout import TextLayout
-from comat_core.schedulers import Scheduler, make_scheduler
+from comat_core.schedulers import FlowWalk, Scheduler, make_scheduler
 from comat_core.support.errors import UserError
 
 TEXT_ENCODERS: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
@@ -45,6 +45,8 @@ class Backbone(ABC):
     """Patterns of the names of the layers whose maps say best where an object is."""
     attention_probe: ClassVar[AttentionProbe]
     """How attention layers are found and read."""
+    flow_walk: ClassVar[FlowWalk] = FlowWalk()
+    """What the stock pipeline tells a scheduler of flow matching."""
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:
         """Wrap a loaded pipeline of the family's kind; `comat_core.backbones.loading.load_backbone` is the way here.
@@ -162,7 +164,7 @@ class Backbone(ABC):
         Raises:
             UserError: the name is unknown, or of another kind of model.
         """
-        return make_scheduler(self.scheduler, name, self.image_tokens(resolution))
+        return make_scheduler(self.scheduler, name, self.image_tokens(resolution), self.flow_walk)
 
     def latent_size(self, resolution: int) -> int:
         """Return the side of the latents of a square image.

@@ -2,13 +2,16 @@
 
 x_sigma = (1 - sigma) x_0 + sigma noise, and the network predicts the velocity noise - x_0 (Lipman et al. 2023, Esser et
 al. 2024). The noise levels of a walk come from diffusers' FlowMatchEulerDiscreteScheduler, with the shift that the
-checkpoint names: a fixed one, or one that grows with the number of image tokens.
+checkpoint names: a fixed one, or one that grows with the number of image tokens. What some pipelines tell their
+scheduler beside is said by a `FlowWalk`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
@@ -21,24 +24,39 @@ from comat_core.support.randomness import normal_noise
 FLOW_SCHEDULERS: Final = {"flow-euler": False, "flow-euler-stochastic": True}
 """Name -> whether every step throws its noise away and draws new one."""
 
+USUAL_STEPS: Final = 50
+"""The length of walk whose shift training timesteps have, where the shift depends on it."""
+
+
+@dataclass(frozen=True)
+class FlowWalk:
+    """What a kind of stock pipeline tells its scheduler about a walk, where the scheduler is not left to itself."""
+
+    down_to_one_step: bool = False
+    """Before they are shifted, T noise levels run evenly from 1 down to 1 / T, not to the smallest of training."""
+    dynamic_shift: Callable[[int, int], float] | None = None
+    """From the number of image tokens and T to mu, in the place of the straight line that the checkpoint names."""
+
 
 class FlowScheduler(Scheduler):
     """Euler steps along the velocity, or between clean estimates that are noised anew."""
 
-    def __init__(self, own: Any, *, image_tokens: int, stochastic: bool = False) -> None:
+    def __init__(self, own: Any, *, image_tokens: int, stochastic: bool = False, walk: FlowWalk | None = None) -> None:
         """Wrap a scheduler of diffusers.
 
         Args:
             own: a FlowMatchEulerDiscreteScheduler; it is copied, not changed.
             image_tokens: how many the network sees, on which a dynamic shift depends.
             stochastic: draw new noise at every step.
+            walk: what the stock pipeline asks for; None for what the scheduler does by itself.
         """
         self.own = own
+        self.walk = walk or FlowWalk()
         self.image_tokens = image_tokens
         self.stochastic = stochastic
 
     @classmethod
-    def taking_over(cls, own: Any, name: str, image_tokens: int) -> "FlowScheduler":
+    def taking_over(cls, own: Any, name: str, image_tokens: int, walk: FlowWalk | None = None) -> "FlowScheduler":
         """Make the named scheduler with the noise levels of a checkpoint's own one.
 
         Args:
@@ -64,7 +82,7 @@ class FlowScheduler(Scheduler):
             raise UserError(
                 f"{name} does not know inverted noise levels", "scheduler", "use a text-to-image checkpoint"
             )
-        return cls(taken, image_tokens=image_tokens, stochastic=stochastic)
+        return cls(taken, image_tokens=image_tokens, stochastic=stochastic, walk=walk)
 
     @property
     def num_train_timesteps(self) -> int:
@@ -76,7 +94,9 @@ class FlowScheduler(Scheduler):
 
     def run(self, num_inference_steps: int, start_step: int = 0) -> "_FlowRun":
         own = deepcopy(self.own)
-        own.set_timesteps(num_inference_steps, **self._shift())
+        own.set_timesteps(
+            num_inference_steps, sigmas=self._levels(num_inference_steps), mu=self._mu(num_inference_steps)
+        )
         return _FlowRun(own.sigmas, own.timesteps, start_step, stochastic=self.stochastic)
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -91,20 +111,29 @@ class FlowScheduler(Scheduler):
     def draw_timesteps(self, count: int, generator: torch.Generator) -> Tensor:
         """By a logit-normal density, which spends most on the middle (Esser et al. 2024), shifted as the walk is."""
         sigmas = torch.randn(count, generator=generator).sigmoid()
-        if self.own.config.use_dynamic_shifting:
-            shifted = self.own.time_shift(self._shift()["mu"], 1.0, sigmas)
+        mu = self._mu(USUAL_STEPS)
+        if mu is not None:
+            shifted = self.own.time_shift(mu, 1.0, sigmas)
         else:
             shift = self.own.config.shift
             shifted = shift * sigmas / (1 + (shift - 1) * sigmas)
         return shifted * self.num_train_timesteps
 
-    def _shift(self) -> dict[str, float]:
-        """What `set_timesteps` has to be told: mu, linear in the number of image tokens, where the shift is dynamic."""
+    def _levels(self, num_inference_steps: int) -> Any:
+        """Noise levels (T,) before they are shifted, or None for the scheduler's own."""
+        if not self.walk.down_to_one_step:
+            return None
+        return np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
+
+    def _mu(self, num_inference_steps: int) -> float | None:
+        """The shift of a walk of T steps, by default linear in the number of image tokens; None where it is fixed."""
         config = self.own.config
         if not config.use_dynamic_shifting:
-            return {}
+            return None
+        if self.walk.dynamic_shift is not None:
+            return self.walk.dynamic_shift(self.image_tokens, num_inference_steps)
         slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
-        return {"mu": config.base_shift + slope * (self.image_tokens - config.base_image_seq_len)}
+        return config.base_shift + slope * (self.image_tokens - config.base_image_seq_len)
 
     def _sigmas(self, timesteps: Tensor, like: Tensor) -> Tensor:
         return (timesteps.to(like.device, like.dtype) / self.num_train_timesteps).view(-1, *[1] * (like.dim() - 1))

@@ -11,7 +11,6 @@ from comat_core.captioners.protocol import CaptionLikelihood
 from comat_core.denoising import denoise
 from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.losses.attribute_concentration import EntityTokens
-from comat_core.schedulers import make_scheduler
 from comat_core.step_settings import AdversarySettings, LossWeights, StepSettings, TrainingSampler
 from comat_core.support.randomness import derive_seed, make_generator
 from comat_core.training_inputs import CoMatBatch, CoMatModels
@@ -93,6 +92,7 @@ def make_models(
     judge: Backbone | None = None,
     stirred: bool = True,
     discriminator_checkpoint: bool = False,
+    scheduler: str = "ddpm",
 ) -> CoMatModels:
     """Add adapters to models of a test's own.
 
@@ -100,6 +100,7 @@ def make_models(
         judge: whose UNet the discriminator has; the online model's by default.
         stirred: the adapters are as if trained: no weight is zero.
         discriminator_checkpoint: the discriminator recomputes its UNet.
+        scheduler: name of the one that the online model is sampled with.
     """
     lora = add_lora(online, "online", rank=2, seed=SEED)
     discriminator = DenoiserDiscriminator(
@@ -114,7 +115,7 @@ def make_models(
         stir([*lora, *discriminator.named_trainable_parameters().values()])
     return CoMatModels(
         online=online,
-        scheduler=make_scheduler(online.scheduler, "ddpm"),
+        scheduler=online.make_scheduler(scheduler, IMAGE_SIDE),
         unconditional=online.encode_unconditional(1, IMAGE_SIDE),
         captioner=BrightnessCaptioner(),
         discriminator=discriminator,

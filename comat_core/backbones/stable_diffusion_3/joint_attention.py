@@ -1,6 +1,6 @@
 """SD3's joint attention: image and text in one softmax, the image's positions first."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from comat_core.backbones.attention_maps import AttentionProbe, QueriesAndKeys, in_heads, outputs_of
+from comat_core.backbones.attention_maps import AttentionCall, AttentionProbe, QueriesAndKeys, in_heads, outputs_of
 
 
 class JointAttentionProbe(AttentionProbe):
@@ -27,7 +27,7 @@ class JointAttentionProbe(AttentionProbe):
         }
 
     @contextmanager
-    def listening(self, layer: Any) -> Iterator[Callable[[Mapping[str, Any]], QueriesAndKeys]]:
+    def listening(self, layer: Any) -> Iterator[Callable[[AttentionCall], QueriesAndKeys]]:
         """What is multiplied are the projections, or their norms where the layer has any."""
         with (
             outputs_of(layer.to_q, layer.to_k, layer.add_k_proj) as projected,
@@ -39,7 +39,7 @@ class JointAttentionProbe(AttentionProbe):
                     return normalised[index][0]
                 return in_heads(projected[index][0], layer.heads)
 
-            def heard(call: Mapping[str, Any]) -> QueriesAndKeys:
+            def heard(call: AttentionCall) -> QueriesAndKeys:
                 del call
                 queries, of_image, of_text = (multiplied(index) for index in range(3))
                 pixels = of_image.shape[2]

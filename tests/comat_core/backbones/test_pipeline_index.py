@@ -15,6 +15,7 @@ from comat_core.backbones.families import FAMILIES
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.pipeline_index import (
     INDEX_FILE,
+    NOT_TRAINABLE,
     check_backbone,
     check_index,
     check_schedule,
@@ -232,7 +233,10 @@ def test_what_an_index_may_not_say_is_refused(change: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"_class_name": "FluxPipeline"}, "is a FluxPipeline, which is not supported"),
+        ({"_class_name": "KandinskyPipeline"}, "is a KandinskyPipeline, which is not supported"),
+        ({"_class_name": "FluxFillPipeline"}, "is a FluxFillPipeline, which fills holes in an image that it is given"),
+        ({"_class_name": "FluxKontextPipeline"}, "is a FluxKontextPipeline, which changes an image that it is given"),
+        ({"_class_name": "FluxControlPipeline"}, "is a FluxControlPipeline, which draws after a sketch"),
         ({"text_encoder": ["transformers", "T5EncoderModel"]}, "its text_encoder is T5EncoderModel, not CLIPText"),
         ({"vae": ["diffusers", "AutoencoderTiny"]}, "its vae is AutoencoderTiny, not AutoencoderKL"),
         ({"vae": [None, None]}, "the checkpoint has no vae"),
@@ -250,6 +254,12 @@ def test_a_part_of_another_class_is_refused_by_name(change: dict[str, Any], mess
 
 def test_parts_that_come_from_elsewhere_are_not_asked_of_the_checkpoint() -> None:
     check_backbone(check_index(INDEX | {"vae": ["diffusers", "AutoencoderTiny"]}, "base"), "base", {"vae"})
+
+
+@pytest.mark.parametrize("kind", NOT_TRAINABLE)
+def test_a_kind_that_cannot_be_trained_is_one_that_people_may_have(kind: str) -> None:
+    assert issubclass(getattr(diffusers, kind), diffusers.DiffusionPipeline)
+    assert kind not in FAMILIES
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

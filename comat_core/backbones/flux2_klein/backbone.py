@@ -1,0 +1,98 @@
+"""FLUX.2 klein as a backbone."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers.models.transformers.transformer_flux2 import Flux2Attention, Flux2ParallelSelfAttention
+from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+from torch import Tensor
+from torch.nn import functional
+
+from comat_core.backbones.autoencoder import Autoencoder
+from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.flux2_klein import FAMILIES
+from comat_core.backbones.flux2_klein.autoencoder import Flux2Autoencoder
+from comat_core.backbones.packing import as_grid, as_sequence, image_positions
+from comat_core.backbones.protocol import Backbone, Guidance
+from comat_core.backbones.rotated_attention import PUBLISHED_DOUBLE_BLOCKS, RotatedAttentionProbe, localising_blocks
+from comat_core.backbones.text_layout import stream_length
+from comat_core.schedulers import FlowWalk
+from comat_core.support.errors import UserError
+
+
+class Flux2Klein(Backbone):
+    """A transformer joint with hidden states of a chat model, on latents that its autoencoder has packed already."""
+
+    family = FAMILIES["Flux2KleinPipeline"]
+    adapter_targets: ClassVar[tuple[str, ...]] = (
+        "attn.to_q",
+        "attn.to_k",
+        "attn.to_v",
+        "attn.to_out.0",
+        "attn.add_q_proj",
+        "attn.add_k_proj",
+        "attn.add_v_proj",
+        "attn.to_add_out",
+        "attn.to_qkv_mlp_proj",
+    )
+    attention_probe = RotatedAttentionProbe(Flux2Attention, Flux2ParallelSelfAttention, latents_per_position=1)
+    attention_layers_by_default = localising_blocks(PUBLISHED_DOUBLE_BLOCKS)
+    flow_walk = FlowWalk(down_to_one_step=True, dynamic_shift=compute_empirical_mu)
+
+    def __init__(self, pipeline: Any, source: str = "the base model") -> None:
+        """Wrap a loaded pipeline.
+
+        Raises:
+            UserError: its transformer takes more than latents.
+        """
+        super().__init__(pipeline, source)
+        if self.denoiser.config.in_channels != self.latent_channels:
+            raise UserError("the transformer takes more than latents", source, "use a plain text-to-image checkpoint")
+
+    @property
+    def guidance(self) -> Guidance:
+        """What was distilled to a few steps was distilled with its guidance."""
+        return "none" if self.pipeline.config.is_distilled else "two halves"
+
+    @property
+    def latent_multiple(self) -> int:
+        """Nothing: the autoencoder's own scale counts the packing in."""
+        return 1
+
+    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict:
+        own = localising_blocks(self.denoiser.config.num_layers)
+        return super().attention_layers(own if patterns is None else patterns)
+
+    def _make_autoencoder(self, vae: Any) -> Autoencoder:
+        return Flux2Autoencoder(vae, self.source)
+
+    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
+        """The chat model does not know the resolution."""
+        del resolution
+        return self._encode_texts(prompts), self._encode_texts([""]).repeat(len(prompts))
+
+    def _encode_texts(self, texts: Sequence[str]) -> Conditioning:
+        length = stream_length(self.family.text_streams[0], self.pipeline.tokenizer, self.source)
+        prompt_embeds, _ = self.pipeline.encode_prompt(
+            list(texts), device=self.device, num_images_per_prompt=1, max_sequence_length=length
+        )
+        return Conditioning({"prompt_embeds": prompt_embeds})
+
+    def _call(
+        self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None
+    ) -> Tensor:
+        """Call the transformer; positions are time, row, column and place in the text, of which each stream has its."""
+        del guidance_scale
+        height, width = latents.shape[-2:]
+        prompt_embeds = conditioning["prompt_embeds"]
+        places = torch.arange(prompt_embeds.shape[1], device=latents.device, dtype=torch.float32)
+        sequence = self.denoiser(
+            hidden_states=as_sequence(latents),
+            timestep=timesteps.to(latents.dtype) / 1000,
+            encoder_hidden_states=prompt_embeds,
+            txt_ids=functional.pad(places[:, None], (3, 0)),
+            img_ids=functional.pad(image_positions(height, width, latents.device), (1, 1)),
+            return_dict=False,
+        )[0]
+        return as_grid(sequence, height, width)
