@@ -47,7 +47,7 @@ an image captioner scores each generated image against its prompt, and the gradi
 The licence of the base model holds for this LoRA too.
 """
 _WARMED_UP = """
-The base model was adapted to {resolution} px before this LoRA was trained on it. On the unchanged base model the LoRA works,
+The base model was adapted to {resolution} px before this LoRA was trained on it. On the unchanged one the LoRA works,
 but not exactly as evaluated; `comat export --format merged` writes the whole pipeline, adapted weights included.
 """
 _EXAMPLE = "a red bird and a blue cube"

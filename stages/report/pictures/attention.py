@@ -14,8 +14,8 @@ from stages.report.pictures.pictures import shown_picture
 ROLES: Final = {model: f"attention.{model}" for model in MODELS}
 """Model -> role of its maps among the report's inputs, which is their node's name."""
 NOTE: Final = (
-    "Share of each pixel's attention that goes to a word, averaged over the layers that find objects best"
-    " layers and over {steps} steps of the sampling. Both maps of a word have one colour scale, from 0 to the stronger"
+    "Share of each pixel's attention that goes to a word, averaged over the layers that attribute concentration looks"
+    " at and over {steps} steps of the sampling. Both maps of a word have one colour scale, from 0 to the stronger"
     " one's highest value. The prompts were drawn by the run's seed, without a look at any image, among those that name"
     " an object."
 )
