@@ -16,6 +16,7 @@ from comat_core.backbones.attention_maps import AttentionProbe
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.family import Family
+from comat_core.backbones.lora_files import LoraFiles, StockLoraFiles
 from comat_core.backbones.text_layout import TextLayout
 from comat_core.schedulers import Scheduler, make_scheduler
 from comat_core.support.errors import UserError
@@ -44,6 +45,8 @@ class Backbone(ABC):
     """Patterns of the names of the layers whose maps say best where an object is."""
     attention_probe: ClassVar[AttentionProbe]
     """How attention layers are found and read."""
+    lora_files: ClassVar[LoraFiles] = StockLoraFiles()
+    """How others load a LoRA of the denoiser."""
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:
         """Wrap a loaded pipeline of the family's kind; `comat_core.backbones.loading.load_backbone` is the way here.
@@ -138,7 +141,8 @@ class Backbone(ABC):
     @property
     def prediction_type(self) -> str:
         """What the denoiser was trained to predict, in the words of `Scheduler.prediction_type`."""
-        return str(self.scheduler.config.get("prediction_type", "flow"))
+        named = str(self.scheduler.config.get("prediction_type", "flow"))
+        return "flow" if named == "flow_prediction" else named
 
     @property
     def latent_channels(self) -> int:
