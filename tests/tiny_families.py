@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from peft import PeftModel
+
 from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
+from tests.tiny_pipelines import save_tiny_pixart_alpha, save_tiny_pixart_sigma
 from tests.tiny_sd3 import T5_TOKENS, save_tiny_sd3, save_tiny_sd3_without_t5, save_tiny_sd35
 
 
@@ -22,6 +25,17 @@ class TinyFamily:
     """Parts that the checkpoint is saved without, which the stock pipeline has to be told."""
     text_first: bool = False
     """Whether the prompt's tokens come before the image's in a joint softmax."""
+    load_lora: Callable[[Any, Path], None] = lambda pipeline, folder: pipeline.load_lora_weights(folder)
+    """What users of the stock pipeline do with a LoRA's folder."""
+
+
+AS_GIVEN: Final = {"clean_caption": False, "use_resolution_binning": False}
+"""The prompt and the size that were asked for."""
+
+
+def with_peft(pipeline: Any, folder: Path) -> None:
+    """Load a LoRA into a transformer that diffusers itself cannot adapt."""
+    PeftModel.from_pretrained(pipeline.transformer, str(folder))
 
 
 TINY_FAMILIES: Final[dict[str, TinyFamily]] = {
@@ -33,4 +47,6 @@ TINY_FAMILIES: Final[dict[str, TinyFamily]] = {
         save_tiny_sd3_without_t5, "flow-euler", missing_parts=("text_encoder_3", "tokenizer_3")
     ),
     "sd35": TinyFamily(save_tiny_sd35, "flow-euler", {"max_sequence_length": T5_TOKENS}),
+    "pixart alpha": TinyFamily(save_tiny_pixart_alpha, "dpm-solver++", AS_GIVEN, load_lora=with_peft),
+    "pixart sigma": TinyFamily(save_tiny_pixart_sigma, "ddim", AS_GIVEN, load_lora=with_peft),
 }
