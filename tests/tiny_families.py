@@ -9,7 +9,13 @@ from peft import PeftModel
 
 from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 from tests.tiny_pipelines import save_tiny_pixart_alpha, save_tiny_pixart_sigma
+from tests.tiny_sana import kept_tokens, save_tiny_sana, save_tiny_sana15
 from tests.tiny_sd3 import T5_TOKENS, save_tiny_sd3, save_tiny_sd3_without_t5, save_tiny_sd35
+
+
+def padded_tokens(tokenizer: Any, prompt: str, length: int) -> list[int]:
+    """All tokens of a prompt, cut off or padded to a length."""
+    return tokenizer(prompt, padding="max_length", max_length=length, truncation=True).input_ids
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class TinyFamily:
     """Parts that the checkpoint is saved without, which the stock pipeline has to be told."""
     text_first: bool = False
     """Whether the prompt's tokens come before the image's in a joint softmax."""
+    kept_tokens: Callable[[Any, str, int], list[int]] = padded_tokens
+    """Which tokens a tokenizer's part of the text axis stands for, told a prompt and the part's length."""
     load_lora: Callable[[Any, Path], None] = lambda pipeline, folder: pipeline.load_lora_weights(folder)
     """What users of the stock pipeline do with a LoRA's folder."""
 
@@ -49,4 +57,6 @@ TINY_FAMILIES: Final[dict[str, TinyFamily]] = {
     "sd35": TinyFamily(save_tiny_sd35, "flow-euler", {"max_sequence_length": T5_TOKENS}),
     "pixart alpha": TinyFamily(save_tiny_pixart_alpha, "dpm-solver++", AS_GIVEN, load_lora=with_peft),
     "pixart sigma": TinyFamily(save_tiny_pixart_sigma, "ddim", AS_GIVEN, load_lora=with_peft),
+    "sana": TinyFamily(save_tiny_sana, "flow-euler", AS_GIVEN, kept_tokens=kept_tokens),
+    "sana 1.5": TinyFamily(save_tiny_sana15, "flow-euler", AS_GIVEN, kept_tokens=kept_tokens),
 }

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from comat_core.backbones import pixart, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
+from comat_core.backbones import pixart, sana, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
 from comat_core.backbones.family import Family
 
 FAMILIES: Final[dict[str, Family]] = {
@@ -10,5 +10,6 @@ FAMILIES: Final[dict[str, Family]] = {
     **stable_diffusion_xl.FAMILIES,
     **stable_diffusion_3.FAMILIES,
     **pixart.FAMILIES,
+    **sana.FAMILIES,
 }
 """Name of the pipeline's class -> what is known of it."""

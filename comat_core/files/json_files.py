@@ -1,7 +1,8 @@
 """JSON that others wrote: bounded in size, depth and number of values, and taken at its word.
 
 Beyond what the format forbids, these are refused: NaN and infinities (the latter unless they are asked for), numbers
-that 64 bits cannot hold, a name that stands twice in one object, halves of characters. Whatever reads on may rely on it.
+that 64 bits cannot hold, a name that stands twice in one object, halves of characters. Whatever reads on may rely on
+it.
 """
 
 import json

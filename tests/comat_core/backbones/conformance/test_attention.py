@@ -91,7 +91,7 @@ def _spelled(case: FamilyCase, prompt: str, columns: tuple[int, ...]) -> list[st
     """What the tokens at the columns spell, one word per stream."""
     words, first = [], 0
     for tokenizer, length in case.model.text_layout().tokenizers:
-        ids = tokenizer(prompt, padding="max_length", max_length=length, truncation=True).input_ids
+        ids = case.family.kept_tokens(tokenizer, prompt, length)
         chosen = [ids[column - first] for column in columns if first <= column < first + length]
         words.append(tokenizer.decode(chosen).replace("</w>", "").replace(" ", ""))
         first += length
