@@ -3,27 +3,22 @@
 One denoiser in memory serves as the reference model (no adapter), the online model and the discriminator.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers.utils import convert_state_dict_to_diffusers, convert_unet_state_dict_to_peft
-from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from diffusers.utils import recurse_remove_peft_layers
+from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
+from comat_core.backbones.lora_files import AdaptedNetwork
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
-from comat_core.support.safetensors_files import save_with_metadata
-
-LORA_FILE = "pytorch_lora_weights.safetensors"
-"""The name that `load_lora_weights` looks for first."""
 
 
 def add_lora(
@@ -57,9 +52,11 @@ def add_lora(
     targets = model.adapter_targets if target_modules is None else target_modules
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))
     denoiser = model.denoiser
+    _check_name_is_free(denoiser, name)
     with _new_adapter(denoiser, name):
         try:
-            denoiser.add_adapter(config, adapter_name=name)
+            # peft's own call, since not every class of diffusers knows adapters.
+            inject_adapter_in_model(config, denoiser, name)
         except ValueError as error:
             raise UserError(f"cannot add the adapter: {error}", f"adapter {name!r}", "check name and layers") from error
     with torch.no_grad():
@@ -73,7 +70,7 @@ def add_lora(
 
 
 def save_lora(model: Backbone, folder: str | Path, name: str, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write one adapter of the model's denoiser as `pipe.load_lora_weights(folder)` of the stock pipeline reads it.
+    """Write one adapter of the model's denoiser as others read it (`Backbone.lora_files`).
 
     Args:
         metadata: notes for the file's header (`comat_core.backbones.lora_metadata`).
@@ -81,23 +78,15 @@ def save_lora(model: Backbone, folder: str | Path, name: str, metadata: Mapping[
     Returns:
         The safetensors file.
     """
-
-    def write(tensors: dict[str, Tensor], path: str) -> None:
-        save_with_metadata(tensors, Path(path), metadata or {})
-
-    weights = get_peft_model_state_dict(model.denoiser, adapter_name=name)
-    if model.denoiser_part == "unet":  # their files keep the names of the time before peft
-        weights = convert_state_dict_to_diffusers(weights)
-    layers = {f"{model.denoiser_part}_lora_layers": weights}
-    model.pipeline.save_lora_weights(folder, **layers, weight_name=LORA_FILE, save_function=write)
-    return Path(folder) / LORA_FILE
+    network = AdaptedNetwork(model.pipeline, model.denoiser_part, name)
+    return model.lora_files.save(network, Path(folder), metadata or {})
 
 
 def load_lora(model: Backbone, folder: str | Path, name: str) -> list[nn.Parameter]:
     """Add the adapter that a folder holds to the model's denoiser, and leave active what was active.
 
     Args:
-        folder: written by `save_lora`, or any that the stock pipeline's `load_lora_weights` reads.
+        folder: written by `save_lora`, or by others in the same form.
         name: the adapter's name from now on, unique on this denoiser.
 
     Returns:
@@ -110,13 +99,11 @@ def load_lora(model: Backbone, folder: str | Path, name: str) -> list[nn.Paramet
     files = sorted(folder.glob("*.safetensors"))
     if len(files) != 1:
         raise UserError(f"{len(files)} safetensors files instead of one", str(folder), "name a folder with one LoRA")
-    with _new_adapter(model.denoiser, name), _no_word_of_text_encoders():
+    network = AdaptedNetwork(model.pipeline, model.denoiser_part, name)
+    with _new_adapter(model.denoiser, name):
         try:
-            model.pipeline.load_lora_weights(folder, weight_name=files[0].name, adapter_name=name, use_safetensors=True)
-            weights = _weights_of(
-                model.pipeline.lora_state_dict(folder, weight_name=files[0].name, use_safetensors=True)
-            )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            weights = model.lora_files.load(network, files[0])
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"cannot load the LoRA: {first_line}", str(files[0]), "use one made for this model"
@@ -127,36 +114,16 @@ def load_lora(model: Backbone, folder: str | Path, name: str) -> list[nn.Paramet
             f"the file adapts no layer of this {model.denoiser_label}", str(files[0]), "use a LoRA made for this model"
         )
     # On their way in the weights were rounded to the denoiser's precision; the parameters are float32 again by now.
-    prefix = f"{model.denoiser_part}."
-    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    set_peft_model_state_dict(model.denoiser, convert_unet_state_dict_to_peft(own), adapter_name=name)
+    set_peft_model_state_dict(model.denoiser, dict(weights), adapter_name=name)
     return parameters
-
-
-def _weights_of(read: Any) -> Mapping[str, Tensor]:
-    """Some pipelines return the weights alone, others together with scales or metadata."""
-    return read[0] if isinstance(read, tuple) else read
-
-
-@contextmanager
-def _no_word_of_text_encoders() -> Iterator[None]:
-    """Keep diffusers from asking to be told that a LoRA of the denoiser alone has nothing for the text encoders."""
-
-    def is_of_use(record: logging.LogRecord) -> bool:
-        return "No LoRA keys associated to CLIPTextModel" not in record.getMessage()
-
-    logger = logging.getLogger("diffusers.loaders.lora_base")
-    logger.addFilter(is_of_use)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_of_use)
 
 
 def merge_lora(model: Backbone, name: str) -> None:
     """Add an adapter to the denoiser's own weights and take all adapters off, so that it is a plain one again."""
-    model.denoiser.fuse_lora(adapter_names=[name])
-    model.denoiser.unload_lora()
+    for layer in _tuner_layers(model.denoiser):
+        layer.merge(adapter_names=[name])
+    recurse_remove_peft_layers(model.denoiser)
+    del model.denoiser.peft_config
 
 
 def lora_parameters(denoiser: nn.Module, name: str) -> list[nn.Parameter]:
@@ -240,6 +207,11 @@ def _new_adapter(denoiser: nn.Module, name: str) -> Iterator[None]:
         parameter.requires_grad_(flag)
     for parameter in lora_parameters(denoiser, name):
         parameter.requires_grad_(True)
+
+
+def _check_name_is_free(denoiser: nn.Module, name: str) -> None:
+    if name in getattr(denoiser, "peft_config", {}):
+        raise UserError("cannot add the adapter: there is one of that name", f"adapter {name!r}", "choose another name")
 
 
 def _as_module(layer: BaseTunerLayer) -> nn.Module:

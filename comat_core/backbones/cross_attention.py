@@ -22,14 +22,28 @@ class CrossAttentionProbe(AttentionProbe):
 
     @contextmanager
     def listening(self, layer: Any) -> Iterator[Callable[[AttentionCall], QueriesAndKeys]]:
-        with outputs_of(layer.to_q, layer.to_k) as (queries, keys):
+        """What is multiplied are the projections, or their norms where the layer has any."""
+        with (
+            outputs_of(layer.to_q, layer.to_k) as projected,
+            outputs_of(layer.norm_q, layer.norm_k) as normalised,
+        ):
+
+            def multiplied(index: int) -> Tensor:
+                found = (normalised[index] or projected[index])[0]
+                return found if found.dim() == 4 else in_heads(found, layer.heads)
 
             def heard(call: AttentionCall) -> QueriesAndKeys:
-                return QueriesAndKeys(
-                    in_heads(queries[0], layer.heads), in_heads(keys[0], layer.heads), bias=_bias(call)
-                )
+                return QueriesAndKeys(multiplied(0), multiplied(1), bias=_bias(call))
 
             yield heard
+
+
+def middle_half(blocks: int) -> tuple[str, ...]:
+    """Names of the cross-attention layers of a transformer's middle blocks, a quarter left out at either end.
+
+    Not measured: nothing is published on which layers of these models say best where an object is.
+    """
+    return tuple(f"transformer_blocks.{block}.attn2" for block in range(blocks // 4, blocks - blocks // 4))
 
 
 def _bias(call: AttentionCall) -> Tensor | None:

@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from comat_core.backbones import flux, flux2_klein, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
+from comat_core.backbones import (
+    flux,
+    flux2_klein,
+    pixart,
+    sana,
+    stable_diffusion,
+    stable_diffusion_3,
+    stable_diffusion_xl,
+)
 from comat_core.backbones.family import Family
 
 FAMILIES: Final[dict[str, Family]] = {
@@ -11,5 +19,7 @@ FAMILIES: Final[dict[str, Family]] = {
     **stable_diffusion_3.FAMILIES,
     **flux.FAMILIES,
     **flux2_klein.FAMILIES,
+    **pixart.FAMILIES,
+    **sana.FAMILIES,
 }
 """Name of the pipeline's class -> what is known of it."""

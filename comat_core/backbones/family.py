@@ -18,8 +18,13 @@ class TextStream:
     """Name of the text encoder it feeds; a checkpoint saved without it has no such stream."""
     longest: int | None = None
     """Tokens of the stream, start and end token included, if the tokenizer's own maximum is not below that."""
-    instruction: str = ""
-    """Text that the pipeline puts before every prompt."""
+    instruction: Callable[[], str] | None = None
+    """Makes the text that the pipeline puts before every prompt; may import a model library. Of the tokens of both, the
+    first one and the last ones are kept, as many as the stream is long."""
+    prefix: str = ""
+    """Text before every prompt whose tokens stay on the axis."""
+    lower_case: bool = False
+    """Whether the pipeline makes capitals small, and takes white space off both ends."""
 
 
 @dataclass(frozen=True)

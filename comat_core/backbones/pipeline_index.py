@@ -128,13 +128,20 @@ def check_schedule(folder: Path) -> None:
     family = FAMILIES.get(read_index(folder).kind)
     classes = family.parts["scheduler"] if family else SCHEDULERS_OF_BETAS
     file = folder / "scheduler" / "scheduler_config.json"
-    config = read_config(file)
+    config = read_config(file, infinities=True)  # a solver's lowest logarithm of the signal is one
     kind = config.get("_class_name", classes[0])
     if kind not in classes:
         raise _of_other_noise_levels(f"is {kind}", classes, str(file))
-    of_flows = kind in SCHEDULERS_OF_FLOWS
-    if not of_flows and config.get("beta_start") is None and config.get("trained_betas") is None:
+    if set(SCHEDULERS_OF_FLOWS) <= set(classes):
+        if kind not in SCHEDULERS_OF_FLOWS and not walks_flow(config):
+            raise _of_other_noise_levels(f"is a {kind} of betas", classes, str(file))
+    elif config.get("beta_start") is None and config.get("trained_betas") is None:
         raise _of_other_noise_levels("names no betas", classes, str(file))
+
+
+def walks_flow(config: Mapping[str, Any]) -> bool:
+    """Whether the config of a solver that knows betas too says that its model was trained by flow matching."""
+    return bool(config.get("use_flow_sigmas")) and config.get("prediction_type") == "flow_prediction"
 
 
 def left_out_of(index: PipelineIndex) -> dict[str, Any]:
@@ -196,5 +203,6 @@ NOT_TRAINABLE: Final[dict[str, str]] = {
     "FluxKontextInpaintPipeline": _EDITING,
     "FluxKontextPipeline": _EDITING,
     "FluxPriorReduxPipeline": "which describes an image for another pipeline and draws none",
+    "SanaSprintPipeline": "which is distilled to draw in a few steps",
 }
 """Kinds of pipelines that people might bring -> why they cannot be trained."""

@@ -16,6 +16,7 @@ from comat_core.backbones.attention_maps import AttentionProbe
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.family import Family
+from comat_core.backbones.lora_files import LoraFiles, StockLoraFiles
 from comat_core.backbones.original_layers import OriginalLayer
 from comat_core.backbones.text_layout import TextLayout
 from comat_core.schedulers import FlowWalk, Scheduler, make_scheduler
@@ -47,6 +48,8 @@ class Backbone(ABC):
     """How attention layers are found and read."""
     flow_walk: ClassVar[FlowWalk] = FlowWalk()
     """What the stock pipeline tells a scheduler of flow matching."""
+    lora_files: ClassVar[LoraFiles] = StockLoraFiles()
+    """How others load a LoRA of the denoiser."""
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:
         """Wrap a loaded pipeline of the family's kind; `comat_core.backbones.loading.load_backbone` is the way here.
@@ -141,7 +144,8 @@ class Backbone(ABC):
     @property
     def prediction_type(self) -> str:
         """What the denoiser was trained to predict, in the words of `Scheduler.prediction_type`."""
-        return str(self.scheduler.config.get("prediction_type", "flow"))
+        named = str(self.scheduler.config.get("prediction_type", "flow"))
+        return "flow" if named == "flow_prediction" else named
 
     @property
     def latent_channels(self) -> int:

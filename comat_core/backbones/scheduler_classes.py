@@ -29,3 +29,6 @@ SCHEDULERS_OF_BETAS: Final = (
 
 SCHEDULERS_OF_FLOWS: Final = ("FlowMatchEulerDiscreteScheduler",)
 """Those that walk straight lines (`comat_core.schedulers.flow_matching`)."""
+
+SCHEDULERS_OF_FLOWS_OR_SOLVERS: Final = (*SCHEDULERS_OF_FLOWS, "DPMSolverMultistepScheduler")
+"""Those, and solvers whose config says that they walk a flow's noise levels."""

@@ -62,11 +62,42 @@ class TextLayout:
         prompts: Sequence[str],
         spans: Sequence[Sequence[Span]],
     ) -> Iterator[tuple[AlignedSpan, ...]]:
-        moved_by = len(stream.instruction)
-        texts = [stream.instruction + prompt for prompt in prompts]
-        moved = [[(start + moved_by, end + moved_by) for start, end in row] for row in spans]
-        for aligned in align_prompts(tokenizer, texts, moved, length):
-            yield tuple(AlignedSpan(tuple(first + token for token in span.tokens), span.cut_off) for span in aligned)
+        instruction = stream.instruction() if stream.instruction is not None else ""
+        dropped = _dropped_tokens(tokenizer, instruction)
+        first_kept = dropped + 1 if dropped else 0
+        rows = [_as_encoded(stream, instruction + stream.prefix, *row) for row in zip(prompts, spans, strict=True)]
+        texts, moved = [text for text, _ in rows], [row for _, row in rows]
+        for aligned in align_prompts(tokenizer, texts, moved, length + dropped):
+            yield tuple(
+                AlignedSpan(
+                    tuple(first + token - dropped for token in span.tokens if token >= first_kept), span.cut_off
+                )
+                for span in aligned
+            )
+
+
+def _dropped_tokens(tokenizer: Any, instruction: str) -> int:
+    """How many tokens after the first one make room for the prompt.
+
+    As SANA's pipeline counts: all of the instruction's but the start token and the last, a space that may become part
+    of the prompt's first word.
+    """
+    return len(tokenizer(instruction).input_ids) - 2 if instruction else 0
+
+
+def _as_encoded(stream: TextStream, before: str, prompt: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
+    """The text that the stream's tokenizer is given for a prompt, and where the prompt's spans lie in it."""
+    if not stream.lower_case:
+        moved_by = len(before)
+        return before + prompt, [(start + moved_by, end + moved_by) for start, end in spans]
+    lowered = prompt.lower()
+    stripped_off = len(lowered) - len(lowered.lstrip())
+
+    def moved(position: int) -> int:
+        # Lower case may be longer: that of the Turkish capital I with a dot is two characters.
+        return len(before) + max(0, len(prompt[:position].lower()) - stripped_off)
+
+    return before + lowered.strip(), [(moved(start), moved(end)) for start, end in spans]
 
 
 def stream_length(stream: TextStream, tokenizer: Any, source: str) -> int:

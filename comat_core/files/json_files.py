@@ -1,7 +1,8 @@
 """JSON that others wrote: bounded in size, depth and number of values, and taken at its word.
 
-Beyond what the format forbids, these are refused: NaN and infinities, numbers that 64 bits cannot hold, a name that
-stands twice in one object, halves of characters. Whatever reads on may rely on it.
+Beyond what the format forbids, these are refused: NaN and infinities (the latter unless they are asked for), numbers
+that 64 bits cannot hold, a name that stands twice in one object, halves of characters. Whatever reads on may rely on
+it.
 """
 
 import json
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 from comat_core.files.regular_files import MEBIBYTE, read_file
 from comat_core.files.text_files import decode_text, is_text
@@ -42,19 +43,26 @@ _HALF_CHARACTER: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_json(
-    path: Path, kind: str, *, shape: Shape = "any", advice: str = "correct the file", limits: JsonLimits = SMALL
+    path: Path,
+    kind: str,
+    *,
+    shape: Shape = "any",
+    advice: str = "correct the file",
+    limits: JsonLimits = SMALL,
+    infinities: bool = False,
 ) -> Any:
     """Read a JSON file.
 
     Args:
         kind: what it should be, for the message: "captions file".
         shape: what the document has to be.
+        infinities: whether Infinity and -Infinity are taken, which Python writes though they are no JSON.
 
     Raises:
         UserError: it cannot be read, is no JSON, of another shape, or beyond the limits.
     """
     content = read_file(path, kind, limit=limits.size, advice=advice)
-    return parse_json(content, kind, str(path), shape=shape, advice=advice, limits=limits)
+    return parse_json(content, kind, str(path), shape=shape, advice=advice, limits=limits, infinities=infinities)
 
 
 def parse_json(
@@ -65,11 +73,13 @@ def parse_json(
     shape: Shape = "any",
     advice: str = "correct the file",
     limits: JsonLimits = SMALL,
+    infinities: bool = False,
 ) -> Any:
     """Parse a JSON document: UTF-8, with or without a byte order mark.
 
     Args:
         where: it stands, for the message.
+        infinities: whether Infinity and -Infinity are taken.
 
     Raises:
         UserError: it is no JSON, of another shape, or beyond the limits.
@@ -84,7 +94,7 @@ def parse_json(
             text,
             parse_int=_integer,
             parse_float=_finite_number,
-            parse_constant=_refuse_constant,
+            parse_constant=_infinity if infinities else _refuse_constant,
             object_pairs_hook=_without_repetition,
         )
         _check_depth(value, limits.depth)
@@ -118,8 +128,12 @@ def _finite_number(digits: str) -> float:
     return value
 
 
-def _refuse_constant(name: str) -> None:
+def _refuse_constant(name: str) -> NoReturn:
     raise _RefusedError(f"{name} is no number of JSON")
+
+
+def _infinity(name: str) -> float:
+    return float(name) if name != "NaN" else _refuse_constant(name)
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -25,15 +25,18 @@ _RUNS_KERNELS: Final = re.compile(r"_?(attn|experts)_implementation(_internal)?"
 """Settings that may name a hub repository of compiled code."""
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, *, infinities: bool = False) -> dict[str, Any]:
     """Read a JSON file that has to hold an object.
+
+    Args:
+        infinities: whether Infinity and -Infinity are taken.
 
     Raises:
         UserError: it is missing, is no plain file, or holds something else.
     """
     if not file_exists(path):
         raise UserError(f"there is no {path.name}", str(path.parent), "give the folder of a saved model")
-    return read_json(path, "config", shape="object", advice="get the checkpoint again")
+    return read_json(path, "config", shape="object", advice="get the checkpoint again", infinities=infinities)
 
 
 def refuse_foreign_kernels(config: Mapping[str, Any], where: str) -> None:

@@ -1,5 +1,7 @@
 """The model card beside a LoRA: what it is, how to use it, how it was made."""
 
+from collections.abc import Sequence
+
 from stages.models.published_facts import UNKNOWN, licence_of, published_facts
 from stages.plan.config import ModelReference
 from stages.train.config import TrainConfig
@@ -23,7 +25,7 @@ an image captioner scores each generated image against its prompt, and the gradi
     from diffusers import DiffusionPipeline
 
     pipeline = DiffusionPipeline.from_pretrained({load})
-    pipeline.load_lora_weights("FOLDER_OF_THIS_FILE")
+    {usage}
     image = pipeline("{example}", height={resolution}, width={resolution}).images[0]
 {warning}
 ## Training
@@ -63,11 +65,12 @@ def base_name(config: TrainConfig) -> str:
     return _model_name(config) + (f"@{config.base.revision}" if config.base.revision else "")
 
 
-def write_model_card(config: TrainConfig, *, adapted: bool) -> str:
+def write_model_card(config: TrainConfig, *, adapted: bool, usage: Sequence[str]) -> str:
     """Compose the card, in Markdown.
 
     Args:
         adapted: whether the LoRA stands on a denoiser that the adapt stage has changed.
+        usage: lines of Python that load the LoRA (`comat_core.backbones.lora_files.LoraFiles`).
     """
     revision = f', revision="{config.base.revision}"' if config.base.revision else ""
     micro_batches = config.processes * config.gradient_accumulation
@@ -75,6 +78,7 @@ def write_model_card(config: TrainConfig, *, adapted: bool) -> str:
         base=_model_name(config),
         title=model_title(config),
         load=f'"{_model_name(config)}"{revision}',
+        usage="\n    ".join(usage),
         example=_EXAMPLE,
         warning=_WARMED_UP.format(resolution=config.resolution) if adapted else "",
         prompts=micro_batches * config.batch_size,

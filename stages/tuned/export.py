@@ -37,14 +37,13 @@ def _export_diffusers(tuned: TunedModel, folder: Path, precision: Precision) -> 
     del precision
     from safetensors.torch import load_file
 
-    from comat_core.backbones.adapters import LORA_FILE
     from comat_core.backbones.lora_metadata import base_version
     from comat_core.support.finite_numbers import check_finite_weights
     from comat_core.support.safetensors_files import add_metadata, read_metadata
 
     with tuned.artifacts["train"].local_path("lora/") as lora:
         shutil.copytree(lora, folder, dirs_exist_ok=True)
-    file = folder / LORA_FILE
+    (file,) = folder.glob("*.safetensors")
     check_finite_weights(load_file(file), "the LoRA", tuned.preset, _TRAIN_AGAIN)
     add_metadata(file, base_version(read_metadata(file)))
 

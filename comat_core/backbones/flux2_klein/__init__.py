@@ -34,7 +34,7 @@ _PARTS: Final = {
 FAMILIES: Final = {
     "Flux2KleinPipeline": Family(
         _PARTS,
-        (TextStream("tokenizer", "text_encoder", longest=PROMPT_LENGTH, instruction=MESSAGE_BEGINS),),
+        (TextStream("tokenizer", "text_encoder", longest=PROMPT_LENGTH, prefix=MESSAGE_BEGINS),),
         _backbone_class,
     )
 }

@@ -83,7 +83,7 @@ class Job(BaseModel):
             metadata = describe_lora(
                 models.online, ADAPTER_NAME, base=base, resolution=self.config.resolution, title=title
             )
-            card = write_model_card(self.config, adapted="adapt" in self.inputs)
+            card = write_model_card(self.config, adapted="adapt" in self.inputs, usage=models.online.lora_files.usage)
             if held is not None:
                 held.check()
             with disk_errors_told("LoRA", self.folder, "free some space; the same command goes on from the last step"):

@@ -51,7 +51,7 @@ found |= {
     "parameters": plan.parameters,
     "activations": plan.activations,
     "memory": str(plan),
-    "card": write_model_card(config, adapted=False),
+    "card": write_model_card(config, adapted=False, usage=()),
     "keys": [make_plan(load_preset("miniature", some).sections).by_name["train"].key for some in (SETTINGS, ())],
 }
 print(json.dumps(found))

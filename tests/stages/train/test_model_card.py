@@ -10,9 +10,8 @@ MakeConfig = Callable[..., TrainConfig]
 
 
 def rows(config: TrainConfig) -> dict[str, str]:
-    lines = [
-        line.strip("| ").split(" | ") for line in write_model_card(config, adapted=False).splitlines() if "|" in line
-    ]
+    card = write_model_card(config, adapted=False, usage=()).splitlines()
+    lines = [line.strip("| ").split(" | ") for line in card if "|" in line]
     return {line[0]: line[1] for line in lines}
 
 

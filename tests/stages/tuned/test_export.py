@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from comat_core.backbones import lora_metadata
-from comat_core.backbones.adapters import LORA_FILE, add_lora, save_lora
+from comat_core.backbones.adapters import add_lora, save_lora
 from comat_core.backbones.loading import load_backbone
+from comat_core.backbones.lora_files import StockLoraFiles
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from comat_core.support.safetensors_files import read_metadata
@@ -23,6 +24,7 @@ from tests.changed_checkpoints import UNET, VAE, change_weights, copy_of, withou
 from tests.stages.fake_run import make_artifact
 from tests.tiny_models import TEXT_WIDTH
 
+LORA_FILE = StockLoraFiles.file_name
 VERSIONS = [
     ("stable-diffusion-v1", "sd_v1", "False"),
     ("stable-diffusion-v2", "sd_v2", "True"),

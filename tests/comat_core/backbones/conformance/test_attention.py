@@ -90,10 +90,8 @@ def test_a_word_that_one_stream_cuts_off_is_still_a_word_of_the_others(case: Fam
 def _spelled(case: FamilyCase, prompt: str, columns: tuple[int, ...]) -> list[str]:
     """What the tokens at the columns spell, one word per stream."""
     words, first = [], 0
-    streams = [s for s in case.model.family.text_streams if getattr(case.model.pipeline, s.tokenizer) is not None]
-    for stream, (tokenizer, length) in zip(streams, case.model.text_layout().tokenizers, strict=True):
-        text = stream.instruction + prompt
-        ids = tokenizer(text, padding="max_length", max_length=length, truncation=True).input_ids
+    for tokenizer, length in case.model.text_layout().tokenizers:
+        ids = case.family.kept_tokens(tokenizer, prompt, length)
         chosen = [ids[column - first] for column in columns if first <= column < first + length]
         words.append(tokenizer.decode(chosen).replace("</w>", "").replace(" ", ""))
         first += length

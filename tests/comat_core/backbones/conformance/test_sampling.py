@@ -24,7 +24,7 @@ def test_a_trained_adapter_gives_the_stock_pipeline_our_images(case: FamilyCase,
     assert (ours - bare).abs().max() > 1e-2, "an adapter without effect would prove nothing"
     save_lora(case.model, tmp_path, "online")
     pipeline = case.stock_pipeline()
-    pipeline.load_lora_weights(tmp_path)
+    case.family.load_lora(pipeline, tmp_path)
     torch.testing.assert_close(case.stock_images(pipeline), ours, atol=1e-4, rtol=0)
     load_lora(case.model, tmp_path, "again")
     with active_adapter(case.model.denoiser, "again"):

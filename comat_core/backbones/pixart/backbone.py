@@ -1,0 +1,88 @@
+"""PixArt-alpha and PixArt-Sigma as backbones."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.cross_attention import CrossAttentionProbe, middle_half
+from comat_core.backbones.lora_files import PeftLoraFiles
+from comat_core.backbones.pixart import FAMILIES
+from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text_layout import stream_length
+
+_TOLD_SIZES: Final = 128
+"""Side of the latents of the published transformers that are told the image's sizes beside the text."""
+
+
+class PixArt(Backbone):
+    """A transformer on patches of latents, whose cross-attention leaves the text's padding out."""
+
+    family = FAMILIES["PixArtAlphaPipeline"]
+    attention_probe = CrossAttentionProbe()
+    lora_files = PeftLoraFiles()
+
+    @property
+    def latent_multiple(self) -> int:
+        """The side of a patch."""
+        return self.denoiser.config.patch_size
+
+    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict[str, nn.Module]:
+        return super().attention_layers(middle_half(self.denoiser.config.num_layers) if patterns is None else patterns)
+
+    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
+        """T5's hidden states in small letters, and which of its tokens are no padding.
+
+        As the stock pipeline's with `clean_caption=False` and `use_resolution_binning=False`: cleaning would take words
+        out of a prompt, and binning would draw another size than the one asked for.
+        """
+        (stream,) = self.family.text_streams
+        prompted, mask, unconditional, unconditional_mask = self.pipeline.encode_prompt(
+            list(prompts),
+            do_classifier_free_guidance=True,
+            device=self.device,
+            clean_caption=False,
+            max_sequence_length=stream_length(stream, self.pipeline.tokenizer, self.source),
+        )
+        sizes = self._sizes(len(prompts), resolution, prompted) if self.is_told_sizes else {}
+        return (
+            Conditioning({"prompt_embeds": prompted, "prompt_mask": mask, **sizes}),
+            Conditioning({"prompt_embeds": unconditional, "prompt_mask": unconditional_mask, **sizes}),
+        )
+
+    @property
+    def is_told_sizes(self) -> bool:
+        """Whether the transformer is told the image's sizes beside the text."""
+        return self.denoiser.config.sample_size == _TOLD_SIZES
+
+    def _sizes(self, count: int, resolution: int, like: Tensor) -> dict[str, Tensor]:
+        """Height and width in pixels, (B, 2), and the ratio of the two, (B, 1)."""
+        sizes = like.new_tensor([resolution, resolution]).expand(count, 2)
+        return {"resolution": sizes, "aspect_ratio": torch.ones_like(sizes[:, :1])}
+
+    def _call(
+        self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None
+    ) -> Tensor:
+        """The transformer predicts a variance too, in further channels, which no scheduler here asks for."""
+        del guidance_scale
+        predicted: Tensor = self.denoiser(
+            latents,
+            encoder_hidden_states=conditioning["prompt_embeds"],
+            encoder_attention_mask=conditioning["prompt_mask"],
+            timestep=timesteps,
+            added_cond_kwargs={name: conditioning.tensors.get(name) for name in ("resolution", "aspect_ratio")},
+            return_dict=False,
+        )[0]
+        return predicted[:, : self.latent_channels]
+
+
+class PixArtSigma(PixArt):
+    """Its successor: longer prompts, and no word of sizes."""
+
+    family = FAMILIES["PixArtSigmaPipeline"]
+
+    @property
+    def is_told_sizes(self) -> bool:
+        return False
