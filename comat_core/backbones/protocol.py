@@ -42,8 +42,6 @@ class Backbone(ABC):
     """What people call it."""
     adapter_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     """Ends of the names of the linear layers that a LoRA adapts."""
-    attention_layers_by_default: ClassVar[tuple[str, ...]]
-    """Patterns of the names of the layers whose maps say best where an object is."""
     attention_probe: ClassVar[AttentionProbe]
     """How attention layers are found and read."""
     flow_walk: ClassVar[FlowWalk] = FlowWalk()
@@ -86,6 +84,11 @@ class Backbone(ABC):
     @abstractmethod
     def latent_multiple(self) -> int:
         """What the denoiser divides the sides of the latents by."""
+
+    @property
+    @abstractmethod
+    def attention_layers_by_default(self) -> tuple[str, ...]:
+        """Patterns of the names of the layers whose maps say best where an object is (docs/backbones.md)."""
 
     @property
     def guidance(self) -> Guidance:

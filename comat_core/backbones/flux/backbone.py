@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.flux import FAMILIES
+from comat_core.backbones.original_layers import QKV, OriginalLayer, renamed
 from comat_core.backbones.packing import SIDE_OF_SQUARES, image_positions, pack, unpack
 from comat_core.backbones.protocol import Backbone, Guidance
 from comat_core.backbones.rotated_attention import PUBLISHED_DOUBLE_BLOCKS, RotatedAttentionProbe, localising_blocks
@@ -19,6 +20,15 @@ from comat_core.support.errors import UserError
 
 LATENTS_PER_POSITION: Final = SIDE_OF_SQUARES**2
 """Of each channel, in one position of the sequence."""
+MLP_RATIO: Final = 4
+"""Width of a single block's MLP over that of its stream."""
+_DOUBLE_ENDS: Final = (
+    *((f"attn.to_{part}", "img_attn_qkv", part) for part in QKV),
+    *((f"attn.add_{part}_proj", "txt_attn_qkv", part) for part in QKV),
+    ("attn.to_out.0", "img_attn_proj", ""),
+    ("attn.to_add_out", "txt_attn_proj", ""),
+)
+_SINGLE_ENDS: Final = tuple((f"attn.to_{part}", "linear1", part) for part in QKV)
 NO_GUIDANCE: Final = 1.0
 """The scale at which a denoiser with embedded guidance predicts what it would without any."""
 
@@ -38,7 +48,6 @@ class Flux(Backbone):
         "attn.to_add_out",
     )
     attention_probe = RotatedAttentionProbe(FluxAttention, latents_per_position=LATENTS_PER_POSITION)
-    attention_layers_by_default = localising_blocks(PUBLISHED_DOUBLE_BLOCKS)
     flow_walk = FlowWalk(down_to_one_step=True)
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:
@@ -55,6 +64,16 @@ class Flux(Backbone):
     def guidance(self) -> Guidance:
         """Dev is told a scale, which was distilled into it; schnell was distilled to a few steps without one."""
         return "embedded" if self.denoiser.config.guidance_embeds else "none"
+
+    def original_layer(self, layer: str) -> OriginalLayer:
+        """Double blocks made queries, keys and values in one layer; single blocks those and the MLP's input."""
+        double = renamed(layer, {"transformer_blocks": "double_blocks"}, _DOUBLE_ENDS)
+        if double is not None:
+            return double
+        single = renamed(layer, {"single_transformer_blocks": "single_blocks"}, _SINGLE_ENDS)
+        assert single is not None, f"no name in the original release is known for {layer}"
+        # Their MLP is four times as wide as the stream: the queries are the first of seven shares.
+        return OriginalLayer(single.name, single.first_share, single.shares + MLP_RATIO)
 
     @property
     def architecture(self) -> str | None:
@@ -73,9 +92,10 @@ class Flux(Backbone):
         """The side of the squares that are packed."""
         return SIDE_OF_SQUARES
 
-    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict:
-        own = localising_blocks(self.denoiser.config.num_layers)
-        return super().attention_layers(own if patterns is None else patterns)
+    @property
+    def attention_layers_by_default(self) -> tuple[str, ...]:
+        """Double blocks, at the published depth."""
+        return localising_blocks(self.denoiser.config.num_layers)
 
     def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
         """Two text encoders, which do not know the resolution; nothing is guided away from, the empty prompt least."""

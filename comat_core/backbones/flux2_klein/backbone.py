@@ -15,7 +15,7 @@ from comat_core.backbones.flux2_klein import FAMILIES
 from comat_core.backbones.flux2_klein.autoencoder import Flux2Autoencoder
 from comat_core.backbones.packing import as_grid, as_sequence, image_positions
 from comat_core.backbones.protocol import Backbone, Guidance
-from comat_core.backbones.rotated_attention import PUBLISHED_DOUBLE_BLOCKS, RotatedAttentionProbe, localising_blocks
+from comat_core.backbones.rotated_attention import RotatedAttentionProbe, localising_blocks
 from comat_core.backbones.text_layout import stream_length
 from comat_core.schedulers import FlowWalk
 from comat_core.support.errors import UserError
@@ -37,7 +37,6 @@ class Flux2Klein(Backbone):
         "attn.to_qkv_mlp_proj",
     )
     attention_probe = RotatedAttentionProbe(Flux2Attention, Flux2ParallelSelfAttention, latents_per_position=1)
-    attention_layers_by_default = localising_blocks(PUBLISHED_DOUBLE_BLOCKS)
     flow_walk = FlowWalk(down_to_one_step=True, dynamic_shift=compute_empirical_mu)
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:
@@ -60,9 +59,10 @@ class Flux2Klein(Backbone):
         """Nothing: the autoencoder's own scale counts the packing in."""
         return 1
 
-    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict:
-        own = localising_blocks(self.denoiser.config.num_layers)
-        return super().attention_layers(own if patterns is None else patterns)
+    @property
+    def attention_layers_by_default(self) -> tuple[str, ...]:
+        """Double blocks, at the published depth."""
+        return localising_blocks(self.denoiser.config.num_layers)
 
     def _make_autoencoder(self, vae: Any) -> Autoencoder:
         return Flux2Autoencoder(vae, self.source)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.cross_attention import CrossAttentionProbe, middle_half
@@ -29,8 +29,10 @@ class PixArt(Backbone):
         """The side of a patch."""
         return self.denoiser.config.patch_size
 
-    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict[str, nn.Module]:
-        return super().attention_layers(middle_half(self.denoiser.config.num_layers) if patterns is None else patterns)
+    @property
+    def attention_layers_by_default(self) -> tuple[str, ...]:
+        """The cross-attention of the middle blocks."""
+        return middle_half(self.denoiser.config.num_layers)
 
     def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
         """T5's hidden states in small letters, and which of its tokens are no padding.

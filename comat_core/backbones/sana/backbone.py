@@ -5,7 +5,7 @@ from inspect import signature
 from typing import Any, Final
 
 from diffusers import SanaPipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
@@ -44,8 +44,10 @@ class Sana(Backbone):
         """The side of a patch."""
         return self.denoiser.config.patch_size
 
-    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict[str, nn.Module]:
-        return super().attention_layers(middle_half(self.denoiser.config.num_layers) if patterns is None else patterns)
+    @property
+    def attention_layers_by_default(self) -> tuple[str, ...]:
+        """The cross-attention of the middle blocks."""
+        return middle_half(self.denoiser.config.num_layers)
 
     def _make_autoencoder(self, vae: Any) -> Autoencoder:
         return DeepCompressionAutoencoder(vae, self.source)

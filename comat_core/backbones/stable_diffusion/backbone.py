@@ -22,8 +22,6 @@ class StableDiffusion(Backbone):
     denoiser_part: ClassVar[Literal["unet", "transformer"]] = "unet"
     denoiser_label = "UNet"
     attention_probe = CrossAttentionProbe()
-    # The paper's choice (section 4.2 after Prompt-to-Prompt): the middle block and the way up.
-    attention_layers_by_default = ("mid_block.*", "up_blocks.*")
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:
         """Wrap a loaded pipeline.
@@ -37,6 +35,11 @@ class StableDiffusion(Backbone):
         if self.denoiser.config.time_cond_proj_dim is not None:
             problem = "the UNet has its guidance distilled in"
             raise UserError(problem, source, "use the checkpoint it was distilled from")
+
+    @property
+    def attention_layers_by_default(self) -> tuple[str, ...]:
+        """The paper's choice: the middle block and the way up."""
+        return ("mid_block.*", "up_blocks.*")
 
     @property
     def architecture(self) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.original_layers import QKV, OriginalLayer, renamed
@@ -40,8 +40,6 @@ class StableDiffusion3(Backbone):
         "attn.to_add_out",
     )
     attention_probe = JointAttentionProbe()
-    # One block in the middle localises nouns best, 9 of SD3's 24 (Seg4Diff, 2025). Numbers count from the first block.
-    attention_layers_by_default = ("transformer_blocks.9.attn",)
 
     @property
     def latent_multiple(self) -> int:
@@ -60,11 +58,9 @@ class StableDiffusion3(Backbone):
         assert found is not None, f"no name in the original release is known for {layer}"
         return found
 
-    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict[str, nn.Module]:
-        return super().attention_layers(patterns if patterns is not None else self._middle_block())
-
-    def _middle_block(self) -> tuple[str, ...]:
-        """The published choice, at the same depth of transformers of other sizes."""
+    @property
+    def attention_layers_by_default(self) -> tuple[str, ...]:
+        """One block in the middle, which localises nouns best: 9 of SD3's 24, and that depth of others (Seg4Diff)."""
         blocks = self.denoiser.config.num_layers
         return (f"transformer_blocks.{9 * blocks // 24}.attn",)
 
