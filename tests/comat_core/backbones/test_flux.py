@@ -11,6 +11,7 @@ from torch import Tensor
 
 from comat_core.backbones.flux.backbone import Flux
 from comat_core.backbones.loading import load_backbone
+from comat_core.backbones.lora_metadata import base_version
 from comat_core.backbones.packing import pack, unpack
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError
@@ -144,6 +145,14 @@ def test_a_transformer_that_takes_more_than_latents_is_refused(tmp_path: Path) -
         load_backbone(folder)
 
 
-def test_the_tiny_model_is_none_of_the_published_ones(dev: Backbone) -> None:
+def test_a_model_of_the_published_size_is_called_by_its_name(dev: Backbone) -> None:
     assert isinstance(dev, Flux)
     assert dev.architecture is None
+    dev.denoiser.register_to_config(num_layers=19, num_single_layers=38, joint_attention_dim=4096)
+    assert dev.architecture == "flux-1-dev"
+    dev.denoiser.register_to_config(guidance_embeds=False)
+    assert dev.architecture == "flux-1-schnell"
+    assert base_version({"modelspec.architecture": "flux-1-dev/lora"}) == {
+        "ss_base_model_version": "flux1",
+        "ss_v2": "False",
+    }
