@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers import FluxPipeline
 from torch import Tensor
 
 from comat_core.backbones.flux.backbone import Flux
@@ -59,7 +59,7 @@ def test_packing_is_the_stock_pipelines_and_can_be_undone() -> None:
 def test_the_transformer_hears_what_the_stock_pipeline_tells_it(dev: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sequence, time, guidance, pooled vector and both kinds of positions, at the first step."""
     heard = inputs_of(dev, monkeypatch)
-    stock = dev.pipeline
+    stock: Any = dev.pipeline
     stock.set_progress_bar_config(disable=True)
     noise = some_latents(1, 4, 8, 8)
     stock(
@@ -103,17 +103,16 @@ def test_schnell_is_told_no_guidance(tmp_path: Path, monkeypatch: pytest.MonkeyP
             guidance_scale=4.0,
         )
     assert model.guidance == "none"
-    assert heard[0]["guidance"] is None
+    assert "guidance" in heard[0] and heard[0]["guidance"] is None
 
 
 @pytest.mark.parametrize(("save", "steps"), [(save_tiny_flux_dev, 5), (save_tiny_flux_schnell, 3)])
 def test_the_noise_levels_are_those_of_the_stock_pipelines_call(tmp_path: Path, save: Save, steps: int) -> None:
     model = load_backbone(save(tmp_path / "flux"))
-    stock = FluxPipeline.from_pretrained(tmp_path / "flux")
+    stock: Any = FluxPipeline.from_pretrained(tmp_path / "flux")
     stock.set_progress_bar_config(disable=True)
-    size = {"height": IMAGE_SIDE, "width": IMAGE_SIDE, "max_sequence_length": FLUX_T5_TOKENS}
+    size: dict[str, Any] = {"height": IMAGE_SIDE, "width": IMAGE_SIDE, "max_sequence_length": FLUX_T5_TOKENS}
     stock("a star", num_inference_steps=steps, output_type="latent", **size)
-    assert isinstance(stock.scheduler, FlowMatchEulerDiscreteScheduler)
     scheduler = model.make_scheduler("flow-euler", IMAGE_SIDE)
     torch.testing.assert_close(scheduler.timesteps(steps), stock.scheduler.timesteps)
     drawn = scheduler.draw_timesteps(1000, make_generator(1, "timesteps"))

@@ -32,7 +32,7 @@ def some_latents(*shape: int) -> Tensor:
 
 
 def stock_of(folder: Path) -> Any:
-    stock = Flux2KleinPipeline.from_pretrained(folder)
+    stock: Any = Flux2KleinPipeline.from_pretrained(folder)
     stock.set_progress_bar_config(disable=True)
     return stock
 
@@ -59,7 +59,7 @@ def test_the_transformer_hears_what_the_stock_pipeline_tells_it(
 
     monkeypatch.setattr(model.denoiser, "forward", listening)
     noise = some_latents(1, 16, 4, 4)
-    size = {"height": IMAGE_SIDE, "width": IMAGE_SIDE, "max_sequence_length": KLEIN_TOKENS}
+    size: dict[str, Any] = {"height": IMAGE_SIDE, "width": IMAGE_SIDE, "max_sequence_length": KLEIN_TOKENS}
     model.pipeline.set_progress_bar_config(disable=True)
     model.pipeline(prompt="a red circle", num_inference_steps=1, guidance_scale=1.0, latents=noise, **size)
     timestep = model.make_scheduler("flow-euler", IMAGE_SIDE).timesteps(1)[0]
@@ -75,7 +75,7 @@ def test_the_transformer_hears_what_the_stock_pipeline_tells_it(
 @pytest.mark.parametrize("steps", [4, 10])
 def test_the_noise_levels_are_those_of_the_stock_pipelines_call(folder: Path, model: Backbone, steps: int) -> None:
     stock = stock_of(folder)
-    size = {"height": IMAGE_SIDE, "width": IMAGE_SIDE, "max_sequence_length": KLEIN_TOKENS}
+    size: dict[str, Any] = {"height": IMAGE_SIDE, "width": IMAGE_SIDE, "max_sequence_length": KLEIN_TOKENS}
     stock(prompt="a star", num_inference_steps=steps, guidance_scale=1.0, output_type="latent", **size)
     scheduler = model.make_scheduler("flow-euler", IMAGE_SIDE)
     torch.testing.assert_close(scheduler.timesteps(steps), stock.scheduler.timesteps)
