@@ -15,6 +15,7 @@ BASE_VERSIONS = {
     "stable-diffusion-v1": "sd_v1",
     "stable-diffusion-v2": "sd_v2",
     "stable-diffusion-xl-v1-base": "sdxl_base_v1-0",
+    "flux-1": "flux1",
 }
 """Beginnings of the architectures' names -> what kohya's tools call the base model."""
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
-from comat_core.backbones.flux2_klein import FAMILIES
+from comat_core.backbones.flux2_klein import FAMILIES, MESSAGE_BEGINS
 from comat_core.backbones.flux2_klein.autoencoder import Flux2Autoencoder
 from comat_core.backbones.packing import as_grid, as_sequence, image_positions
 from comat_core.backbones.protocol import Backbone, Guidance
@@ -43,9 +43,10 @@ class Flux2Klein(Backbone):
         """Wrap a loaded pipeline.
 
         Raises:
-            UserError: its transformer takes more than latents.
+            UserError: its transformer takes more than latents, or its tokenizer puts the prompt at another place.
         """
         super().__init__(pipeline, source)
+        _check_place_of_prompt(pipeline.tokenizer, source)
         if self.denoiser.config.in_channels != self.latent_channels:
             raise UserError("the transformer takes more than latents", source, "use a plain text-to-image checkpoint")
 
@@ -96,3 +97,15 @@ class Flux2Klein(Backbone):
             return_dict=False,
         )[0]
         return as_grid(sequence, height, width)
+
+
+def _check_place_of_prompt(tokenizer: Any, source: str) -> None:
+    """Make sure that words are looked for where the stock pipeline puts them.
+
+    Raises:
+        UserError: padding or something else than `MESSAGE_BEGINS` comes before the prompt.
+    """
+    message = [{"role": "user", "content": "prompt"}]
+    written = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    if tokenizer.padding_side != "right" or not written.startswith(f"{MESSAGE_BEGINS}prompt"):
+        raise UserError("its tokenizer does not begin with the prompt's message", source, "use Qwen3's own tokenizer")
