@@ -101,12 +101,16 @@ class Backbone(ABC):
         return None
 
     def original_layer(self, layer: str) -> OriginalLayer:
-        """Where a layer stands in the model's original release.
+        """Where a layer stands in the model's original release, whose names kohya's tools use.
 
         Args:
             layer: an adapted layer by its name in diffusers.
+
+        Raises:
+            UserError: those tools know no model of this family.
         """
-        return OriginalLayer(layer.replace(".", "_"))
+        problem = f"kohya's tools have no names for the layers of a {type(self.pipeline).__name__}"
+        raise UserError(problem, layer, "export --format diffusers or merged")
 
     def text_layout(self) -> TextLayout:
         """Where the words of a prompt stand on the text axis of the attention maps."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.cross_attention import CrossAttentionProbe
+from comat_core.backbones.original_layers import OriginalLayer
 from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.stable_diffusion import FAMILIES
 from comat_core.support.errors import UserError
@@ -48,6 +49,10 @@ class StableDiffusion(Backbone):
         if name == _VERSION_2:
             return f"{name}-768-v" if self.prediction_type == "v_prediction" else f"{name}-512"
         return name
+
+    def original_layer(self, layer: str) -> OriginalLayer:
+        """The names of diffusers, with underscores."""
+        return OriginalLayer(layer.replace(".", "_"))
 
     @property
     def latent_multiple(self) -> int:
