@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from diffusers.utils import convert_state_dict_to_diffusers, convert_unet_state_dict_to_peft
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from comat_core.support.safetensors_files import save_with_metadata
 
@@ -117,14 +117,29 @@ class PeftLoraFiles(LoraFiles):
     def load(self, network: AdaptedNetwork, file: Path) -> Mapping[str, Tensor]:
         read = load_file(file)
         weights = {key.removeprefix(_PEFT_PREFIX): value for key, value in read.items()}
+        _check_fit(network.denoiser, weights)
         config = LoraConfig.from_pretrained(str(file.parent))
-        inject_adapter_in_model(config, network.denoiser, network.name)
-        result = set_peft_model_state_dict(network.denoiser, weights, adapter_name=network.name)
-        missing = [key for key in result.missing_keys if f".{network.name}." in key]
-        if missing or result.unexpected_keys:
-            foreign = [*result.unexpected_keys, *missing]
-            raise ValueError(f"{len(foreign)} of its layers do not fit, among them {foreign[0]}")
+        inject_adapter_in_model(config, network.denoiser, network.name, state_dict=dict(weights))
         return weights
+
+
+def _check_fit(denoiser: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Make sure that a network has the layers of an adapter, before anything of it is changed.
+
+    Raises:
+        ValueError: it has not.
+    """
+    layers = dict(denoiser.named_modules())
+    for key, value in weights.items():
+        name, _, matrix = key.rpartition(".lora_")
+        layer: Any = layers.get(name)
+        whole = {f"{name}.lora_A.weight", f"{name}.lora_B.weight"} <= set(weights)
+        if not hasattr(layer, "in_features") or not whole or matrix not in ("A.weight", "B.weight"):
+            raise ValueError(f"{key} fits no layer")
+        sides = (value.shape[-1], layer.in_features), (value.shape[0], layer.out_features)
+        found, expected = sides[matrix == "B.weight"]
+        if found != expected:
+            raise ValueError(f"{key} has {found} channels instead of {expected}")
 
 
 @contextmanager
