@@ -224,7 +224,7 @@ class Backbone(ABC):
         own = conditioning.to(dtype=self.dtype)
         return self._call(latents.to(self.dtype), timesteps, own, guidance_scale).to(latents.dtype)
 
-    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict[str, nn.Module]:
+    def attention_layers(self, patterns: Sequence[str] | None = None) -> dict[str, Any]:
         """The layers whose names match one of the patterns, in the order of the forward pass's definition.
 
         Args:

@@ -16,7 +16,7 @@ import torch
 import transformers  # noqa: F401
 
 import stages.train.loop  # noqa: F401
-from comat_core.backbones import text_to_image  # noqa: F401
+from comat_core.backbones import loading  # noqa: F401
 from stages.plan.pipeline import Plan, PlannedNode, make_plan
 from stages.plan.presets import load_preset
 from stages.plan.stage import ShardedStage, Stage

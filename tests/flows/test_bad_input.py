@@ -28,7 +28,7 @@ class TestBeforeAnythingRuns:
     def test_unknown_preset(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
         line = fails_with(capsys, command, "miniatrue")
         assert "unknown preset 'miniatrue'" in line
-        assert "choose one of: miniature" in line
+        assert "choose one of: flux-dev, miniature" in line
 
     @pytest.mark.parametrize("option", ["--only", "--refresh"])
     def test_unknown_stage(self, capsys: pytest.CaptureFixture[str], fake_dag: str, option: str) -> None:

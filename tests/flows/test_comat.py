@@ -275,4 +275,6 @@ def test_show_and_presets_print_what_there_is(capsys, fake_dag: str) -> None:
 def test_packaged_presets_are_listed(capsys) -> None:
     assert main(["presets"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["miniature", "miniature-ablation", "sd15", "sd15-8gpu", "sd15-small-gpu", "sdxl"]
+    uses_the_world = ["miniature", "miniature-ablation"]
+    published = ["sd15", "sd15-8gpu", "sd15-small-gpu", "sd35-medium", "sdxl"]
+    assert names == ["flux-dev", *uses_the_world, "pixart-alpha", "sana", *published]

@@ -45,8 +45,8 @@ def test_every_weight_moves_and_later_stages_use_the_new_unet(
 ) -> None:
     artifact = adapt.run(config(tiny_sdxl_folder), {"prompts": prompts}, store)
     before = load_backbone(tiny_sdxl_folder).denoiser
-    with artifact.local_path("unet/") as folder:
-        after = load_backbone(tiny_sdxl_folder, unet=folder).denoiser
+    with artifact.local_path("denoiser/") as folder:
+        after = load_backbone(tiny_sdxl_folder, denoiser=folder).denoiser
     moved = {
         name
         for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True)
@@ -68,9 +68,8 @@ def test_a_dropped_prompt_becomes_what_guidance_leads_away_from(folder: str, req
     told, unconditional = model.encode_prompts(["red", "", "a star"], 32), model.encode_unconditional(1, 32)
     made = adapt._encode(model, ["red", None, "a star"], unconditional, 32)
     expected = [(told, 0), (unconditional, 0), (told, 2)]
-    for name in ("prompt_embeds", "pooled_prompt_embeds", "time_ids"):
-        if (rows := getattr(made, name)) is not None:
-            assert torch.equal(rows, torch.stack([getattr(source, name)[row] for source, row in expected]))
+    for name, rows in made.tensors.items():
+        assert torch.equal(rows, torch.stack([source[name][row] for source, row in expected]))
 
 
 def test_training_images_have_the_new_resolution_and_come_from_training_prompts(
@@ -116,7 +115,7 @@ def test_killed_run_keeps_the_images_it_drew(
             adapt.run(config(tiny_sd_folder), {"prompts": prompts}, store)
     monkeypatch.setattr(adapt, "_resized_latents", killed)
     artifact = adapt.run(config(tiny_sd_folder), {"prompts": prompts}, store)
-    assert "unet/diffusion_pytorch_model.safetensors" in artifact.files()
+    assert "denoiser/diffusion_pytorch_model.safetensors" in artifact.files()
 
 
 def test_no_training_prompt_is_told(store: Store, tiny_sd_folder: Path) -> None:

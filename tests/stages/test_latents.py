@@ -100,7 +100,7 @@ def test_the_adapted_unet_takes_the_base_models_place(
 ) -> None:
     other = save_tiny_sd(tmp_path / "other", seed=99)
     writer = store.writer("adapt", "adapt-key", {"version": 1, "config": {}}, {})
-    writer.add_folder(other / "unet", "unet/")
+    writer.add_folder(other / "unet", "denoiser/")
     adapted = writer.finish()
     base = latents.run(config(tiny_sd_folder), {"prompts": prompts}, store)
     mixed = latents.run(config(tiny_sd_folder), {"prompts": prompts, "adapt": adapted}, store)

@@ -62,11 +62,11 @@ def test_rows_are_what_the_paper_compares():
         return (config.weights.fidelity, judge.network.kind, judge.real, config.mixed_latents, config.denoised_pairs)
 
     assert told("no_discriminator")[0] == 0
-    assert told("unet_real")[1:] == ("unet", "real", False, 0)
-    assert told("unet_generated")[1:] == ("unet", "generated", False, 0)
+    assert told("unet_real")[1:] == ("denoiser", "real", False, 0)
+    assert told("unet_generated")[1:] == ("denoiser", "generated", False, 0)
     assert told("dino_generated")[1:] == ("dinov2", "generated", False, 0)
     full = configs["unet_generated_mixed"]
-    assert told("unet_generated_mixed") == (1.0, "unet", "generated", True, full.pair_batch_size)
+    assert told("unet_generated_mixed") == (1.0, "denoiser", "generated", True, full.pair_batch_size)
     assert full.pair_batch_size > 0
     assert configs["activation"].weights.attribute_region == configs["activation"].weights.attribute_pixel == 0
     assert configs["git"].captioning.kind == "git"

@@ -52,7 +52,7 @@ class FamilyCase:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def stock_images(self, pipeline: Any | None = None) -> Tensor:
+    def stock_images(self, pipeline: Any = None) -> Tensor:
         """The stock pipeline's images (B, 3, H, W), clamped to [0, 1], from the noise that `sample` starts from."""
         pipeline = pipeline or self.stock_pipeline()
         pipeline.scheduler = self.scheduler.own

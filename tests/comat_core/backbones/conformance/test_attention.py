@@ -28,7 +28,7 @@ def test_maps_are_the_softmax_that_the_network_used(case: FamilyCase, monkeypatc
 
     monkeypatch.setattr(functional, "scaled_dot_product_attention", recording)
     for name, layer in layers.items():
-        layer.register_forward_pre_hook(lambda _module, _args, name=name: inside.append(name))
+        layer.register_forward_pre_hook(lambda _module, _args, name=name: inside.append(name))  # pyright: ignore[reportArgumentType]
         layer.register_forward_hook(lambda _module, _args, _output: inside.clear())
     with torch.no_grad():
         (maps,) = case.sample(num_inference_steps=1, capture=CaptureRequest((0,), layers=("*",))).attention_maps

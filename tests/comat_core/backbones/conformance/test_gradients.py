@@ -1,6 +1,7 @@
 """Every family: the gradient of the K chosen steps is what autograd finds, in float64."""
 
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ def score(latents: Tensor) -> Tensor:
     return (latents.double() * torch.linspace(-1, 1, latents.numel(), dtype=torch.float64).view_as(latents)).sum()
 
 
-def gradients(case: FamilyCase, parameters: list, gradient_steps: Collection[int], **options: object) -> list[Tensor]:
+def gradients(case: FamilyCase, parameters: list, gradient_steps: Collection[int], **options: Any) -> list[Tensor]:
     """Of the score of the final latents, on the adapter."""
     with active_adapter(case.model.denoiser, "online"):
         result = case.sample(gradient_steps=gradient_steps, **options)
