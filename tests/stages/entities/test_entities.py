@@ -1,10 +1,12 @@
 """The entities stage: rows that training can use, in streams, with the reasons for what is left out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from comat_core.backbones.families import FAMILIES
 from comat_core.support.errors import UserError
 from stages.entities import STAGE, EntitiesConfig, run
 from stages.prompts import PromptsConfig
@@ -18,11 +20,19 @@ LENGTH = 32
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model of which there is only the tokenizer."""
-    folder = tmp_path_factory.mktemp("base")
+    """The folder of a model of which there are only the index and the tokenizer."""
+    folder = indexed(tmp_path_factory.mktemp("base"))
     tokenizer = clip_tokenizer()
     tokenizer.model_max_length = LENGTH
     tokenizer.save_pretrained(folder / "tokenizer")
+    return folder
+
+
+def indexed(folder: Path) -> Path:
+    """Write a Stable Diffusion's index."""
+    parts = FAMILIES["StableDiffusionPipeline"].parts
+    index = {name: ["transformers" if "t" in name[:1] else "diffusers", classes[0]] for name, classes in parts.items()}
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline", **index}))
     return folder
 
 
@@ -133,4 +143,4 @@ def test_parser_that_is_not_installed_is_told(base: Path) -> None:
 def test_model_without_a_tokenizer_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no tokenizer"):
-        entities_of(tmp_path, tmp_path / "empty", ["a red cup"])
+        entities_of(tmp_path, indexed(tmp_path / "empty"), ["a red cup"])

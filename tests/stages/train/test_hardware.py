@@ -50,7 +50,7 @@ def test_settings_reach_the_models(make_config: MakeConfig) -> None:
         assert model.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_plan_counts_every_weight_and_names_what_three_unets_would_take(make_config: MakeConfig) -> None:
+def test_the_plan_counts_every_weight_and_names_what_three_networks_would_take(make_config: MakeConfig) -> None:
     config = make_config()
     models = load_models(config, CPU)
     plan = plan_memory(config, models)
@@ -61,7 +61,7 @@ def test_the_plan_counts_every_weight_and_names_what_three_unets_would_take(make
     assert plan.optimizers == 2 * plan.adapters
     assert plan.parameters["captioner"] == 4 * sum(p.numel() for p in models.captioner.model.parameters())  # type: ignore[union-attr]
     assert plan.three_roles == (plan.parameters["UNet"] + plan.adapters, 3 * plan.parameters["UNet"] + plan.adapters)
-    assert set(plan.activations) == {"UNet, one step", "decoder", "captioner", "discriminator"}
+    assert set(plan.activations) == {"denoiser, one step", "decoder", "captioner", "discriminator"}
     assert "online, reference and discriminator" in str(plan)
 
 
