@@ -9,6 +9,7 @@ from comat_core.backbones import lora_metadata
 from comat_core.backbones.adapters import add_lora, save_lora
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.lora_files import StockLoraFiles
+from comat_core.backbones.stable_diffusion.backbone import StableDiffusion
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from comat_core.support.safetensors_files import read_metadata
@@ -22,7 +23,6 @@ from stages.tuned.export import export_model
 from stages.tuned.tuned_model import TunedModel
 from tests.changed_checkpoints import UNET, VAE, change_weights, copy_of, without_numbers
 from tests.stages.fake_run import make_artifact
-from tests.tiny_models import TEXT_WIDTH
 
 LORA_FILE = StockLoraFiles.file_name
 VERSIONS = [
@@ -64,8 +64,7 @@ def test_both_loras_say_which_base_they_are_for(
     version: str,
     v2: str,
 ) -> None:
-    monkeypatch.setattr(lora_metadata, "ARCHITECTURES", {TEXT_WIDTH: architecture})
-    monkeypatch.setattr(lora_metadata, "V2_TEXT_WIDTH", TEXT_WIDTH if v2 == "True" else 0)
+    monkeypatch.setattr(StableDiffusion, "architecture", architecture)
     tuned = tuned_model(store, tiny_sd_folder, tmp_path / "lora")
     diffusers = export_model(tuned, "diffusers", tmp_path / "diffusers", "fp32") / LORA_FILE
     kohya = export_model(tuned, "kohya", tmp_path / "kohya", "fp32") / "comat-mine.safetensors"
