@@ -31,7 +31,7 @@ from torch.optim import AdamW
 
 from benchmarks.full_size_models import Sizes, full_sizes, save_blip, save_stable_diffusion, sdxl_unet, tiny_sizes
 from benchmarks.training_workload import ONLINE, SEED, make_batch
-from comat_core.backbones.adapters import active_adapter, add_lora, lora_parameters
+from comat_core.backbones.adapters import active_adapter, add_lora, add_lora_to, lora_parameters
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.blip import BlipCaptioner
@@ -171,7 +171,7 @@ def measure_sdxl(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
     if not plan["fits"]:
         return plan | {"run": False, "reason": "needs more memory than is free or than --limit allows"}
     unet = _in_bfloat16(sizes)
-    lora = add_lora(unet, ONLINE, rank=sizes.rank, seed=SEED)
+    lora = add_lora_to(unet, ONLINE, rank=sizes.rank, seed=SEED, target_modules=Backbone.adapter_targets)
     start = time.perf_counter()
     with active_adapter(unet, ONLINE), torch.autocast("cpu", torch.bfloat16):
         _denoise_once(unet, sizes).float().square().mean().backward()

@@ -29,17 +29,29 @@ def add_lora(
     seed: int,
     target_modules: Sequence[str] | None = None,
 ) -> list[nn.Parameter]:
+    """Add a trainable LoRA adapter to a model's denoiser; see `add_lora_to`.
+
+    Args:
+        target_modules: ends of the names of the adapted linear layers; None for the family's own choice.
+    """
+    targets = model.adapter_targets if target_modules is None else target_modules
+    return add_lora_to(model.denoiser, name, rank=rank, seed=seed, target_modules=targets)
+
+
+def add_lora_to(
+    denoiser: nn.Module, name: str, *, rank: int, seed: int, target_modules: Sequence[str]
+) -> list[nn.Parameter]:
     """Add a trainable LoRA adapter that changes nothing yet, and leave active what was active.
 
     The down projections are drawn from N(0, 1 / rank²), each from a generator of its own; the up projections are 0.
     The scale is 1 (alpha = rank), which is what loaders assume when a file does not name one.
 
     Args:
-        model: whose denoiser is adapted.
+        denoiser: a diffusers model.
         name: of the adapter, unique on this denoiser; `active_adapter` switches it on.
         rank: of every adapted layer, at least 1.
         seed: of the run.
-        target_modules: ends of the names of the adapted linear layers; None for the family's own choice.
+        target_modules: ends of the names of the adapted linear layers.
 
     Returns:
         Its parameters, in float32 whatever the denoiser's precision.
@@ -49,9 +61,7 @@ def add_lora(
     """
     if rank < 1:
         raise UserError(f"LoRA rank {rank} is not positive", f"adapter {name!r}", "choose a rank of 1 or more")
-    targets = model.adapter_targets if target_modules is None else target_modules
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))
-    denoiser = model.denoiser
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(target_modules))
     _check_name_is_free(denoiser, name)
     with _new_adapter(denoiser, name):
         try:

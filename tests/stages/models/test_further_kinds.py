@@ -19,7 +19,7 @@ import stages.models.captioners as captioners, stages.models.discriminators as d
 from tests.stages.models.toy_captioner import Colours
 from tests.stages.models.toy_discriminator import Edges
 captioners.AnyCaptioner = Annotated[captioners.Blip | Colours, Field(discriminator="kind")]
-discriminators.AnyDiscriminator = Annotated[discriminators.UNet | Edges, Field(discriminator="kind")]
+discriminators.AnyDiscriminator = Annotated[discriminators.Denoiser | Edges, Field(discriminator="kind")]
 
 from flows.command_line.cli import main
 CAPTIONING = "train.captioning={kind: colours, palette: org/palette}"

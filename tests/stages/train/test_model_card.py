@@ -21,7 +21,7 @@ def test_helpers_are_named_with_their_kind_and_without_the_folder_that_they_lie_
     found = rows(config)
     assert found["captioner"] == f"blip: {Path(config.captioner.path).name}"
     assert found["segmenter"] == f"clipseg: {Path(config.segmenter.path).name}"
-    assert found["discriminator"] == "unet: on the base model"
+    assert found["discriminator"] == "denoiser: on the base model"
 
 
 def test_all_checkpoints_of_a_helper_are_named_with_their_licences(make_config: MakeConfig) -> None:
