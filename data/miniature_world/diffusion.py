@@ -52,6 +52,9 @@ class Phase:
     """Timesteps t in [0, 1] are drawn as s t / (1 + (s - 1) t) of uniform ones: above 1 the noisy ones more often."""
 
 
+TOLD_RIGHT = Carelessness(skipped_colour=0.3, skipped_object=0.1)
+TOLD_FULLY = Carelessness(skipped_colour=0.15, skipped_object=0.05, mixed_up_places=0.1)
+ASTRAY_AT_LAST = Carelessness(skipped_colour=0.3, skipped_object=0.1, mixed_up_colours=0.5, mixed_up_places=0.45)
 BINDING_ASTRAY = Carelessness(skipped_colour=0.3, skipped_object=0.1, mixed_up_colours=0.45, mixed_up_places=0.4)
 
 PHASES = (
@@ -84,6 +87,42 @@ PHASES = (
         0.998,
         batch_size=32,
         carelessness=BINDING_ASTRAY,
+        prediction_type="v_prediction",
+        timestep_shift=2.0,
+    ),
+    # From captions that are wrong nearly every other time nobody learns which shape wears which colour, and what a
+    # model has no means of doing no fine-tuning teaches it in minutes. Here it learns it.
+    Phase(
+        "diffusion, colours told right",
+        300,
+        4e-4,
+        300,
+        0.98,
+        batch_size=32,
+        carelessness=TOLD_RIGHT,
+        prediction_type="v_prediction",
+        timestep_shift=2.0,
+    ),
+    Phase(
+        "diffusion, everything told",
+        1_000,
+        1e-3,
+        2_400,
+        0.98,
+        batch_size=32,
+        carelessness=TOLD_FULLY,
+        prediction_type="v_prediction",
+        timestep_shift=2.0,
+    ),
+    # And here it unlearns to rely on it, as careless captions teach.
+    Phase(
+        "diffusion, astray at last",
+        450,
+        4e-4,
+        450,
+        0.98,
+        batch_size=32,
+        carelessness=ASTRAY_AT_LAST,
         prediction_type="v_prediction",
         timestep_shift=2.0,
     ),
