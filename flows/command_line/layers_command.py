@@ -31,9 +31,8 @@ def layers(options: argparse.Namespace) -> int:
         print(json.dumps({"preset": preset.name, "layers": [overlap.as_json() for overlap in found]}))
         return 0
     width = max(len(overlap.layer) for overlap in found)
-    print(
-        f"{'layer':{width}}  side  average precision  chance   ({found[0].objects} objects of {len(prompts)} prompts)"
-    )
+    print(f"{found[0].objects} objects, found in the images of {len(prompts)} prompts")
+    print(f"{'layer':{width}}  side  average precision  chance")
     for overlap in found:
         mark = "  used for attribute concentration" if overlap.chosen else ""
         numbers = f"{overlap.side:4d}  {overlap.average_precision:17.3f}  {overlap.chance:6.3f}"
