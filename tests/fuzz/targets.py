@@ -342,7 +342,9 @@ def _folders() -> Iterator[Target]:
     damaged = (damaged_json, damaged_json, damaged_bytes)
     index, schedule = (base / name for name in ("model_index.json", "scheduler/scheduler_config.json"))
     yield Target("model_index.json", "model_index.json", index.read_bytes(), _read_index, damaged, 60)
-    yield Target("scheduler", "scheduler/scheduler_config.json", schedule.read_bytes(), _read_schedule, damaged, 40)
+    beside = ((index.name, index.read_bytes()),)
+    file = "scheduler/scheduler_config.json"
+    yield Target("scheduler", file, schedule.read_bytes(), _read_schedule, damaged, 40, beside)
     name, shards = "diffusion_pytorch_model.safetensors.index.json", [f"part-{number}.safetensors" for number in (1, 2)]
     content = json.dumps({"metadata": {"total_size": 2}, "weight_map": dict(zip("ab", shards, strict=True))}).encode()
     parts = tuple((shard, b"") for shard in shards)
