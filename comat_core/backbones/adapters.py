@@ -18,6 +18,7 @@ from torch import nn
 from comat_core.backbones.lora_files import AdaptedNetwork
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError
+from comat_core.support.loading_errors import first_line
 from comat_core.support.randomness import make_generator
 
 
@@ -114,10 +115,8 @@ def load_lora(model: Backbone, folder: str | Path, name: str) -> list[nn.Paramet
         try:
             weights = model.lora_files.load(network, files[0])
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"cannot load the LoRA: {first_line}", str(files[0]), "use one made for this model"
-            ) from error
+            problem = f"cannot load the LoRA: {first_line(error)}"
+            raise UserError(problem, str(files[0]), "use one made for this model") from error
     parameters = lora_parameters(model.denoiser, name)
     if not parameters:
         raise UserError(

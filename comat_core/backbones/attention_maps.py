@@ -14,8 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from comat_core.backbones.joint_softmax import text_probabilities
-from comat_core.support.numerics import at_least_float32, full_precision
+from comat_core.backbones.attention_probabilities import head_averaged_probabilities, text_probabilities
 
 
 @dataclass(frozen=True)
@@ -165,25 +164,6 @@ def attention_to_text(read: QueriesAndKeys, rows: Sequence[int], latent_shape: t
     else:
         probabilities = text_probabilities(read.queries[chosen], read.keys[chosen], read.text, bias)
     return probabilities.unflatten(1, map_shape(latent_shape, probabilities.shape[1]))
-
-
-def head_averaged_probabilities(queries: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Mean over heads of softmax(Q K^T / sqrt(d) + bias), in float32 at least.
-
-    Args:
-        queries: (rows, heads, pixels, d).
-        keys: (rows, heads, keys, d).
-        bias: broadcast to (rows, heads, pixels, keys).
-
-    Returns:
-        (rows, pixels, keys).
-    """
-    with full_precision(queries.device):
-        queries, keys = at_least_float32(queries), at_least_float32(keys)
-        scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-        if bias is not None:
-            scores = scores + bias.to(scores.dtype)
-        return scores.softmax(dim=-1).mean(dim=1)
 
 
 def map_shape(latent_shape: tuple[int, int], pixels: int) -> tuple[int, int]:

@@ -7,7 +7,8 @@ import diffusers
 import torch
 
 from comat_core.backbones.families import FAMILIES
-from comat_core.backbones.pipeline_index import check_backbone, check_schedule, left_out_of
+from comat_core.backbones.family import Family
+from comat_core.backbones.pipeline_index import check_backbone, check_schedule, family_of, left_out_of
 from comat_core.backbones.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_network, load_pipeline
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.loading_errors import loading_errors_told
@@ -40,17 +41,19 @@ def load_backbone(
     """
     source = str(source)
     index = index_of(source, revision)
+    family = family_of(index, source)
     given: dict[str, Any] = {}
     if vae is not None:
-        given["vae"] = load_network(_class_of(index.kind, "vae"), str(vae), "the autoencoder", dtype, vae_revision)
+        given["vae"] = load_network(_class_of(family, "vae"), str(vae), "the autoencoder", dtype, vae_revision)
     if denoiser is not None:
-        part, label = _denoiser_of(index.kind)
-        given[part] = load_network(_class_of(index.kind, part), str(denoiser), f"the {label}", dtype)
+        kind = family.backbone_class()
+        part, label = kind.denoiser_part, kind.denoiser_label
+        given[part] = load_network(_class_of(family, part), str(denoiser), f"the {label}", dtype)
     check_backbone(index, source, given)
     given |= left_out_of(index)
     with loading_errors_told("cannot load the model", source, ADVICE):
         folder = fetch_pipeline(source, revision, given)
-    check_schedule(folder)
+    check_schedule(folder, index.kind)
     pipeline = load_pipeline(folder, given, dtype)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
         pipeline.vae.to(torch.float32)
@@ -73,15 +76,6 @@ def wrap_pipeline(pipeline: Any, source: str = "the base model") -> Backbone:
     return FAMILIES[type(pipeline).__name__].backbone_class()(pipeline, source)
 
 
-def _class_of(kind: str, part: str) -> Any:
-    """The class of diffusers that a part of this kind of pipeline is of.
-
-    An unknown kind, which the check of the index refuses by name, has Stable Diffusion's.
-    """
-    family = FAMILIES.get(kind, FAMILIES["StableDiffusionPipeline"])
+def _class_of(family: Family, part: str) -> Any:
+    """The class of diffusers that a part of this family's pipelines is of."""
     return getattr(diffusers, family.parts[part][0])
-
-
-def _denoiser_of(kind: str) -> tuple[str, str]:
-    backbone_class = FAMILIES.get(kind, FAMILIES["StableDiffusionPipeline"]).backbone_class()
-    return backbone_class.denoiser_part, backbone_class.denoiser_label

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from comat_core.backbones.families import FAMILIES
 from comat_core.backbones.family import Family
-from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_BETAS, SCHEDULERS_OF_FLOWS
+from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_BETAS, SCHEDULERS_OF_FLOWS, walks_flow
 from comat_core.files.paths import path_exists
 from comat_core.support.checkpoint_files import DIFFUSERS_STEM, TRANSFORMERS_STEM, Network, read_config
 from comat_core.support.errors import UserError
@@ -95,6 +95,19 @@ def check_index(config: Mapping[str, Any], where: str) -> PipelineIndex:
     return PipelineIndex(kind, parts)
 
 
+def family_of(index: PipelineIndex, where: str) -> Family:
+    """Find the family that a pipeline is of.
+
+    Raises:
+        UserError: its kind cannot be trained.
+    """
+    if index.kind not in FAMILIES:
+        supported = f"use one of: {', '.join(sorted(FAMILIES))}"
+        problem = NOT_TRAINABLE.get(index.kind, "which is not supported")
+        raise UserError(f"the checkpoint is a {index.kind}, {problem}", where, supported)
+    return FAMILIES[index.kind]
+
+
 def check_backbone(index: PipelineIndex, where: str, given: Container[str] = ()) -> None:
     """Make sure that a pipeline is of a kind that can be trained, and each part of the class that kind has.
 
@@ -104,11 +117,7 @@ def check_backbone(index: PipelineIndex, where: str, given: Container[str] = ())
     Raises:
         UserError: the pipeline's kind is not supported; a part is missing or of another class.
     """
-    if index.kind not in FAMILIES:
-        supported = f"use one of: {', '.join(sorted(FAMILIES))}"
-        problem = NOT_TRAINABLE.get(index.kind, "which is not supported")
-        raise UserError(f"the checkpoint is a {index.kind}, {problem}", where, supported)
-    family = FAMILIES[index.kind]
+    family = family_of(index, where)
     for name, classes in family.parts.items():
         part = index.parts.get(name)
         if name in given or (part is None and name in family.optional_parts):
@@ -119,29 +128,26 @@ def check_backbone(index: PipelineIndex, where: str, given: Container[str] = ())
             raise _of_another_class(part, classes, where)
 
 
-def check_schedule(folder: Path) -> None:
+def check_schedule(folder: Path, kind: str) -> None:
     """Make sure that the noise levels of a checkpoint's own scheduler are of the kind that its pipeline's class has.
+
+    Args:
+        kind: of the pipeline, one that can be trained.
 
     Raises:
         UserError: they are not.
     """
-    family = FAMILIES.get(read_index(folder).kind)
-    classes = family.parts["scheduler"] if family else SCHEDULERS_OF_BETAS
+    classes = FAMILIES[kind].parts["scheduler"]
     file = folder / "scheduler" / "scheduler_config.json"
     config = read_config(file, infinities=True)  # a solver's lowest logarithm of the signal is one
-    kind = config.get("_class_name", classes[0])
-    if kind not in classes:
-        raise _of_other_noise_levels(f"is {kind}", classes, str(file))
+    scheduler = config.get("_class_name", classes[0])
+    if scheduler not in classes:
+        raise _of_other_noise_levels(f"is {scheduler}", classes, str(file))
     if set(SCHEDULERS_OF_FLOWS) <= set(classes):
-        if kind not in SCHEDULERS_OF_FLOWS and not walks_flow(config):
-            raise _of_other_noise_levels(f"is a {kind} of betas", classes, str(file))
+        if scheduler not in SCHEDULERS_OF_FLOWS and not walks_flow(config):
+            raise _of_other_noise_levels(f"is a {scheduler} of betas", classes, str(file))
     elif config.get("beta_start") is None and config.get("trained_betas") is None:
         raise _of_other_noise_levels("names no betas", classes, str(file))
-
-
-def walks_flow(config: Mapping[str, Any]) -> bool:
-    """Whether the config of a solver that knows betas too says that its model was trained by flow matching."""
-    return bool(config.get("use_flow_sigmas")) and config.get("prediction_type") == "flow_prediction"
 
 
 def left_out_of(index: PipelineIndex) -> dict[str, Any]:

@@ -67,12 +67,12 @@ class Backbone(ABC):
     # What a family does its own way.
 
     @abstractmethod
-    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
-        """Encode prompts as the stock pipeline does.
+    def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
+        """Encode prompts as the stock pipeline does, and nothing beside them."""
 
-        Returns:
-            The prompts' conditioning and, row for row, what the pipeline guides away from.
-        """
+    @abstractmethod
+    def _encode_unconditional(self, resolution: int) -> Conditioning:
+        """One row of what the stock pipeline guides away from."""
 
     @abstractmethod
     def _call(
@@ -196,7 +196,7 @@ class Backbone(ABC):
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """Encode B prompts for square images of `resolution` pixels, as the stock pipeline does."""
-        return self._encode(prompts, resolution)[0]
+        return self._encode_prompts(prompts, resolution)
 
     @torch.no_grad()
     def encode_unconditional(self, count: int, resolution: int) -> Conditioning:
@@ -204,7 +204,7 @@ class Backbone(ABC):
 
         Not always the empty prompt: SDXL's is all zeros.
         """
-        return self._encode([""], resolution)[1].repeat(count)
+        return self._encode_unconditional(resolution).repeat(count)
 
     def predict(
         self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None = None

@@ -1,6 +1,7 @@
 """The classes of diffusers' schedulers, by what their noise levels are made of."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 SCHEDULERS_OF_BETAS: Final = (
     "DDIMInverseScheduler",
@@ -32,3 +33,8 @@ SCHEDULERS_OF_FLOWS: Final = ("FlowMatchEulerDiscreteScheduler",)
 
 SCHEDULERS_OF_FLOWS_OR_SOLVERS: Final = (*SCHEDULERS_OF_FLOWS, "DPMSolverMultistepScheduler")
 """Those, and solvers whose config says that they walk a flow's noise levels."""
+
+
+def walks_flow(config: Mapping[str, Any]) -> bool:
+    """Whether the config of a solver that knows betas too says that its model was trained by flow matching."""
+    return bool(config.get("use_flow_sigmas")) and config.get("prediction_type") == "flow_prediction"

@@ -16,6 +16,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
+from comat_core.backbones.scheduler_classes import walks_flow
 from comat_core.schedulers.protocol import DenoisingRun, Scheduler
 from comat_core.support.errors import UserError
 from comat_core.support.loading_errors import first_line
@@ -67,7 +68,7 @@ class FlowScheduler(Scheduler):
         """
         stochastic = FLOW_SCHEDULERS[name]
         config = own.config
-        flow_sigmas = config.get("use_flow_sigmas") and config.get("prediction_type") == "flow_prediction"
+        flow_sigmas = walks_flow(config)
         if not isinstance(own, FlowMatchEulerDiscreteScheduler) and not flow_sigmas:
             problem = f"{name} is for models of flow matching, not for the checkpoint's {type(own).__name__}"
             raise UserError(problem, "scheduler", "choose ddpm, ddim or dpm-solver++")

@@ -137,8 +137,7 @@ def _with_tokens(
 
 def load_layout(base: ModelReference) -> "TextLayout":
     """Load the tokenizers of a diffusion model."""
-    from comat_core.backbones.families import FAMILIES
-    from comat_core.backbones.pipeline_index import check_backbone
+    from comat_core.backbones.pipeline_index import check_backbone, family_of
     from comat_core.backbones.pipeline_loading import index_of
     from comat_core.backbones.text_layout import load_text_layout
     from comat_core.support import pretrained
@@ -150,7 +149,7 @@ def load_layout(base: ModelReference) -> "TextLayout":
     def load_tokenizer(part: str) -> Any:
         return pretrained.load_tokenizer(source, base.revision, subfolder=part)
 
-    return load_text_layout(FAMILIES[index.kind], source, load_tokenizer, list(index.parts))
+    return load_text_layout(family_of(index, source), source, load_tokenizer, list(index.parts))
 
 
 STAGE = Stage(name="entities", version=2, config_type=EntitiesConfig, inputs=("prompts",), build=build)

@@ -81,7 +81,7 @@ def _check_pipeline(folder: Path, given: Container[str], *, trained: bool) -> st
     index = read_index(folder)
     if trained:
         check_backbone(index, str(folder), given)
-        check_schedule(folder)
+        check_schedule(folder, index.kind)
     absent = left_out_of(index)
     needed = [part for part in index.parts.values() if part.is_network and part.name not in absent]
     return pipeline_variant([part.network(folder) for part in needed if part.name not in given])

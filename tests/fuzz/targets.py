@@ -318,7 +318,7 @@ def _read_index(path: Path) -> object:
 def _read_schedule(path: Path) -> object:
     from comat_core.backbones.pipeline_index import check_schedule
 
-    return check_schedule(path.parent.parent)
+    return check_schedule(path.parent.parent, "StableDiffusionPipeline")
 
 
 def _read_weights_index(path: Path) -> object:
@@ -342,9 +342,7 @@ def _folders() -> Iterator[Target]:
     damaged = (damaged_json, damaged_json, damaged_bytes)
     index, schedule = (base / name for name in ("model_index.json", "scheduler/scheduler_config.json"))
     yield Target("model_index.json", "model_index.json", index.read_bytes(), _read_index, damaged, 60)
-    beside = ((index.name, index.read_bytes()),)
-    file = "scheduler/scheduler_config.json"
-    yield Target("scheduler", file, schedule.read_bytes(), _read_schedule, damaged, 40, beside)
+    yield Target("scheduler", "scheduler/scheduler_config.json", schedule.read_bytes(), _read_schedule, damaged, 40)
     name, shards = "diffusion_pytorch_model.safetensors.index.json", [f"part-{number}.safetensors" for number in (1, 2)]
     content = json.dumps({"metadata": {"total_size": 2}, "weight_map": dict(zip("ab", shards, strict=True))}).encode()
     parts = tuple((shard, b"") for shard in shards)

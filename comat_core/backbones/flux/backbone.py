@@ -1,7 +1,7 @@
 """FLUX.1 as a backbone."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import torch
 from diffusers.models.transformers.transformer_flux import FluxAttention
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.flux import FAMILIES
+from comat_core.backbones.joint_projections import JOINT_PROJECTIONS, original_ends
 from comat_core.backbones.original_layers import QKV, OriginalLayer, renamed
 from comat_core.backbones.packing import SIDE_OF_SQUARES, image_positions, pack, unpack
 from comat_core.backbones.protocol import Backbone, Guidance
@@ -22,12 +23,7 @@ LATENTS_PER_POSITION: Final = SIDE_OF_SQUARES**2
 """Of each channel, in one position of the sequence."""
 MLP_RATIO: Final = 4
 """Width of a single block's MLP over that of its stream."""
-_DOUBLE_ENDS: Final = (
-    *((f"attn.to_{part}", "img_attn_qkv", part) for part in QKV),
-    *((f"attn.add_{part}_proj", "txt_attn_qkv", part) for part in QKV),
-    ("attn.to_out.0", "img_attn_proj", ""),
-    ("attn.to_add_out", "txt_attn_proj", ""),
-)
+_DOUBLE_ENDS: Final = original_ends("img_attn", "txt_attn")
 _SINGLE_ENDS: Final = tuple((f"attn.to_{part}", "linear1", part) for part in QKV)
 NO_GUIDANCE: Final = 1.0
 """The scale at which a denoiser with embedded guidance predicts what it would without any."""
@@ -37,16 +33,7 @@ class Flux(Backbone):
     """A transformer on packed latents, joint with T5's tokens, told CLIP's vector of the prompt beside."""
 
     family = FAMILIES["FluxPipeline"]
-    adapter_targets: ClassVar[tuple[str, ...]] = (
-        "attn.to_q",
-        "attn.to_k",
-        "attn.to_v",
-        "attn.to_out.0",
-        "attn.add_q_proj",
-        "attn.add_k_proj",
-        "attn.add_v_proj",
-        "attn.to_add_out",
-    )
+    adapter_targets = JOINT_PROJECTIONS
     attention_probe = RotatedAttentionProbe(FluxAttention, latents_per_position=LATENTS_PER_POSITION)
     flow_walk = FlowWalk(down_to_one_step=True)
 
@@ -97,17 +84,18 @@ class Flux(Backbone):
         """Double blocks, at the published depth."""
         return localising_blocks(self.denoiser.config.num_layers)
 
-    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
-        """Two text encoders, which do not know the resolution; nothing is guided away from, the empty prompt least."""
+    def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
+        """Two text encoders, which do not know the resolution."""
         del resolution
-        return self._encode_texts(prompts), self._encode_texts([""]).repeat(len(prompts))
-
-    def _encode_texts(self, texts: Sequence[str]) -> Conditioning:
         t5_length = stream_length(self.family.text_streams[0], self.pipeline.tokenizer_2, self.source)
         prompt_embeds, pooled, _ = self.pipeline.encode_prompt(
-            list(texts), device=self.device, num_images_per_prompt=1, max_sequence_length=t5_length
+            list(prompts), device=self.device, num_images_per_prompt=1, max_sequence_length=t5_length
         )
         return Conditioning({"prompt_embeds": prompt_embeds, "pooled_prompt_embeds": pooled})
+
+    def _encode_unconditional(self, resolution: int) -> Conditioning:
+        """The empty prompt; nothing is guided away from it."""
+        return self._encode_prompts([""], resolution)
 
     def _call(
         self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None

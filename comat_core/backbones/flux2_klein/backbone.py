@@ -1,7 +1,7 @@
 """FLUX.2 klein as a backbone."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_flux2 import Flux2Attention, Flux2ParallelSelfAttention
@@ -13,6 +13,7 @@ from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.flux2_klein import FAMILIES, MESSAGE_BEGINS
 from comat_core.backbones.flux2_klein.autoencoder import Flux2Autoencoder
+from comat_core.backbones.joint_projections import JOINT_PROJECTIONS
 from comat_core.backbones.packing import as_grid, as_sequence, image_positions
 from comat_core.backbones.protocol import Backbone, Guidance
 from comat_core.backbones.rotated_attention import RotatedAttentionProbe, localising_blocks
@@ -25,17 +26,7 @@ class Flux2Klein(Backbone):
     """A transformer joint with hidden states of a chat model, on latents that its autoencoder has packed already."""
 
     family = FAMILIES["Flux2KleinPipeline"]
-    adapter_targets: ClassVar[tuple[str, ...]] = (
-        "attn.to_q",
-        "attn.to_k",
-        "attn.to_v",
-        "attn.to_out.0",
-        "attn.add_q_proj",
-        "attn.add_k_proj",
-        "attn.add_v_proj",
-        "attn.to_add_out",
-        "attn.to_qkv_mlp_proj",
-    )
+    adapter_targets = (*JOINT_PROJECTIONS, "attn.to_qkv_mlp_proj")
     attention_probe = RotatedAttentionProbe(Flux2Attention, Flux2ParallelSelfAttention, latents_per_position=1)
     flow_walk = FlowWalk(down_to_one_step=True, dynamic_shift=compute_empirical_mu)
 
@@ -68,17 +59,18 @@ class Flux2Klein(Backbone):
     def _make_autoencoder(self, vae: Any) -> Autoencoder:
         return Flux2Autoencoder(vae, self.source)
 
-    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
+    def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """The chat model does not know the resolution."""
         del resolution
-        return self._encode_texts(prompts), self._encode_texts([""]).repeat(len(prompts))
-
-    def _encode_texts(self, texts: Sequence[str]) -> Conditioning:
         length = stream_length(self.family.text_streams[0], self.pipeline.tokenizer, self.source)
         prompt_embeds, _ = self.pipeline.encode_prompt(
-            list(texts), device=self.device, num_images_per_prompt=1, max_sequence_length=length
+            list(prompts), device=self.device, num_images_per_prompt=1, max_sequence_length=length
         )
         return Conditioning({"prompt_embeds": prompt_embeds})
+
+    def _encode_unconditional(self, resolution: int) -> Conditioning:
+        """The empty prompt."""
+        return self._encode_prompts([""], resolution)
 
     def _call(
         self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None

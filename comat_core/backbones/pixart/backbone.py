@@ -34,24 +34,27 @@ class PixArt(Backbone):
         """The cross-attention of the middle blocks."""
         return middle_half(self.denoiser.config.num_layers)
 
-    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
+    def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """T5's hidden states in small letters, and which of its tokens are no padding.
 
         As the stock pipeline's with `clean_caption=False` and `use_resolution_binning=False`: cleaning would take words
         out of a prompt, and binning would draw another size than the one asked for.
         """
+        prompted, mask, _, _ = self._stock_embeds(prompts, guided=False)
+        return self._with_sizes(prompted, mask, resolution)
+
+    def _encode_unconditional(self, resolution: int) -> Conditioning:
+        _, _, unconditional, mask = self._stock_embeds([""], guided=True)
+        return self._with_sizes(unconditional, mask, resolution)
+
+    def _stock_embeds(self, prompts: Sequence[str], *, guided: bool) -> tuple[Tensor, ...]:
         (stream,) = self.family.text_streams
-        prompted, mask, unconditional, unconditional_mask = self.pipeline.encode_prompt(
+        return self.pipeline.encode_prompt(
             list(prompts),
-            do_classifier_free_guidance=True,
+            do_classifier_free_guidance=guided,
             device=self.device,
             clean_caption=False,
             max_sequence_length=stream_length(stream, self.pipeline.tokenizer, self.source),
-        )
-        sizes = self._sizes(len(prompts), resolution, prompted) if self.is_told_sizes else {}
-        return (
-            Conditioning({"prompt_embeds": prompted, "prompt_mask": mask, **sizes}),
-            Conditioning({"prompt_embeds": unconditional, "prompt_mask": unconditional_mask, **sizes}),
         )
 
     @property
@@ -59,10 +62,13 @@ class PixArt(Backbone):
         """Whether the transformer is told the image's sizes beside the text."""
         return self.denoiser.config.sample_size == _TOLD_SIZES
 
-    def _sizes(self, count: int, resolution: int, like: Tensor) -> dict[str, Tensor]:
-        """Height and width in pixels, (B, 2), and the ratio of the two, (B, 1)."""
-        sizes = like.new_tensor([resolution, resolution]).expand(count, 2)
-        return {"resolution": sizes, "aspect_ratio": torch.ones_like(sizes[:, :1])}
+    def _with_sizes(self, prompt_embeds: Tensor, mask: Tensor, resolution: int) -> Conditioning:
+        """Add height and width in pixels, (B, 2), and the ratio of the two, (B, 1), where they are told."""
+        told = {"prompt_embeds": prompt_embeds, "prompt_mask": mask}
+        if self.is_told_sizes:
+            sizes = prompt_embeds.new_tensor([resolution, resolution]).expand(len(prompt_embeds), 2)
+            told |= {"resolution": sizes, "aspect_ratio": torch.ones_like(sizes[:, :1])}
+        return Conditioning(told)
 
     def _call(
         self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None

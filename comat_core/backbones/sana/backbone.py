@@ -52,24 +52,29 @@ class Sana(Backbone):
     def _make_autoencoder(self, vae: Any) -> Autoencoder:
         return DeepCompressionAutoencoder(vae, self.source)
 
-    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
+    def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """Gemma's hidden states of instruction and prompt in small letters, and which tokens are no padding.
 
         As the stock pipeline's with `use_resolution_binning=False`, which would draw another size than the one asked
         for. The instruction's tokens are read, but all except the first make room for the prompt's.
         """
         del resolution
+        prompted, mask, _, _ = self._stock_embeds(prompts, guided=False)
+        return Conditioning({"prompt_embeds": prompted, "prompt_mask": mask})
+
+    def _encode_unconditional(self, resolution: int) -> Conditioning:
+        del resolution
+        _, _, unconditional, mask = self._stock_embeds([""], guided=True)
+        return Conditioning({"prompt_embeds": unconditional, "prompt_mask": mask})
+
+    def _stock_embeds(self, prompts: Sequence[str], *, guided: bool) -> tuple[Tensor, ...]:
         (stream,) = self.family.text_streams
-        prompted, mask, unconditional, unconditional_mask = self.pipeline.encode_prompt(
+        return self.pipeline.encode_prompt(
             list(prompts),
-            do_classifier_free_guidance=True,
+            do_classifier_free_guidance=guided,
             device=self.device,
             max_sequence_length=stream_length(stream, self.pipeline.tokenizer, self.source),
             complex_human_instruction=list(INSTRUCTION),
-        )
-        return (
-            Conditioning({"prompt_embeds": prompted, "prompt_mask": mask}),
-            Conditioning({"prompt_embeds": unconditional, "prompt_mask": unconditional_mask}),
         )
 
     def _call(

@@ -59,15 +59,21 @@ class StableDiffusion(Backbone):
         """The UNet halves the sides between its levels."""
         return 2 ** (len(self.denoiser.config.block_out_channels) - 1)
 
-    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
+    def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """The text encoder does not know the resolution."""
         del resolution
-        prompted, unconditional = self._stock_embeds(prompts)
-        return Conditioning({"prompt_embeds": prompted}), Conditioning({"prompt_embeds": unconditional})
+        prompted, _ = self._stock_embeds(prompts, guided=False)
+        return Conditioning({"prompt_embeds": prompted})
 
-    def _stock_embeds(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+    def _encode_unconditional(self, resolution: int) -> Conditioning:
+        del resolution
+        _, unconditional = self._stock_embeds([""], guided=True)
+        return Conditioning({"prompt_embeds": unconditional})
+
+    def _stock_embeds(self, prompts: Sequence[str], *, guided: bool) -> tuple[Tensor, ...]:
+        """What the stock pipeline encodes: the prompts and, if guided, what it leads away from."""
         return self.pipeline.encode_prompt(
-            list(prompts), device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=True
+            list(prompts), device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=guided
         )
 
     def _call(

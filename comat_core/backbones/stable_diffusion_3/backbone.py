@@ -1,12 +1,13 @@
 """Stable Diffusion 3 and 3.5 as a backbone."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 from torch import Tensor
 
 from comat_core.backbones.conditioning import Conditioning
-from comat_core.backbones.original_layers import QKV, OriginalLayer, renamed
+from comat_core.backbones.joint_projections import JOINT_PROJECTIONS, original_ends
+from comat_core.backbones.original_layers import OriginalLayer, renamed
 from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.stable_diffusion_3 import FAMILIES, T5_LENGTH
 from comat_core.backbones.stable_diffusion_3.joint_attention import JointAttentionProbe
@@ -17,28 +18,14 @@ _ARCHITECTURES: Final = {
     (24, True): "stable-diffusion-3-5-medium",
     (38, True): "stable-diffusion-3-5-large",
 }
-_ORIGINAL_ENDS: Final = (
-    *((f"attn.to_{part}", "x_block_attn_qkv", part) for part in QKV),
-    *((f"attn.add_{part}_proj", "context_block_attn_qkv", part) for part in QKV),
-    ("attn.to_out.0", "x_block_attn_proj", ""),
-    ("attn.to_add_out", "context_block_attn_proj", ""),
-)
+_ORIGINAL_ENDS: Final = original_ends("x_block_attn", "context_block_attn")
 
 
 class StableDiffusion3(Backbone):
     """A transformer on patches of latents, joint with the text, told a pooled vector of the prompt beside."""
 
     family = FAMILIES["StableDiffusion3Pipeline"]
-    adapter_targets: ClassVar[tuple[str, ...]] = (
-        "attn.to_q",
-        "attn.to_k",
-        "attn.to_v",
-        "attn.to_out.0",
-        "attn.add_q_proj",
-        "attn.add_k_proj",
-        "attn.add_v_proj",
-        "attn.to_add_out",
-    )
+    adapter_targets = JOINT_PROJECTIONS
     attention_probe = JointAttentionProbe()
 
     @property
@@ -64,22 +51,27 @@ class StableDiffusion3(Backbone):
         blocks = self.denoiser.config.num_layers
         return (f"transformer_blocks.{9 * blocks // 24}.attn",)
 
-    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
+    def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """Three text encoders, which do not know the resolution."""
         del resolution
+        prompted, _, pooled, _ = self._stock_embeds(prompts, guided=False)
+        return Conditioning({"prompt_embeds": prompted, "pooled_prompt_embeds": pooled})
+
+    def _encode_unconditional(self, resolution: int) -> Conditioning:
+        del resolution
+        _, unconditional, _, pooled = self._stock_embeds([""], guided=True)
+        return Conditioning({"prompt_embeds": unconditional, "pooled_prompt_embeds": pooled})
+
+    def _stock_embeds(self, prompts: Sequence[str], *, guided: bool) -> tuple[Tensor, ...]:
         texts = list(prompts)
-        prompted, unconditional, pooled, unconditional_pooled = self.pipeline.encode_prompt(
+        return self.pipeline.encode_prompt(
             texts,
             texts,
             texts,
             device=self.device,
             num_images_per_prompt=1,
-            do_classifier_free_guidance=True,
+            do_classifier_free_guidance=guided,
             max_sequence_length=self.t5_length,
-        )
-        return (
-            Conditioning({"prompt_embeds": prompted, "pooled_prompt_embeds": pooled}),
-            Conditioning({"prompt_embeds": unconditional, "pooled_prompt_embeds": unconditional_pooled}),
         )
 
     @property

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from comat_core.backbones.conditioning import Conditioning
@@ -21,24 +20,14 @@ class StableDiffusionXL(StableDiffusion):
 
     family = FAMILIES["StableDiffusionXLPipeline"]
 
-    def _encode(self, prompts: Sequence[str], resolution: int) -> tuple[Conditioning, Conditioning]:
-        """Two text encoders, a pooled vector, and the sizes of an uncropped image of the given resolution.
+    def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
+        """Two text encoders, a pooled vector, and the image's sizes."""
+        prompted, _, pooled, _ = self._stock_embeds(prompts, guided=False)
+        return _with_sizes(prompted, pooled, resolution)
 
-        "time_ids" are original height and width, top and left crop, target height and width, in pixels.
-        """
-        prompted, unconditional, pooled, unconditional_pooled = self._stock_embeds(prompts)
-        sizes = [resolution, resolution, 0, 0, resolution, resolution]
-        time_ids = torch.tensor([sizes] * len(prompts), dtype=prompted.dtype, device=prompted.device)
-        return (
-            Conditioning({"prompt_embeds": prompted, "pooled_prompt_embeds": pooled, "time_ids": time_ids}),
-            Conditioning(
-                {
-                    "prompt_embeds": unconditional,
-                    "pooled_prompt_embeds": unconditional_pooled,
-                    "time_ids": time_ids.clone(),
-                }
-            ),
-        )
+    def _encode_unconditional(self, resolution: int) -> Conditioning:
+        _, unconditional, _, pooled = self._stock_embeds([""], guided=True)
+        return _with_sizes(unconditional, pooled, resolution)
 
     def _added_conditions(self, conditioning: Conditioning) -> dict[str, Tensor] | None:
         return {"text_embeds": conditioning["pooled_prompt_embeds"], "time_ids": conditioning["time_ids"]}
@@ -46,6 +35,16 @@ class StableDiffusionXL(StableDiffusion):
     def original_layer(self, layer: str) -> OriginalLayer:
         """Blocks had other names."""
         return OriginalLayer(original_block_name(layer.replace(".", "_"), self.denoiser.config.layers_per_block))
+
+
+def _with_sizes(prompt_embeds: Tensor, pooled: Tensor, resolution: int) -> Conditioning:
+    """Add the sizes of an uncropped image of the given resolution.
+
+    "time_ids" are original height and width, top and left crop, target height and width, in pixels.
+    """
+    sizes = prompt_embeds.new_tensor([[resolution, resolution, 0, 0, resolution, resolution]])
+    time_ids = sizes.repeat(len(prompt_embeds), 1)
+    return Conditioning({"prompt_embeds": prompt_embeds, "pooled_prompt_embeds": pooled, "time_ids": time_ids})
 
 
 def original_block_name(key: str, layers_per_block: int) -> str:

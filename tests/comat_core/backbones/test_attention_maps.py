@@ -10,9 +10,9 @@ from comat_core.backbones.adapters import active_adapter, add_lora
 from comat_core.backbones.attention_maps import (
     AttentionMaps,
     captured_attention,
-    head_averaged_probabilities,
     map_shape,
 )
+from comat_core.backbones.attention_probabilities import head_averaged_probabilities
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError

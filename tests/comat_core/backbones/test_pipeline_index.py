@@ -282,7 +282,7 @@ def test_an_index_that_is_no_object_is_told_in_one_line(tmp_path: Path, content:
 def test_noise_levels_that_are_no_betas_are_refused_whatever_the_index_says(
     tiny_sd_folder: Path, tmp_path: Path
 ) -> None:
-    check_schedule(tiny_sd_folder)
+    check_schedule(tiny_sd_folder, "StableDiffusionPipeline")
     folder = copy_of(tiny_sd_folder, tmp_path / "base")
     file = folder / "scheduler/scheduler_config.json"
     settings = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "prediction_type": "epsilon"}

@@ -16,7 +16,8 @@ from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from tests.changed_checkpoints import change_json, copy_of
-from tests.comat_core.backbones.conformance.family_case import PROMPTS, randomise
+from tests.comat_core.backbones.test_adapters import randomise
+from tests.comat_core.sampling import PROMPTS
 from tests.tiny_models import IMAGE_SIDE
 from tests.tiny_pipelines import save_tiny_pixart, save_tiny_pixart_alpha, save_tiny_pixart_sigma
 

@@ -1,7 +1,8 @@
-"""What image positions give to the text in a softmax that they share with each other, in little memory.
+"""How much each query attends to each key: the probabilities that fused attention never writes down.
 
-A transformer's image has thousands of positions, and every one of them attends to all others: the probabilities of all
-heads together would be gigabytes per layer, of which a map keeps the few columns of the text.
+Where image positions share a softmax with each other they are computed head by head: a transformer's image has
+thousands of positions, and the probabilities of all heads together would be gigabytes per layer, of which a map keeps
+the few columns of the text.
 """
 
 import torch
@@ -9,6 +10,21 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from comat_core.support.numerics import at_least_float32, full_precision
+
+
+def head_averaged_probabilities(queries: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Mean over heads of softmax(Q K^T / sqrt(d) + bias), in float32 at least.
+
+    Args:
+        queries: (rows, heads, pixels, d).
+        keys: (rows, heads, keys, d).
+        bias: broadcast to (rows, heads, pixels, keys).
+
+    Returns:
+        (rows, pixels, keys).
+    """
+    with full_precision(queries.device):
+        return _scores(queries, keys, bias).softmax(dim=-1).mean(dim=1)
 
 
 def text_probabilities(queries: Tensor, keys: Tensor, text: slice, bias: Tensor | None = None) -> Tensor:
@@ -38,8 +54,12 @@ def text_probabilities(queries: Tensor, keys: Tensor, text: slice, bias: Tensor 
 def _of_one_head(queries: Tensor, keys: Tensor, bias: Tensor | None, text: slice) -> Tensor:
     """Probabilities (rows, pixels, tokens) of queries (rows, pixels, d) and keys (rows, keys, d)."""
     with full_precision(queries.device):
-        queries, keys = at_least_float32(queries), at_least_float32(keys)
-        scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-        if bias is not None:
-            scores = scores + bias.to(scores.dtype)
+        scores = _scores(queries, keys, bias)
         return (scores[..., text] - scores.logsumexp(dim=-1, keepdim=True)).exp()
+
+
+def _scores(queries: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
+    """Q K^T / sqrt(d) + bias, in float32 at least."""
+    queries, keys = at_least_float32(queries), at_least_float32(keys)
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    return scores if bias is None else scores + bias.to(scores.dtype)

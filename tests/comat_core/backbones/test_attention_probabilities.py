@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comat_core.backbones.attention_maps import head_averaged_probabilities
-from comat_core.backbones.joint_softmax import text_probabilities
+from comat_core.backbones.attention_probabilities import head_averaged_probabilities, text_probabilities
 from comat_core.support.randomness import make_generator
 
 ROWS, HEADS, PIXELS, TOKENS, WIDTH = 2, 3, 10, 4, 8
