@@ -1,7 +1,7 @@
 """What one training step works with, beside its settings: the models and a batch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -10,6 +10,7 @@ from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.protocol import ImageToText
 from comat_core.discriminators.protocol import Discriminator
 from comat_core.losses.attribute_concentration import EntityTokens
+from comat_core.rewards.protocol import WeightedReward, reward_role
 from comat_core.schedulers import Scheduler
 from comat_core.segmenters.protocol import Segmenter
 
@@ -30,12 +31,15 @@ class CoMatModels:
     """D; needed while the weight of fidelity is not 0."""
     segmenter: Segmenter | None = None
     """S; needed while a weight of attribute concentration is not 0."""
+    rewards: Mapping[str, WeightedReward] = field(default_factory=dict)
+    """Name -> what is rewarded beside concept activation."""
 
     @property
-    def helpers(self) -> dict[str, ImageToText | Discriminator | Segmenter]:
+    def helpers(self) -> dict[str, ImageToText | Discriminator | Segmenter | WeightedReward]:
         """Role -> model, of those that stand beside the online model."""
         found = {"discriminator": self.discriminator, "captioner": self.captioner, "segmenter": self.segmenter}
-        return {role: model for role, model in found.items() if model is not None}
+        rewards = {reward_role(name): reward for name, reward in self.rewards.items()}
+        return {role: model for role, model in found.items() if model is not None} | rewards
 
 
 @dataclass

@@ -13,6 +13,7 @@ from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uni
 from comat_core.losses.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
 from comat_core.losses.concept_activation import concept_activation_loss, random_crop
 from comat_core.losses.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
+from comat_core.rewards.protocol import reward_loss, reward_role
 from comat_core.step_settings import LossWeights, StepSettings, TrainingSampler
 from comat_core.support.randomness import make_generator
 from comat_core.training_inputs import CoMatBatch, CoMatModels
@@ -70,7 +71,7 @@ def training_step(
     """
     online, sampling, weights, losses = models.online, settings.sampling, settings.weights, {}
     gradient_steps, attention_steps = _draw_steps(sampling, make_generator(seed, "gradient steps", step))
-    count, captions = len(batch.prompts), [*batch.prompts, *_used_pairs(batch, settings)]
+    count, captions = len(batch.prompts), [*batch.prompts, *_used_pairs(models, batch, settings)]
 
     # 1. x_T ~ N(0, I);  tau ~ Uniform[T1, T2];  x_tau = add_noise(VAE(I_g), xi, tau).
     x_start, start_steps, generators = _starts(models, batch, settings, seed, step)
@@ -93,14 +94,10 @@ def training_step(
     )
     images = _decode(models, result.latents, settings)
 
-    # 4. L_i2t over [I'; I'_g] with [P; P_g].
-    if weights.concept_activation:
-        assert models.captioner is not None and images is not None
-        offsets = make_generator(seed, "caption crop", step)
-        likelihood = models.captioner.log_likelihood(random_crop(images, offsets), captions)
-        losses["concept_activation"] = concept_activation_loss(
-            likelihood.log_probabilities, likelihood.mask, settings.token_reduction
-        )
+    # 4. L_i2t, and what else is rewarded, over [I'; I'_g] with [P; P_g].
+    if weights.concept_activation or models.rewards:
+        assert images is not None
+        losses |= _rewards(models, images, captions, settings, make_generator(seed, "caption crop", step))
 
     # 5, 6. L_adv from D(z'_0). D(z^_0), for the same x_T and P, concerns the discriminator's own step alone.
     if weights.fidelity:
@@ -117,8 +114,9 @@ def training_step(
         concentration = _concentration(result, batch, masks, settings)
         losses["concentration_positive"], losses["concentration_negative"] = concentration
 
-    # 8. L = L_i2t + L_pos + L_neg + lambda L_adv.
+    # 8. L = L_i2t + L_pos + L_neg + lambda L_adv - sum of weighted rewards.
     factors = {"concept_activation": weights.concept_activation, "fidelity": weights.fidelity}
+    factors |= {reward_role(name): rewarded.weight for name, rewarded in models.rewards.items()}
     total = torch.stack([factors.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
     logged = {name: loss.detach() for name, loss in losses.items()} | {"total": total.detach()}
     shown = None if images is None else images[:count].detach()
@@ -162,9 +160,10 @@ def _draw_steps(sampling: TrainingSampler, generator: torch.Generator) -> tuple[
     return steps, tuple(steps[index] for index in sorted(chosen.tolist()))
 
 
-def _used_pairs(batch: CoMatBatch, settings: StepSettings) -> Sequence[str]:
-    """P_g, or nothing: noised real images are denoised for concept activation alone."""
-    return batch.pair_captions if settings.mixed_latents and settings.weights.concept_activation else ()
+def _used_pairs(models: CoMatModels, batch: CoMatBatch, settings: StepSettings) -> Sequence[str]:
+    """P_g, or nothing: noised real images are denoised for concept activation and rewards alone."""
+    is_rewarded = settings.weights.concept_activation or models.rewards
+    return batch.pair_captions if settings.mixed_latents and is_rewarded else ()
 
 
 def _starts(
@@ -173,7 +172,7 @@ def _starts(
     """Latents (B + G, C, h, w) that the denoising starts from, with each row's first step and generator."""
     latents, generators = start_from_noise(models.online, batch.trajectory_seeds, settings.resolution)
     start_steps, sampling = [0] * len(generators), settings.sampling
-    if _used_pairs(batch, settings):
+    if _used_pairs(models, batch, settings):
         assert batch.pair_latents is not None
         pair_generators = [make_generator(seed, "pair", step, pair_id) for pair_id in batch.pair_ids]
         noised, joins = start_from_images(
@@ -193,12 +192,28 @@ def _decode(models: CoMatModels, latents: Tensor, settings: StepSettings) -> Ten
     """Images of all rows, with a graph only if a loss goes through them; None if no term looks at images."""
     weights = settings.weights
     scored_as_image = weights.fidelity and models.discriminator is not None and models.discriminator.reads == "images"
-    if weights.concept_activation or scored_as_image:
+    if weights.concept_activation or models.rewards or scored_as_image:
         return models.online.decode(latents, checkpoint_rows=settings.checkpoint_decoder)
     if weights.attribute_concentration:
         with torch.no_grad():
             return models.online.decode(latents)
     return None
+
+
+def _rewards(
+    models: CoMatModels, images: Tensor, captions: Sequence[str], settings: StepSettings, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """L_i2t and the other rewards' losses, all of the same crop of the images."""
+    losses, images = {}, random_crop(images, generator)
+    if settings.weights.concept_activation:
+        assert models.captioner is not None
+        likelihood = models.captioner.log_likelihood(images, captions)
+        losses["concept_activation"] = concept_activation_loss(
+            likelihood.log_probabilities, likelihood.mask, settings.token_reduction
+        )
+    for name, rewarded in models.rewards.items():
+        losses[reward_role(name)] = reward_loss(rewarded.reward, images, captions)
+    return losses
 
 
 def _what_it_reads(discriminator: Discriminator, latents: Tensor, images: Tensor | None) -> Tensor:

@@ -35,7 +35,11 @@ class ClipScorer:
 
     @torch.no_grad()
     def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """Compare texts[i] with images[i].
+        """`similarity` without its graph."""
+        return self.similarity(images, texts)
+
+    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """Compare texts[i] with images[i], differentiably.
 
         Args:
             images: (B, 3, H, W) in [0, 1].

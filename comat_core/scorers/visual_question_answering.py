@@ -69,7 +69,13 @@ class VisualQuestionAnswerer:
     def probability_of_yes(
         self, images: Tensor, questions: Sequence[str], image_of_question: Sequence[int] | None = None
     ) -> Tensor:
-        """Ask for yes or no: p(yes) / (p(yes) + p(no)) as the first token of the answer.
+        """Ask for yes or no: p(yes) / (p(yes) + p(no)), in [0, 1]; arguments as `log_odds_of_yes` takes them."""
+        return self.log_odds_of_yes(images, questions, image_of_question).sigmoid()
+
+    def log_odds_of_yes(
+        self, images: Tensor, questions: Sequence[str], image_of_question: Sequence[int] | None = None
+    ) -> Tensor:
+        """Ask for yes or no: log p(yes) - log p(no) as the first token of the answer, differentiably.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
@@ -78,15 +84,19 @@ class VisualQuestionAnswerer:
                 several questions are about is looked at once.
 
         Returns:
-            (Q,) float32 in [0, 1].
+            (Q,) float32, above 0 where yes is the likelier answer.
         """
-        result = torch.zeros(len(questions), device=images.device)
+        places: list[int] = []
+        answers = []
         for rows, states in self._read_questions(images, questions, image_of_question):
             logits = self.model.text_decoder(
                 input_ids=self._answer_starts(len(rows)), encoder_hidden_states=states, use_cache=False
             ).logits[:, 0]
-            result[rows] = (logits[:, self._yes].float() - logits[:, self._no].float()).sigmoid()
-        return result
+            places += rows
+            answers.append(logits[:, self._yes].float() - logits[:, self._no].float())
+        if not answers:
+            return torch.zeros(0, device=images.device)
+        return torch.cat(answers)[torch.tensor(places, device=images.device).argsort()]
 
     @torch.no_grad()
     def answer(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from comat_core.captioners.protocol import CaptionLikelihood, ImageToText
+from comat_core.rewards.protocol import Reward
 from comat_core.segmenters.protocol import Segmenter
 
 HOME = torch.device("cpu")
@@ -51,6 +52,39 @@ class OffloadedCaptioner:
 
         log_probabilities: Any = _Recomputed.apply(images, score, gradient)
         return CaptionLikelihood(log_probabilities, masks[0])
+
+
+class OffloadedReward:
+    """A reward that is called twice, as `OffloadedCaptioner` is."""
+
+    def __init__(self, reward: Reward) -> None:
+        """Take a loaded reward home."""
+        self.reward = reward
+        self._models = [network.to(HOME) for network in reward.networks.values()]
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Those of the reward, at home."""
+        return self.reward.networks
+
+    def prepare(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Lay out prompts; see `Reward`."""
+        score_at_home = self.reward.prepare(prompts, device)
+
+        def score(images: Tensor) -> Tensor:
+            with _visiting(self._models, images.device):
+                return score_at_home(images)
+
+        def gradient(images: Tensor, of_scores: Tensor) -> Tensor:
+            leaf = images.detach().requires_grad_()
+            with _visiting(self._models, images.device):
+                return torch.autograd.grad(score_at_home(leaf), leaf, of_scores)[0]
+
+        def recomputed(images: Tensor) -> Tensor:
+            scores: Any = _Recomputed.apply(images, score, gradient)
+            return scores
+
+        return recomputed
 
 
 class OffloadedSegmenter:

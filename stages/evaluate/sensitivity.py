@@ -223,8 +223,8 @@ def _captioner_of(captioning: CaptionerSettings, checkpoint: ModelReference, dev
 
 def _corrupted(texts: Mapping[str, str], config: SensitivityConfig) -> dict[str, Wording]:
     """Prompt id -> its text with what can be corrupted of it."""
+    from comat_core.language.corruptions import corruptions
     from comat_core.language.parsers import load_parser
-    from comat_core.scorers.sensitivity import corruptions
     from data.noun_filter import load_noun_filter
 
     docs = loaded(load_parser, config.parser).pipe(texts.values())

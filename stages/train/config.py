@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from comat_core.files.paths import user_path
+from comat_core.language.parser_identity import parser_identity
 from comat_core.settings import Sampler, Settings
-from comat_core.step_settings import AdversarySettings, LossWeights, StepSettings
+from comat_core.step_settings import AdversarySettings, StepSettings
 from stages.devices import AUTO
 from stages.hardware import HardwareSettings
 from stages.models.captioners import AnyCaptioner, Blip
 from stages.models.discriminators import AnyDiscriminator, Denoiser
+from stages.models.rewards import AnyReward
 from stages.models.segmenters import AnySegmenter, ClipSeg
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.sampling import SamplingConfig
@@ -121,6 +123,10 @@ class TrainConfig(StepSettings, StageConfig):
     online: OnlineSettings = OnlineSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     captioning: Annotated[AnyCaptioner, Field(description="what the captioner is")] = Blip()
+    rewards: Annotated[
+        dict[Annotated[str, Field(pattern=r"^\w+$")], AnyReward],
+        Field(default_factory=dict, description="name -> what is rewarded beside concept activation"),
+    ]
     segmentation: Annotated[AnySegmenter, Field(description="what the segmenter is")] = ClipSeg()
     device: Annotated[str, NOT_IN_KEY, Field(description="torch device; auto takes a GPU when there is one")] = AUTO
     hardware: Annotated[HardwareSettings, NOT_IN_KEY] = HardwareSettings()
@@ -130,7 +136,19 @@ class TrainConfig(StepSettings, StageConfig):
     @property
     def denoised_pairs(self) -> int:
         """Real images that one process denoises in one micro-batch."""
-        return self.pair_batch_size if self.mixed_latents and self.weights.concept_activation else 0
+        is_rewarded = self.weights.concept_activation or self.rewards
+        return self.pair_batch_size if self.mixed_latents and is_rewarded else 0
+
+    @property
+    def needs_captioner(self) -> bool:
+        """Whether concept activation or another reward asks the captioner."""
+        return self.weights.concept_activation != 0 or any(one.needs_captioner for one in self.rewards.values())
+
+    def key_payload(self) -> dict[str, Any]:
+        """The settings; and how the rewards read prompts, which the pipelines' names alone do not say."""
+        pipelines = sorted({name for reward in self.rewards.values() for name in reward.spacy_pipelines})
+        parsers = {name: parser_identity(name) for name in pipelines}
+        return super().key_payload() | ({"parsers": parsers} if parsers else {})
 
     def fetch_files(self) -> None:
         """Make sure that the logs can be written, which training needs only after all stages before it."""
@@ -146,17 +164,24 @@ class TrainConfig(StepSettings, StageConfig):
             if ours != theirs:
                 raise ValueError(f"train.sampling.{name} = {ours} differs from latents.sampling.{name} = {theirs}")
 
-    @field_validator("weights")
+    @field_validator("rewards")
     @classmethod
-    def _something_is_learned(cls, weights: LossWeights) -> LossWeights:
-        if weights.all_off:
+    def _rewards_weigh_something(cls, rewards: dict[str, Any]) -> dict[str, Any]:
+        """A weight of 0 switches a reward off, and what it costs with it."""
+        return {name: reward for name, reward in rewards.items() if reward.weight}
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> "TrainConfig":
+        if self.weights.all_off and not self.rewards:
             raise ValueError("one weight at least must be above 0")
-        return weights
+        return self
 
     @model_validator(mode="after")
     def _models_fit_the_weights(self) -> "TrainConfig":
-        if self.weights.concept_activation and self.captioner is None:
-            raise ValueError("concept activation needs models.captioner")
+        if self.needs_captioner and self.captioner is None:
+            asking = next((name for name, one in self.rewards.items() if one.needs_captioner), None)
+            what = "concept activation" if self.weights.concept_activation else f"rewards.{asking}"
+            raise ValueError(f"{what} needs models.captioner")
         if self.weights.attribute_concentration and self.segmenter is None:
             raise ValueError("attribute concentration needs models.segmenter")
         return self

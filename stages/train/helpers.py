@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from comat_core.rewards.protocol import reward_role
 from stages.models.model_references import references
 from stages.models.variants import Variant
 from stages.plan.config import ModelReference
@@ -27,6 +28,9 @@ def helpers_of(config: TrainConfig) -> Iterator[Helper]:
         ("segmenter", weights.attribute_concentration, config.segmenter, config.segmentation),
         ("discriminator", weights.fidelity, None, config.discriminator.network),
     ]
+    for name, reward in config.rewards.items():
+        asked = config.captioner if reward.needs_captioner else None
+        roles.append((reward_role(name), reward.weight, asked, reward))
     for role, weight, checkpoint, settings in roles:
         if weight:
             own = [found for _, found in references(settings, role) if isinstance(found, ModelReference)]

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.backbones.guided_denoiser import GuidedDenoiser
+from comat_core.captioners.protocol import ImageToText
+from comat_core.rewards.protocol import Reward, reward_role
 from comat_core.support.activation_memory import kept_activations
+from comat_core.support.offloading import OffloadedReward
 from comat_core.support.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
-from stages.train.models import ADAPTER_NAME, VISITORS
+from stages.train.models import ADAPTER_NAME
 from stages.train.optimizers import state_bytes
 
 MEGABYTE, GIGABYTE = 2**20, 2**30
@@ -66,7 +69,7 @@ def plan_memory(config: TrainConfig, models: CoMatModels) -> MemoryPlan:
     parameters, visiting = _frozen_weights(config, models, {id(value) for value in learned})
     activations = _activations(config, models)
     resident = sum(parameters.values()) + 2 * adapters + optimizers
-    peak = resident + _highest(config, activations, visiting)
+    peak = resident + _highest(config, activations, _visits(config, models))
     return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, _three_roles(models, learned))
 
 
@@ -94,11 +97,19 @@ def _frozen_weights(
     networks = {name: [network] for name, network in models.online.networks.items()}
     networks |= {role: [*model.networks.values()] for role, model in models.helpers.items()}
     counted, staying, visiting = set(learned), {}, {}
+    visitors = _visits(config, models)
     for name, modules in networks.items():
-        visits = config.hardware.offload and name in VISITORS
         if size := _bytes(_weights(modules, counted)):
-            (visiting if visits else staying)[name] = size
+            (visiting if name in visitors else staying)[name] = size
     return staying, visiting
+
+
+def _visits(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
+    """Bytes that come to the device with each model that waits on the CPU between its calls."""
+    if not config.hardware.offload:
+        return {}
+    waiting = {role: model for role, model in models.helpers.items() if role != "discriminator"}
+    return {role: _bytes(_weights(model.networks.values(), set())) for role, model in waiting.items()}
 
 
 def _three_roles(models: CoMatModels, learned: Sequence[Tensor]) -> tuple[int, int] | None:
@@ -146,15 +157,15 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     calls: dict[str, Callable[[], object]] = {
         "denoiser, one step": lambda: denoiser.predict(latents(rows), range(rows), 0, timestep())
     }
-    if weights.concept_activation or (models.discriminator is not None and models.discriminator.reads == "images"):
+    is_rewarded = weights.concept_activation or models.rewards
+    if is_rewarded or (models.discriminator is not None and models.discriminator.reads == "images"):
         decoded = 1 if config.checkpoint_decoder else rows
         calls["decoder"] = lambda: online.decode(latents(decoded))
-    captioner, discriminator = models.captioner, models.discriminator
-    if captioner is not None:
-        weights_of = (weight for network in captioner.networks.values() for weight in network.parameters())
-        home = next((weight.device for weight in weights_of), online.device)  # the CPU for one that visits
-        score_images = captioner.prepare([EXAMPLE_CAPTION] * rows, home)
-        calls["captioner"] = lambda: score_images(images(rows, home))
+    calls |= {
+        role: lambda score=score, home=home: score(images(rows, home))
+        for role, (score, home) in _image_scorers(config, models, rows).items()
+    }
+    discriminator = models.discriminator
     if discriminator is not None:
         shown = images if discriminator.reads == "images" else latents
         calls["discriminator"] = lambda: discriminator.score_keeping(shown(2 * prompts))
@@ -162,14 +173,38 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
         return {name: kept_activations(call) for name, call in calls.items()}
 
 
+def _image_scorers(
+    config: TrainConfig, models: CoMatModels, rows: int
+) -> dict[str, tuple[Callable[[Tensor], object], torch.device]]:
+    """Role -> what scores `rows` images with a graph, and the device on which it can be planned."""
+    scorers: dict[str, ImageToText | Reward] = {
+        reward_role(name): one.reward.reward if isinstance(one.reward, OffloadedReward) else one.reward
+        for name, one in models.rewards.items()
+    }
+    if models.captioner is not None and config.weights.concept_activation:
+        scorers = {"captioner": models.captioner, **scorers}
+    prepared = {}
+    for role, scorer in scorers.items():
+        weights = (weight for network in scorer.networks.values() for weight in network.parameters())
+        home = next((weight.device for weight in weights), models.online.device)  # the CPU for one that visits
+        prepared[role] = (scorer.prepare([EXAMPLE_CAPTION] * rows, home), home)
+    return prepared
+
+
 def _highest(config: TrainConfig, activations: dict[str, int], visiting: dict[str, int]) -> int:
     """Bytes above the resident ones at the fullest moment of a step."""
     denoiser, discriminator = activations["denoiser, one step"], activations.get("discriminator", 0)
-    decoder, captioner = activations.get("decoder", 0), activations.get("captioner", 0)
+    decoder = activations.get("decoder", 0)
+    scorers = {
+        role: size for role, size in activations.items() if role in ("captioner", *map(reward_role, config.rewards))
+    }
     throughout = 0 if config.checkpoint_denoiser else config.sampling.gradient_steps * denoiser + discriminator // 2
+    # What visits leaves nothing behind; what stays keeps its activations until the backward pass.
+    kept = 0 if config.hardware.offload else sum(scorers.values())
+    calls = {role: size + visiting[role] for role, size in scorers.items()} if config.hardware.offload else {}
     moments = {
-        "captioner": decoder + captioner + visiting.get("captioner", 0),
-        "segmenter": decoder + visiting.get("segmenter", 0) + (0 if "captioner" in visiting else captioner),
+        **{role: decoder + size for role, size in calls.items()},
+        "segmenter": decoder + visiting.get("segmenter", 0) + kept,
         "denoiser": denoiser if config.checkpoint_denoiser else 0,
     }
     return max(throughout + max(moments.values()), discriminator)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from stages.models.published_facts import UNKNOWN, licence_of, published_facts
+from stages.models.rewards import RewardSettings
 from stages.plan.config import ModelReference
 from stages.train.config import TrainConfig
 from stages.train.helpers import Helper, helpers_of
@@ -100,7 +101,10 @@ def _describe(helper: Helper) -> str:
         _name_of(reference) + ("" if licence == UNKNOWN else f" ({licence})")
         for reference, licence in zip(helper.references, licences, strict=True)
     ]
-    return f"| {helper.role} | {helper.settings.kind}: {', '.join(names) or 'on the base model'} |"
+    kind = helper.settings.kind
+    if isinstance(helper.settings, RewardSettings):
+        kind += f" times {helper.settings.weight:g}"
+    return f"| {helper.role} | {kind}: {', '.join(names) or 'on the base model'} |"
 
 
 def _model_name(config: TrainConfig) -> str:

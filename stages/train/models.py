@@ -10,16 +10,16 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from comat_core.backbones.adapters import add_lora, lora_parameters
 from comat_core.backbones.loading import load_backbone
-from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
+from comat_core.rewards.protocol import WeightedReward
+from comat_core.support.offloading import OffloadedCaptioner, OffloadedReward, OffloadedSegmenter
 from comat_core.support.precisions import PRECISIONS
 from comat_core.training_inputs import CoMatModels
 from stages.models.discriminators import Surroundings
+from stages.models.rewards import RewardSurroundings
 from stages.train.config import LearnerSettings, TrainConfig
 from stages.train.optimizers import make_optimizer
 
 ADAPTER_NAME = "comat"
-VISITORS = ("captioner", "segmenter")
-"""Roles whose models wait on the CPU between their calls, if the hardware settings ask for that."""
 
 
 @dataclass
@@ -69,9 +69,13 @@ def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None
         unconditional=online.encode_unconditional(1, config.resolution),
     )
     weights = config.weights
-    if weights.concept_activation:
+    if config.needs_captioner:
         assert config.captioner is not None
         models.captioner = config.captioning.load(config.captioner, dtype=dtype, device=device)
+    beside = RewardSurroundings(models.captioner, dtype, device)
+    models.rewards = {
+        name: WeightedReward(reward.load(beside), reward.weight) for name, reward in config.rewards.items()
+    }
     if weights.fidelity:
         surroundings = Surroundings(
             online=online,
@@ -92,7 +96,10 @@ def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None
 
 
 def _offload(models: CoMatModels) -> None:
-    """Let captioner and segmenter wait for their calls in the CPU's memory."""
+    """Let all frozen models but the online one wait for their calls in the CPU's memory."""
+    models.rewards = {
+        name: WeightedReward(OffloadedReward(one.reward), one.weight) for name, one in models.rewards.items()
+    }
     if models.captioner is not None:
         models.captioner = OffloadedCaptioner(models.captioner)
     if models.segmenter is not None:

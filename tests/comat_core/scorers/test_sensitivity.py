@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from comat_core.scorers.sensitivity import corruptions, sensitivity
+from comat_core.language.corruptions import corruptions
+from comat_core.scorers.sensitivity import sensitivity
 from data.noun_filter import load_noun_filter
 from tests.comat_core.parsed import parser
 

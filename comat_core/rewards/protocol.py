@@ -1,0 +1,51 @@
+"""What every reward offers: a score for each image and its prompt, differentiable with respect to the image."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor, nn
+
+REWARD_PREFIX: Final = "reward/"
+
+
+class Reward(Protocol):
+    """Frozen models that score images against their prompts. An image's score does not depend on its neighbours."""
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The networks that it is made of, by name."""
+        ...
+
+    def prepare(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Lay out B prompts, and return what scores B images (B, 3, H, W) in [0, 1] of that device.
+
+        What is returned gives (B,) float32, the higher the better, with a graph to the images. It reads no tensor's
+        value, so that it can be planned on tensors without data.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WeightedReward:
+    """A reward and what it weighs in the total loss."""
+
+    reward: Reward
+    weight: float
+    """At least 0; the loss is the weight times the negative mean score."""
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Those of the reward."""
+        return self.reward.networks
+
+
+def reward_loss(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Tensor:
+    """The negative mean score of images (B, 3, H, W) against B prompts: a scalar to be minimised."""
+    return -reward.prepare(prompts, images.device)(images).mean()
+
+
+def reward_role(name: str) -> str:
+    """What a reward of that name is called among a training's models, and its loss among the losses."""
+    return f"{REWARD_PREFIX}{name}"

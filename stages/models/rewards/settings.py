@@ -1,0 +1,48 @@
+"""What the settings of all rewards have in common."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from stages.models.variants import Variant
+
+if TYPE_CHECKING:
+    import torch
+
+    from comat_core.captioners.protocol import ImageToText
+    from comat_core.rewards.protocol import Reward
+
+
+@dataclass(frozen=True)
+class RewardSurroundings:
+    """What a reward may share with the training that it is made for."""
+
+    captioner: "ImageToText | None"
+    """The training's own; None if it has none."""
+    dtype: "torch.dtype"
+    """Of frozen weights."""
+    device: "torch.device"
+
+
+class RewardSettings(Variant, ABC):
+    """A frozen model that scores images against their prompts."""
+
+    needs_captioner: ClassVar[bool] = False
+    """It scores with the training's own captioner."""
+
+    weight: Annotated[float, Field(ge=0, description="of its negative mean score in the total loss")] = 1.0
+
+    @property
+    def spacy_pipelines(self) -> tuple[str, ...]:
+        """Those that it reads prompts with."""
+        return ()
+
+    @abstractmethod
+    def load(self, surroundings: RewardSurroundings) -> "Reward":
+        """Load the frozen models.
+
+        Raises:
+            UserError: there is no complete checkpoint of this kind.
+        """
