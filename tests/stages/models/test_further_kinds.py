@@ -1,4 +1,4 @@
-"""A captioner, a discriminator and a reward of a new kind are a file each and a name in a union: everything else follows."""
+"""A captioner, a discriminator and a reward of a new kind are a file each and a name in a union; all else follows."""
 
 import json
 import subprocess
