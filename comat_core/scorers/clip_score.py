@@ -26,12 +26,17 @@ class ClipScorer:
         folder: str,
         *,
         revision: str | None = None,
+        processor: tuple[str, str | None] | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "ClipScorer":
-        """Load a frozen CLIP from a folder or hub id; UserError if that is no CLIPModel."""
+        """Load a frozen CLIP from a folder or hub id; UserError if that is no CLIPModel.
+
+        Args:
+            processor: folder or hub id, and revision, of the processor where the checkpoint comes without one.
+        """
         model = load_frozen_model(CLIPModel, folder, revision=revision, dtype=dtype, device=device)
-        return cls(model, load_processor(folder, revision))
+        return cls(model, load_processor(*(processor or (folder, revision))))
 
     @torch.no_grad()
     def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:

