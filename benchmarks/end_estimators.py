@@ -66,4 +66,6 @@ def _predict(walked: WalkOfProblem, latents: Tensor, step: int) -> Tensor:
 def _gradient(walked: WalkOfProblem, loss: Tensor) -> Tensor:
     parameters = walked.problem.parameters
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return walked.problem.flat([torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)])
+    return walked.problem.flat(
+        [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    )

@@ -14,7 +14,7 @@ from comat_core.gradient_estimators.estimators import ESTIMATORS
 from comat_core.support.randomness import derive_seed, make_generator
 from comat_core.trajectories import start_from_noise
 
-PROMPTS = 4
+PROMPTS = 2
 """Rows that a cost is measured with: enough to see it, few enough to hold all activations."""
 REPETITIONS = 3
 
@@ -24,7 +24,6 @@ def measure_cost(problem: Problem, count: int) -> dict[str, dict[str, float]]:
     small = replace(problem, prompts=problem.prompts[:PROMPTS])
     found = {}
     for name, call in _ways(small, count).items():
-        call()
         calls = _calls(small, call)
         seconds = sorted(_seconds(call) for _ in range(REPETITIONS))[REPETITIONS // 2]
         found[name] = {**calls, "seconds": seconds, "peak_bytes": float(peak_bytes(call))}
@@ -43,11 +42,11 @@ def _ways(problem: Problem, count: int) -> dict[str, Callable[[], object]]:
         return lambda: WalkOfProblem.of(problem, 0, unconditional_graph=unconditional_graph).gradient(plan)
 
     return {
-        f"drtune K=1, kept": graph(range(1), recomputed=False),
+        "drtune K=1, kept": graph(range(1), recomputed=False),
         f"drtune K={count}, kept": graph(range(count), recomputed=False),
-        f"drtune K=1, recomputed": graph(range(1), recomputed=True),
+        "drtune K=1, recomputed": graph(range(1), recomputed=True),
         f"drtune K={count}, recomputed": graph(range(count), recomputed=True),
-        f"drtune K=1, walked back": walked("drtune", 1),
+        "drtune K=1, walked back": walked("drtune", 1),
         f"drtune K={count}, walked back": walked("drtune", count),
         f"drtune K={count}, walked back, conditional half": walked("drtune", count, unconditional_graph=False),
         "full-chain, kept": graph(range(steps), recomputed=False, detached=False),

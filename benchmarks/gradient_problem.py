@@ -112,7 +112,5 @@ class WalkOfProblem:
     def _step(self, step: int, of_prediction: Tensor) -> tuple[list[Tensor], Tensor | None]:
         key = (step, sha256(of_prediction.numpy().tobytes()).hexdigest())
         if key not in self.known:
-            self.known[key] = self.walk.step_gradient(
-                step, of_prediction, self.problem.parameters, through_input=True
-            )
+            self.known[key] = self.walk.step_gradient(step, of_prediction, self.problem.parameters, through_input=True)
         return self.known[key]

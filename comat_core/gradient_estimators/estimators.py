@@ -64,12 +64,14 @@ def bridge(reach: Tensor, count: int, generator: torch.Generator) -> GradientPla
 
 def last_chain(reach: Tensor, count: int, generator: torch.Generator) -> GradientPlan:
     """AlignProp (Prabhudesai et al. 2023, arXiv 2310.03739): a random number of last steps, chained; K is not asked."""
+    del count
     length = int(torch.randint(1, len(reach) + 1, (), generator=generator))
     return chained(tuple(range(len(reach) - length, len(reach))))
 
 
 def full_chain(reach: Tensor, count: int, generator: torch.Generator) -> GradientPlan:
     """The exact gradient: every step, chained; neither K nor chance is asked."""
+    del count, generator
     return chained(tuple(range(len(reach))))
 
 

@@ -7,12 +7,10 @@ from torch import Tensor
 from comat_core.gradient_estimators.plan import GradientPlan
 
 StepGradient = Callable[[int, Tensor], tuple[Sequence[Tensor], Tensor | None]]
-"""(step, dL/dprediction (B, C, h, w)) -> dL/dparameter of each, and dL/dinput (B, C, h, w) where the plan asks for it."""
+"""(step, dL/dprediction (B, C, h, w)) -> dL/dparameter of each, and dL/dinput (B, C, h, w) where the plan wants it."""
 
 
-def walk_back(
-    plan: GradientPlan, coefficients: Tensor, of_result: Tensor, step_gradient: StepGradient
-) -> list[Tensor]:
+def walk_back(plan: GradientPlan, coefficients: Tensor, of_result: Tensor, step_gradient: StepGradient) -> list[Tensor]:
     """Add up the parts of the chosen steps, latest first; only one step's graph exists at a time.
 
     dL/dprediction_i = c_iT dL/dz_0 + sum over later j of share_ij c_ij dL/dx_j, the sum over what the plan nests.
@@ -36,4 +34,3 @@ def walk_back(
             of_inputs[step] = of_input
         total = [one + part for one, part in zip(total, parts, strict=True)] if total else list(parts)
     return [plan.factor * one for one in total]
-

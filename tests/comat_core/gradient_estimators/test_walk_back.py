@@ -1,60 +1,47 @@
 """Walking a recorded walk back step by step, against autograd through the whole graph, in float64."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from copy import deepcopy
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from comat_core.backbones.adapters import active_adapter, add_lora
+from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.attention_maps import CaptureRequest
+from comat_core.backbones.loading import load_backbone, wrap_pipeline
 from comat_core.backbones.protocol import Backbone
 from comat_core.denoising import denoise
 from comat_core.gradient_estimators import GradientPlan, chained, path_coefficients, walk_back
 from comat_core.gradient_estimators.recorded_walk import RecordedWalk, record_walk
-from comat_core.support.randomness import make_generator, normal_noise
-from tests.comat_core.sampling import PROMPTS, STEPS, row_generators
+from tests.comat_core.gradient_estimators.walks import GUIDANCE, distance, score, trained_model, walk
+from tests.comat_core.sampling import PROMPTS, STEPS
 from tests.tiny_models import IMAGE_SIDE
+from tests.tiny_sd3 import save_tiny_sd3
 
 ModelOf = Callable[[str], Backbone]
-GUIDANCE = 3.0
-CASES = [("sd", "ddim"), ("sd", "ddpm"), ("sd", "dpm-solver++"), ("sd3", "flow-euler"), ("sd3", "flow-euler-stochastic")]
+CASES = [
+    ("sd", "ddim"),
+    ("sd", "ddpm"),
+    ("sd", "dpm-solver++"),
+    ("sd3", "flow-euler"),
+    ("sd3", "flow-euler-stochastic"),
+]
 START_STEPS = (0, 2)
 
 
+@pytest.fixture(scope="module")
+def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return load_backbone(save_tiny_sd3(tmp_path_factory.mktemp("sd3") / "model"))
+
+
 @pytest.fixture(params=CASES, ids=["-".join(case) for case in CASES])
-def case(request: pytest.FixtureRequest, tiny_model: ModelOf) -> tuple[Backbone, str, list[nn.Parameter]]:
+def case(
+    request: pytest.FixtureRequest, tiny_model: ModelOf, tiny_sd3: Backbone
+) -> tuple[Backbone, str, list[nn.Parameter]]:
     kind, scheduler = request.param
-    model = tiny_model(kind)
-    parameters = add_lora(model, "online", rank=2, seed=1)
-    for index, parameter in enumerate(parameters):
-        parameter.data = 0.3 * torch.randn(parameter.shape, generator=make_generator(1, "trained", index))
-    model.denoiser.double()
-    return model, scheduler, parameters
-
-
-def score(latents: Tensor) -> Tensor:
-    weights = torch.linspace(-1, 1, latents.numel(), dtype=latents.dtype).view_as(latents)
-    return (weights * latents).sum() + latents.square().mean()
-
-
-def walk(make: Callable[..., Any], model: Backbone, scheduler: str, **options: Any) -> Any:
-    side = model.latent_size(IMAGE_SIDE)
-    generators = row_generators(len(PROMPTS))
-    noise = normal_noise((model.latent_channels, side, side), generators, dtype=torch.float64)
-    with active_adapter(model.denoiser, "online"):
-        return make(
-            model,
-            noise,
-            model.encode_prompts(PROMPTS, IMAGE_SIDE),
-            model.encode_unconditional(len(PROMPTS), IMAGE_SIDE),
-            scheduler=model.make_scheduler(scheduler, IMAGE_SIDE),
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
-            generators=generators,
-            **options,
-        )
+    model = tiny_model("sd") if kind == "sd" else wrap_pipeline(deepcopy(tiny_sd3.pipeline))
+    return model, scheduler, trained_model(model)
 
 
 def slope(latents: Tensor) -> Tensor:
@@ -64,16 +51,15 @@ def slope(latents: Tensor) -> Tensor:
 
 def gone_back(recorded: RecordedWalk, plan: GradientPlan, parameters: Sequence[Tensor]) -> list[Tensor]:
     def step_gradient(step: int, of_prediction: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        return recorded.step_gradient(
-            step, of_prediction, parameters, through_input=step in plan.through_input
-        )
+        return recorded.step_gradient(step, of_prediction, parameters, through_input=step in plan.through_input)
 
     return walk_back(plan, recorded.coefficients(), slope(recorded.latents), step_gradient)
 
 
-@pytest.mark.parametrize("steps", [(1, 3), tuple(range(STEPS))])
-@pytest.mark.parametrize("detached", [True, False])
-@pytest.mark.parametrize("start_steps", [None, START_STEPS])
+@pytest.mark.parametrize(
+    ("steps", "detached", "start_steps"),
+    [((1, 3), True, START_STEPS), ((1, 3), False, START_STEPS), (tuple(range(STEPS)), False, None)],
+)
 def test_it_equals_autograd_through_the_graph(
     case: tuple[Backbone, str, list[nn.Parameter]],
     steps: tuple[int, ...],
@@ -96,15 +82,6 @@ def test_it_equals_autograd_through_the_graph(
     with active_adapter(model.denoiser, None):
         mine = gone_back(recorded, GradientPlan(steps) if detached else chained(steps), parameters)
     assert distance(mine, expected) < 1e-6
-
-
-def distance(found: Sequence[Tensor], expected: Sequence[Tensor | None]) -> float:
-    """Of two gradients, over the length of the second."""
-    pairs = [(one, torch.zeros_like(one) if other is None else other) for one, other in zip(found, expected, strict=True)]
-    apart = sum(float((one - other).square().sum()) for one, other in pairs)
-    length = sum(float(other.square().sum()) for _, other in pairs)
-    assert length > 0
-    return (apart / length) ** 0.5
 
 
 def test_a_share_of_a_nested_path_lies_between_none_and_all(case: tuple[Backbone, str, list[nn.Parameter]]) -> None:
