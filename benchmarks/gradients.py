@@ -22,11 +22,11 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from benchmarks.end_estimators import draft_lv, refl
-from benchmarks.gradient_costs import measure_cost
-from benchmarks.gradient_problem import Problem, WalkOfProblem
+from benchmarks.gradient_estimators.costs import measure_cost
+from benchmarks.gradient_estimators.end_estimators import draft_lv, refl
+from benchmarks.gradient_estimators.estimators import ESTIMATORS
+from benchmarks.gradient_estimators.problem import Problem, WalkOfProblem
 from benchmarks.train_step import miniature_folder
-from comat_core.gradient_estimators.estimators import ESTIMATORS
 from comat_core.settings import Sampler
 from comat_core.support.randomness import make_generator
 from data.miniature_world.prompts import training_prompts

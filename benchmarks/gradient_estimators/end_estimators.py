@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmarks.gradient_problem import ONLINE, WalkOfProblem
+from benchmarks.gradient_estimators.problem import ONLINE, WalkOfProblem
 from comat_core.backbones.adapters import active_adapter
 from comat_core.schedulers import Scheduler
 from comat_core.support.randomness import normal_noise

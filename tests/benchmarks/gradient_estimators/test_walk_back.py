@@ -1,25 +1,25 @@
 """Walking a recorded walk back step by step, against autograd through the whole graph, in float64."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.gradient_estimators import GradientPlan, chained, path_coefficients, walk_back
+from benchmarks.gradient_estimators.recorded_walk import RecordedWalk, record_walk
 from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.backbones.loading import load_backbone, wrap_pipeline
 from comat_core.backbones.protocol import Backbone
 from comat_core.denoising import denoise
-from comat_core.gradient_estimators import GradientPlan, chained, path_coefficients, walk_back
-from comat_core.gradient_estimators.recorded_walk import RecordedWalk, record_walk
-from tests.comat_core.gradient_estimators.walks import GUIDANCE, distance, score, trained_model, walk
+from tests.benchmarks.gradient_estimators.walks import GUIDANCE, distance, score, trained_model, walk
 from tests.comat_core.sampling import PROMPTS, STEPS
 from tests.tiny_models import IMAGE_SIDE
 from tests.tiny_sd3 import save_tiny_sd3
 
-ModelOf = Callable[[str], Backbone]
 CASES = [
     ("sd", "ddim"),
     ("sd", "ddpm"),
@@ -31,16 +31,16 @@ START_STEPS = (0, 2)
 
 
 @pytest.fixture(scope="module")
-def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    return load_backbone(save_tiny_sd3(tmp_path_factory.mktemp("sd3") / "model"))
+def _loaded(tiny_sd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:
+    sd3 = save_tiny_sd3(tmp_path_factory.mktemp("sd3") / "model")
+    return {"sd": load_backbone(tiny_sd_folder), "sd3": load_backbone(sd3)}
 
 
 @pytest.fixture(params=CASES, ids=["-".join(case) for case in CASES])
-def case(
-    request: pytest.FixtureRequest, tiny_model: ModelOf, tiny_sd3: Backbone
-) -> tuple[Backbone, str, list[nn.Parameter]]:
+def case(request: pytest.FixtureRequest, _loaded: dict[str, Backbone]) -> tuple[Backbone, str, list[nn.Parameter]]:
+    """A model of the test's own, its scheduler's name, and its trained adapter."""
     kind, scheduler = request.param
-    model = tiny_model("sd") if kind == "sd" else wrap_pipeline(deepcopy(tiny_sd3.pipeline))
+    model = wrap_pipeline(deepcopy(_loaded[kind].pipeline))
     return model, scheduler, trained_model(model)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.gradient_estimators.plan import GradientPlan
+from benchmarks.gradient_estimators.recorded_walk import RecordedWalk
+from benchmarks.gradient_estimators.walk_back import walk_back
 from comat_core.backbones.attention_maps import AttentionMaps
 from comat_core.denoising import DenoisingResult
-from comat_core.gradient_estimators.plan import GradientPlan
-from comat_core.gradient_estimators.recorded_walk import RecordedWalk
-from comat_core.gradient_estimators.walk_back import walk_back
 
 
 def with_gradient(walk: RecordedWalk, plan: GradientPlan, parameters: Sequence[Tensor]) -> DenoisingResult:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks.gradient_problem import ONLINE, Problem, WalkOfProblem
+from benchmarks.gradient_estimators.estimators import ESTIMATORS
+from benchmarks.gradient_estimators.problem import ONLINE, Problem, WalkOfProblem
 from benchmarks.peak_memory import peak_bytes
 from comat_core.backbones.adapters import active_adapter
 from comat_core.denoising import denoise
-from comat_core.gradient_estimators.estimators import ESTIMATORS
 from comat_core.support.randomness import derive_seed, make_generator
 from comat_core.trajectories import start_from_noise
 
@@ -20,7 +20,7 @@ REPETITIONS = 3
 
 
 def measure_cost(problem: Problem, count: int) -> dict[str, dict[str, float]]:
-    """Way -> median seconds, peak bytes and calls of the guided denoiser, the loss's own included."""
+    """Way -> median seconds of the processor, peak bytes and calls of the guided denoiser, the loss's own included."""
     small = replace(problem, prompts=problem.prompts[:PROMPTS])
     found = {}
     for name, call in _ways(small, count).items():
@@ -77,9 +77,9 @@ def _by_graph(problem: Problem, gradient_steps: range, *, recomputed: bool, deta
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def _calls(problem: Problem, call: Callable[[], object]) -> dict[str, float]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmarks.gradient_estimators.path_coefficients import reach
+from benchmarks.gradient_estimators.plan import GradientPlan
+from benchmarks.gradient_estimators.recorded_walk import RecordedWalk, record_walk
+from benchmarks.gradient_estimators.walk_back import walk_back
 from comat_core.backbones.adapters import active_adapter, add_lora
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.blip import BlipCaptioner
-from comat_core.gradient_estimators.path_coefficients import reach
-from comat_core.gradient_estimators.plan import GradientPlan
-from comat_core.gradient_estimators.recorded_walk import RecordedWalk, record_walk
-from comat_core.gradient_estimators.walk_back import walk_back
 from comat_core.losses.concept_activation import concept_activation_loss
 from comat_core.schedulers import Scheduler
 from comat_core.settings import Sampler
@@ -53,7 +53,7 @@ class Problem:
 
     @property
     def reach(self) -> Tensor:
-        """(T,): see `comat_core.gradient_estimators.path_coefficients`."""
+        """(T,): see `benchmarks.gradient_estimators.path_coefficients`."""
         return reach(self.scheduler, self.sampling.num_inference_steps)
 
     def record(self, noise: int, *, unconditional_graph: bool = True) -> RecordedWalk:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from comat_core.gradient_estimators.plan import GradientPlan
+from benchmarks.gradient_estimators.plan import GradientPlan
 
 StepGradient = Callable[[int, Tensor], tuple[Sequence[Tensor], Tensor | None]]
 """(step, dL/dprediction (B, C, h, w)) -> dL/dparameter of each, and dL/dinput (B, C, h, w) where the plan wants it."""

@@ -1,27 +1,27 @@
 """A walk whose backward pass is the walk gone back: the numbers of a graph, and no more memory for more steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from benchmarks.gradient_estimators import GradientPlan
+from benchmarks.gradient_estimators.recorded_walk import record_walk
+from benchmarks.gradient_estimators.walked_back_denoising import with_gradient
 from benchmarks.peak_memory import peak_bytes
 from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.attention_maps import CaptureRequest
+from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
 from comat_core.denoising import DenoisingResult, denoise
-from comat_core.gradient_estimators import GradientPlan
-from comat_core.gradient_estimators.recorded_walk import record_walk
-from comat_core.gradient_estimators.walked_back_denoising import with_gradient
-from tests.comat_core.gradient_estimators.walks import distance, score, trained_model, walk
-
-ModelOf = Callable[[str], Backbone]
+from tests.benchmarks.gradient_estimators.walks import distance, score, trained_model, walk
 
 
 @pytest.fixture
-def trained(tiny_model: ModelOf) -> tuple[Backbone, list[nn.Parameter]]:
-    model = tiny_model("sd")
+def trained(tiny_sd_folder: Path) -> tuple[Backbone, list[nn.Parameter]]:
+    model = load_backbone(tiny_sd_folder)
     return model, trained_model(model)
 
 

@@ -3,7 +3,7 @@
     estimator(reach, count, generator) -> GradientPlan
 
 reach: (T,), |d z_0 / d prediction| of every step along the scheduler's linear path, noisiest first
-    (`comat_core.gradient_estimators.path_coefficients`); for flow matching |d sigma|.
+    (`benchmarks.gradient_estimators.path_coefficients`); for flow matching |d sigma|.
 count: K, in [0, T], how many steps an estimator of a fixed size takes.
 generator: of the draw.
 
@@ -16,7 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from comat_core.gradient_estimators.plan import GradientPlan, chained
+from benchmarks.gradient_estimators.plan import GradientPlan, chained
 from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uniform
 
 Estimator = Callable[[Tensor, int, torch.Generator], GradientPlan]
