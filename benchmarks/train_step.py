@@ -210,7 +210,7 @@ def _seconds(call: Callable[[], None], device: str) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=_miniature_folder(), help="default: the miniature models")
+    parser.add_argument("--models", type=Path, default=miniature_folder(), help="default: the miniature models")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repetitions", type=int, default=9, help="measured rounds of each timed part")
     parser.add_argument("--device", default="cpu")
@@ -227,7 +227,7 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _miniature_folder() -> Path:
+def miniature_folder() -> Path:
     specification = find_spec("data")
     assert specification is not None and specification.origin is not None
     return Path(specification.origin).parent / "miniature"
