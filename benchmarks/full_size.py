@@ -9,42 +9,48 @@ Parts:
 step   one whole training step (all losses, both backward passes, both optimisers) of SD 1.5 at rank 128, with
        BLIP-large as the captioner, and its peak of resident memory against --limit; the masks are ready-made
 sdxl   SDXL's UNet in bfloat16: the LoRA's size, and one denoising step with gradient, or why it would not fit
+sd35   one whole training step of Stable Diffusion 3.5 medium's transformer in float32 at 64 px, of the
+       preset's ranks; text encoders have two layers, T5 is left out, the captioner is a small one
+pixart the same of PixArt-alpha's transformer, beside a T5 of one layer
 
 The last line is one JSON object.
 """
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW
 
 from benchmarks.full_size_models import Sizes, full_sizes, save_blip, save_stable_diffusion, sdxl_unet, tiny_sizes
-from benchmarks.training_workload import ONLINE, SEED, make_batch
-from comat_core.backbones.adapters import active_adapter, add_lora, add_lora_to, lora_parameters
+from benchmarks.full_size_step import (
+    GIBIBYTE,
+    LeftAndRight,
+    count,
+    expected_lora_parameters,
+    peak_bytes,
+    peak_facts,
+    take_step,
+)
+from benchmarks.full_size_trained import measure_transformer
+from benchmarks.training_workload import ONLINE, SEED
+from comat_core.backbones.adapters import active_adapter, add_lora, add_lora_to
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import DenoiserDiscriminator
-from comat_core.discriminators.denoiser import memory_of_roles
 from comat_core.schedulers import make_scheduler
 from comat_core.step_settings import StepSettings, TrainingSampler
 from comat_core.support.activation_memory import kept_activations, without_data
 from comat_core.support.memory_allocator import keep_freed_memory
 from comat_core.training_inputs import CoMatModels
-from comat_core.training_step import discriminator_step, training_step
-
-GIBIBYTE = 2**30
 
 
 def main() -> None:
@@ -78,7 +84,7 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         base, captioner = save_stable_diffusion(Path(folder) / "base", sizes), save_blip(Path(folder) / "blip", sizes)
         online = load_backbone(base)
-        unet_parameters = _count(online.denoiser)
+        unet_parameters = count(online.denoiser)
         add_lora(online, ONLINE, rank=sizes.rank, seed=SEED)
         sampling = TrainingSampler(
             num_inference_steps=arguments.num_inference_steps,
@@ -103,46 +109,15 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
             discriminator=discriminator,
             segmenter=LeftAndRight(),
         )
-    batch = make_batch(online, settings, prompts=1, pairs=1)
-    learned = {"online": lora_parameters(online.denoiser, ONLINE)}
-    learned["discriminator"] = list(discriminator.named_trainable_parameters().values())
-    optimizers = [AdamW(parameters, lr=5e-5) for parameters in learned.values()]
-    before = [parameter.detach().clone() for parameter in learned["online"]]
-
-    start = time.perf_counter()
-    with active_adapter(online.denoiser, ONLINE):
-        output = training_step(models, batch, settings, seed=SEED, step=0)
-        output.total.backward()
-        optimizers[0].step()
-        discriminator_step(models, batch, output, settings).loss.backward()
-        optimizers[1].step()
-    seconds = time.perf_counter() - start
-
-    roles = memory_of_roles(online, discriminator)
-    peak = _peak_bytes()
-    moved = sum(not torch.equal(old, new) for old, new in zip(before, learned["online"], strict=True))
+    assert isinstance(models.captioner, BlipCaptioner)
     return {
-        "seconds": round(seconds, 1),
-        "resolution": sizes.resolution,
-        "num_inference_steps": sampling.num_inference_steps,
-        "gradient_steps": sampling.gradient_steps,
         "unet_parameters": unet_parameters,
-        "autoencoder_parameters": _count(online.vae),
-        "text_encoder_parameters": _count(online.pipeline.text_encoder),
-        "captioner_parameters": _count(models.captioner.model),  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        "text_encoder_parameters": count(online.pipeline.text_encoder),
+        "captioner_parameters": count(models.captioner.model),
         "lora_rank": sizes.rank,
-        "lora_parameters": _count(*learned["online"]),
-        "lora_parameters_expected": expected_lora_parameters(online.denoiser, sizes.rank),
-        "lora_tensors": len(before),
-        "lora_tensors_moved": moved,
-        "losses": {name: loss.item() for name, loss in output.losses.items()},
-        "unet_bytes_of_three_roles": roles.resident,
-        "unet_bytes_if_separate": roles.separate,
-        "unet_bytes_ratio": round(roles.resident / roles.separate, 4),
-        "peak_resident_bytes": peak,
-        "peak_resident_gibibytes": round(peak / GIBIBYTE, 2),
-        "limit_gibibytes": arguments.limit,
-        "within_limit": peak <= arguments.limit * GIBIBYTE,
+        "lora_parameters_expected": expected_lora_parameters(online.denoiser, sizes.rank, online.adapter_targets),
+        **take_step(models, discriminator, settings),
+        **peak_facts(arguments.limit),
     }
 
 
@@ -151,8 +126,8 @@ def measure_sdxl(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
     context = without_data()
     with context:
         planned = _in_bfloat16(sizes)
-    parameters = _count(planned)
-    expected = expected_lora_parameters(planned, sizes.rank)
+    parameters = count(planned)
+    expected = expected_lora_parameters(planned, sizes.rank, Backbone.adapter_targets)
     weights, adapter = 2 * parameters, 4 * expected  # bfloat16 weights, a float32 LoRA
     activations = kept_activations(lambda: _denoise_once(planned, sizes), planned, context)
     needed = weights + 4 * adapter + 2 * activations
@@ -177,10 +152,10 @@ def measure_sdxl(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
         _denoise_once(unet, sizes).float().square().mean().backward()
     seconds = time.perf_counter() - start
     AdamW(lora, lr=2e-5).step()
-    peak = _peak_bytes()
+    peak = peak_bytes()
     return plan | {
         "run": True,
-        "lora_parameters": _count(*lora),
+        "lora_parameters": count(*lora),
         "lora_tensors_with_gradient": sum(parameter.grad is not None for parameter in lora),
         "seconds": round(seconds, 1),
         "peak_resident_bytes": peak,
@@ -188,28 +163,19 @@ def measure_sdxl(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
     }
 
 
-PARTS = {"step": measure_step, "sdxl": measure_sdxl}
+def measure_sd35(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, object]:
+    """One training step of Stable Diffusion 3.5 medium's transformer."""
+    del sizes
+    return measure_transformer("sd35", arguments)
 
 
-class LeftAndRight:
-    """A segmenter that finds every noun, the even ones on the left: masks without a third network in memory."""
-
-    networks: Mapping[str, nn.Module] = MappingProxyType({})
-
-    def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
-        """Return boolean masks (nouns, H, W) of each image; see `Segmenter`."""
-        left = torch.zeros(images.shape[-2:], dtype=torch.bool)
-        left[:, : images.shape[-1] // 2] = True
-        return [torch.stack([left if number % 2 == 0 else ~left for number in range(len(row))]) for row in nouns]
+def measure_pixart(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, object]:
+    """One training step of PixArt-alpha's transformer."""
+    del sizes
+    return measure_transformer("pixart", arguments)
 
 
-def expected_lora_parameters(unet: nn.Module, rank: int) -> int:
-    """Count from the target modules alone: each projection from a to b values gets rank * (a + b)."""
-    return sum(
-        rank * (module.in_features + module.out_features)
-        for name, module in unet.named_modules()
-        if isinstance(module, nn.Linear) and name.removesuffix(".base_layer").endswith(Backbone.adapter_targets)
-    )
+PARTS = {"step": measure_step, "sdxl": measure_sdxl, "sd35": measure_sd35, "pixart": measure_pixart}
 
 
 def _denoise_once(unet: Any, sizes: Sizes) -> Tensor:
@@ -234,17 +200,6 @@ def _in_bfloat16(sizes: Sizes) -> Any:
         return sdxl_unet(sizes).requires_grad_(False).eval()
     finally:
         torch.set_default_dtype(default)
-
-
-def _count(*modules_or_parameters: Any) -> int:
-    total = 0
-    for item in modules_or_parameters:
-        total += item.numel() if isinstance(item, Tensor) else sum(value.numel() for value in item.parameters())
-    return total
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _free_bytes() -> int:

@@ -130,7 +130,7 @@ def save_stable_diffusion(folder: Path, sizes: Sizes) -> Path:
     autoencoder: Any = AutoencoderKL  # diffusers annotates its tuples as of one element
     scheduler: Any = DDPMScheduler
     levels = len(sizes.autoencoder["block_out_channels"])
-    tokenizer: Any = _letter_tokenizer(sizes.text_encoder["vocab_size"])
+    tokenizer: Any = letter_tokenizer(sizes.text_encoder["vocab_size"])
     pipeline = StableDiffusionPipeline(
         vae=autoencoder(
             down_block_types=("DownEncoderBlock2D",) * levels,
@@ -181,7 +181,7 @@ def sdxl_unet(sizes: Sizes) -> UNet2DConditionModel:
 _BLIP_TOKENS = {"bos_token_id": "[DEC]", "eos_token_id": "[SEP]", "sep_token_id": "[SEP]", "pad_token_id": "[PAD]"}
 
 
-def _letter_tokenizer(vocabulary_size: int) -> CLIPTokenizer:
+def letter_tokenizer(vocabulary_size: int) -> CLIPTokenizer:
     """A CLIP tokenizer that spells every word; its last two tokens are the start and the end, as in the original."""
     pieces = [*ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase)]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}

@@ -11,6 +11,7 @@ from comat_core.backbones.family import Family
 from comat_core.backbones.pipeline_index import check_backbone, check_schedule, family_of, left_out_of
 from comat_core.backbones.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_network, load_pipeline
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.quantisation import Quantisation
 from comat_core.support.loading_errors import loading_errors_told
 
 
@@ -23,6 +24,7 @@ def load_backbone(
     denoiser: str | Path | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    quantisation: Quantisation | None = None,
 ) -> Backbone:
     """Load a checkpoint, safetensors only.
 
@@ -34,11 +36,14 @@ def load_backbone(
         denoiser: a folder with a denoiser that replaces the checkpoint's own.
         dtype: of the weights. An autoencoder that asks for `force_upcast` stays in float32 beside a float16 denoiser.
         device: where the weights live.
+        quantisation: of the denoiser and the large text encoders; None for none.
 
     Raises:
         UserError: the checkpoint cannot be read or is of a kind that is not supported; a network of it is of another
-            class, or lacks weights.
+            class, or lacks weights; it cannot be quantised here.
     """
+    if quantisation is not None:
+        quantisation.check(str(dtype), torch.device(device).type)
     source = str(source)
     index = index_of(source, revision)
     family = family_of(index, source)
@@ -48,13 +53,15 @@ def load_backbone(
     if denoiser is not None:
         kind = family.backbone_class()
         part, label = kind.denoiser_part, kind.denoiser_label
-        given[part] = load_network(_class_of(family, part), str(denoiser), f"the {label}", dtype)
+        class_ = _class_of(family, part)
+        options = quantisation.options(part, class_.__name__) if quantisation is not None else {}
+        given[part] = load_network(class_, str(denoiser), f"the {label}", dtype, **options)
     check_backbone(index, source, given)
     given |= left_out_of(index)
     with loading_errors_told("cannot load the model", source, ADVICE):
         folder = fetch_pipeline(source, revision, given)
     check_schedule(folder, index.kind)
-    pipeline = load_pipeline(folder, given, dtype)
+    pipeline = load_pipeline(folder, given, dtype, quantisation=quantisation)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
         pipeline.vae.to(torch.float32)
     pipeline.to(device)

@@ -14,6 +14,7 @@ from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from comat_core.backbones.pipeline_index import INDEX_FILE, Part, PipelineIndex, check_index, read_index
+from comat_core.backbones.quantisation import Quantisation
 from comat_core.support.checkpoint_files import (
     DIFFUSERS_STEM,
     FP16,
@@ -74,7 +75,11 @@ def fetch_pipeline(source: str, revision: str | None, left_out: Mapping[str, Any
 
 
 def load_pipeline(
-    folder: Path, given: Mapping[str, Any], dtype: torch.dtype, pipeline_class: type[DiffusionPipeline] | None = None
+    folder: Path,
+    given: Mapping[str, Any],
+    dtype: torch.dtype,
+    pipeline_class: type[DiffusionPipeline] | None = None,
+    quantisation: Quantisation | None = None,
 ) -> Any:
     """Load a pipeline from a folder.
 
@@ -83,6 +88,7 @@ def load_pipeline(
             Those that the pipeline does not have are ignored.
         dtype: of the weights.
         pipeline_class: that takes the folder's components; None for the one that its index names.
+        quantisation: of its largest networks; None for none.
 
     Raises:
         UserError: a part of it cannot be read, is of another class, or lacks weights.
@@ -96,32 +102,36 @@ def load_pipeline(
     components = {name: value for name, value in given.items() if name in [*expected, *optional]}
     for part in networks:
         own_variant = variant_in_pipeline(part.network(folder), variant)
+        options = quantisation.options(part.name, part.class_name) if quantisation is not None else {}
         components[part.name] = _load_whole(
-            _class_of(part, folder), str(folder / part.name), f"its {part.name}", dtype, variant=own_variant
+            _class_of(part, folder), str(folder / part.name), f"its {part.name}", dtype, variant=own_variant, **options
         )
     with loading_errors_told("cannot load the model", str(folder), ADVICE), without_loading_bars():
         return kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, **components)
 
 
-def load_network(model_class: Any, source: str, name: str, dtype: torch.dtype, revision: str | None = None) -> Any:
+def load_network(
+    model_class: Any, source: str, name: str, dtype: torch.dtype, revision: str | None = None, **options: Any
+) -> Any:
     """Load one network of diffusers from a folder or hub id.
 
     Args:
         name: of the network, for the reader.
+        options: of the class's loader.
 
     Raises:
         UserError: it cannot be read, is of another class, or lacks weights.
     """
     if Path(source).is_dir():
         variant = weights_variant(Network(name, Path(source), (DIFFUSERS_STEM,)))
-        return _load_whole(model_class, source, name, dtype, variant=variant)
+        return _load_whole(model_class, source, name, dtype, variant=variant, **options)
     try:
-        return _load_whole(model_class, source, name, dtype, revision=revision)
+        return _load_whole(model_class, source, name, dtype, revision=revision, **options)
     except UserError as error:
         if NO_SUCH_FILE not in error.what:
             raise
         try:
-            return _load_whole(model_class, source, name, dtype, revision=revision, variant=FP16)
+            return _load_whole(model_class, source, name, dtype, revision=revision, variant=FP16, **options)
         except UserError:
             raise error from error.__cause__
 

@@ -145,8 +145,8 @@ class Backbone(ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the denoiser's own weights (adapters stay in float32)."""
-        return next(self.denoiser.parameters()).dtype
+        """Precision that the denoiser computes in; adapters stay in float32."""
+        return next(value.dtype for value in self.denoiser.parameters() if value.is_floating_point())
 
     @property
     def prediction_type(self) -> str:

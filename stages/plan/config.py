@@ -28,6 +28,14 @@ NOT_IN_KEY: Final = SAME_RESULT
 """Annotation for settings of speed and place: `batch_size: Annotated[int, NOT_IN_KEY] = 8`."""
 
 
+class _NotInKeyIfNone:
+    """Marks a field that a key says nothing of while it is None."""
+
+
+NOT_IN_KEY_IF_NONE: Final = _NotInKeyIfNone()
+"""Annotation for settings that came later than the keys of results, which their absence shall not change."""
+
+
 class ModelReference(BaseModel):
     """A pretrained model: a local folder, a folder of the installed data package (data://...), or a hub id."""
 
@@ -107,7 +115,8 @@ class StageConfig(Settings):
     """Base of all stage configs. Frozen; unknown fields are mistakes; numbers have units and ranges in their fields."""
 
     def key_payload(self) -> dict[str, Any]:
-        """The JSON value that goes into the artifact's key: every field except those marked NOT_IN_KEY.
+        """The JSON value that goes into the artifact's key: every field except those marked NOT_IN_KEY
+        and, while they are None, NOT_IN_KEY_IF_NONE.
 
         Model references are replaced by the identity of what they point at.
         """
@@ -155,7 +164,7 @@ def _payload(value: Any, name: str) -> Any:
         return _identity(value, name)
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        kept = (field for field, info in fields.items() if NOT_IN_KEY not in info.metadata)
+        kept = (field for field, info in fields.items() if _is_in_key(getattr(value, field), info.metadata))
         return {field: _payload(getattr(value, field), f"{name}.{field}".lstrip(".")) for field in kept}
     if isinstance(value, Mapping):
         return {str(key): _payload(item, f"{name}.{key}") for key, item in value.items()}
@@ -167,6 +176,10 @@ def _payload(value: Any, name: str) -> Any:
         return str(value)
     assert value is None or isinstance(value, (str, int, float, bool)), f"{value!r} cannot be part of a key"
     return value
+
+
+def _is_in_key(value: Any, marks: list[Any]) -> bool:
+    return NOT_IN_KEY not in marks and (value is not None or NOT_IN_KEY_IF_NONE not in marks)
 
 
 def _identity(model: ModelReference, name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from comat_core.backbones.quantisation import Quantisation
 from comat_core.files.paths import user_path
 from comat_core.language.parser_identity import parser_identity
 from comat_core.settings import Sampler, Settings
@@ -16,7 +17,7 @@ from stages.models.captioners import AnyCaptioner, Blip
 from stages.models.discriminators import AnyDiscriminator, Denoiser
 from stages.models.rewards import AnyReward
 from stages.models.segmenters import AnySegmenter, ClipSeg
-from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_NONE, ModelReference, StageConfig
 from stages.sampling import SamplingConfig
 from stages.store.local_disk import check_folder
 
@@ -112,6 +113,11 @@ class TrainConfig(StepSettings, StageConfig):
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"], Field(description="of the frozen models and autocast; LoRA stays fp32")
     ] = "fp16"
+    base_quantisation: Annotated[
+        Quantisation | None,
+        NOT_IN_KEY_IF_NONE,
+        Field(description="keep the base's largest networks in fewer bits, beside a LoRA of full precision"),
+    ] = None
     optimizer: Annotated[
         Literal["adamw", "adamw_8bit", "adamw_8bit_if_installed"],
         Field(description="AdamW, its state in 32 bits or, by bitsandbytes, in 8"),

@@ -17,6 +17,7 @@ from comat_core.rewards.protocol import Reward, reward_role
 from comat_core.support.activation_memory import kept_activations
 from comat_core.support.offloading import OffloadedReward
 from comat_core.support.precisions import PRECISIONS
+from comat_core.support.stored_bytes import stored_bytes
 from comat_core.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.models import ADAPTER_NAME
@@ -217,7 +218,7 @@ def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManag
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(map(stored_bytes, tensors))
 
 
 def _listed(sizes: dict[str, int]) -> str:

@@ -57,6 +57,7 @@ def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None
         denoiser=denoiser,
         dtype=dtype,
         device=device,
+        quantisation=config.base_quantisation,
     )
     if config.hardware.channels_last:
         online.use_channels_last()

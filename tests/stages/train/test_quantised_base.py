@@ -1,0 +1,139 @@
+"""LoRA on a base whose large networks are kept in 8-bit integers: it trains, resumes, and takes less memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import comat_core.backbones.quantisation as quantisation_module
+import stages.train.loop as loop_module
+from comat_core.backbones.loading import load_backbone
+from comat_core.backbones.quantisation import Quantisation
+from comat_core.support.errors import UserError
+from comat_core.support.stored_bytes import stored_bytes
+from stages.store.artifacts import Artifact
+from stages.store.store import Store
+from stages.train import TrainConfig, run
+from stages.train.memory_plan import plan_memory
+from stages.train.models import load_models
+from tests.tiny_families import TINY_FAMILIES
+
+MakeConfig = Callable[..., TrainConfig]
+CPU = torch.device("cpu")
+IN_8_BITS = {"kind": "torchao"}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Tiny checkpoints by the name of their family, each made once."""
+    made: dict[str, Path] = {}
+
+    def folder(family: str) -> Path:
+        if family not in made:
+            made[family] = TINY_FAMILIES[family].save(tmp_path_factory.mktemp("models") / family)
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture
+def config_of(make_config: MakeConfig, checkpoints: Callable[[str], Path]) -> MakeConfig:
+    """A config for the base of a family, in the precision that torchao asks for."""
+
+    def make(family: str, **changes: Any) -> TrainConfig:
+        changes = {"precision": "bf16", "sampling": {"scheduler": TINY_FAMILIES[family].scheduler}} | changes
+        return make_config(base={"path": str(checkpoints(family))}, **changes)
+
+    return make
+
+
+def quantised_layers(network: nn.Module) -> list[str]:
+    return [name for name, value in network.named_parameters() if hasattr(value, "__tensor_flatten__")]
+
+
+@pytest.mark.parametrize("family", ["sd", "sd3", "flux dev", "pixart alpha"])
+def test_predictions_are_nearly_those_of_the_whole_base(checkpoints: Callable[[str], Path], family: str) -> None:
+    pytest.importorskip("torchao")
+    torch.manual_seed(0)
+    predicted = []
+    for quantisation in (None, Quantisation(kind="torchao")):
+        model = load_backbone(checkpoints(family), dtype=torch.bfloat16, quantisation=quantisation)
+        assert model.dtype == torch.bfloat16
+        assert bool(quantised_layers(model.denoiser)) == (quantisation is not None)
+        side = model.latent_size(32)
+        latents = torch.linspace(-2, 2, model.latent_channels * side**2).view(1, -1, side, side)
+        predicted.append(model.predict(latents, torch.tensor(500), model.encode_prompts(["a red circle"], 32)))
+    whole, quantised = predicted
+    difference = (whole - quantised).norm() / whole.norm()
+    assert 0 < difference < 0.05
+
+
+def test_clips_and_if_asked_all_text_encoders_stay_whole(checkpoints: Callable[[str], Path]) -> None:
+    pytest.importorskip("torchao")
+    for text_encoders in (True, False):
+        asked = Quantisation(kind="torchao", text_encoders=text_encoders)
+        pipeline = load_backbone(checkpoints("sd3"), dtype=torch.bfloat16, quantisation=asked).pipeline
+        assert not quantised_layers(pipeline.text_encoder)
+        assert not quantised_layers(pipeline.text_encoder_2)
+        assert bool(quantised_layers(pipeline.text_encoder_3)) == text_encoders
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_result(
+    config_of: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torchao")
+    config = config_of("sd3", base_quantisation=IN_8_BITS, checkpoints={"every": 1})
+    undisturbed = run(config, inputs, Store(str(tmp_path / "undisturbed")))
+    original = loop_module.online_step
+
+    def die_in_the_third_step(training_run: Any, state: Any) -> Any:
+        if state.step == 2:
+            raise KeyboardInterrupt
+        return original(training_run, state)
+
+    disturbed = Store(str(tmp_path / "disturbed"))
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, "online_step", die_in_the_third_step)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, inputs, disturbed)
+    assert run(config, inputs, disturbed).manifest.digest == undisturbed.manifest.digest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["sd3", "flux dev", "pixart alpha"])
+def test_the_plan_counts_a_byte_for_each_quantised_weight(config_of: MakeConfig, family: str) -> None:
+    pytest.importorskip("torchao")
+    whole, quantised = config_of(family), config_of(family, base_quantisation=IN_8_BITS)
+    models = load_models(quantised, CPU)
+    plan, expected = plan_memory(quantised, models), plan_memory(whole, load_models(whole, CPU))
+    values = [value for value in models.online.denoiser.parameters() if hasattr(value, "__tensor_flatten__")]
+    saved = sum(2 * value.numel() - stored_bytes(value) for value in values)
+    assert 0 < saved < sum(value.numel() for value in values), "a byte for each, and the rows' scales"
+    assert plan.parameters["transformer"] == expected.parameters["transformer"] - saved
+    assert plan.adapters == expected.adapters
+
+
+def test_it_is_part_of_the_key_only_if_asked_for(make_config: MakeConfig) -> None:
+    assert "base_quantisation" not in make_config().key_payload()
+    asked = make_config(base_quantisation=IN_8_BITS)
+    assert asked.key_payload()["base_quantisation"] == {"kind": "torchao", "text_encoders": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "installed", "message"),
+    [
+        ("torchao", "bf16", False, "quantising by torchao needs that package, which is not installed"),
+        ("torchao", "fp16", True, "torchao's 8-bit integers go with bfloat16, not with float16"),
+        ("bitsandbytes", "bf16", True, "bitsandbytes quantises on a GPU alone, not on cpu"),
+    ],
+)
+def test_what_cannot_be_done_here_is_refused_in_a_line(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, kind: str, precision: str, installed: bool, message: str
+) -> None:
+    monkeypatch.setattr(quantisation_module, "find_spec", lambda _name: object() if installed else None)
+    with pytest.raises(UserError, match=message):
+        load_models(make_config(precision=precision, base_quantisation={"kind": kind}), CPU)
