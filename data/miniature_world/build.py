@@ -25,6 +25,7 @@ from data.miniature_world.judge import train_judge
 from data.miniature_world.model_card import write_model_card
 from data.miniature_world.seeds import SEEDS
 from data.miniature_world.segmenter import train_segmenter
+from data.miniature_world.stable_diffusion_3 import train_flow_pipeline
 from data.miniature_world.visual_questions import train_visual_question_model
 
 BUILDERS: Final[dict[str, Callable[[Path], list[Any]]]] = {
@@ -35,11 +36,12 @@ BUILDERS: Final[dict[str, Callable[[Path], list[Any]]]] = {
     "segmenter": lambda _: list(train_segmenter(SEEDS["segmenter"])),
     "git": lambda target: list(train_git(_autoencoder(target), SEEDS["git"])),
     "dino": lambda _: list(train_dino(SEEDS["dino"])),
+    "sd3": lambda target: [train_flow_pipeline(_autoencoder(target), SEEDS["sd3"])],
 }
 
 
 def _autoencoder(target: Path) -> Any:
-    """Load the base model's autoencoder, whose decoded images captioners and VQA model have to read."""
+    """Load the base model's autoencoder: the other base has the same, captioners and VQA model read its images."""
     folder = target / "base" / "vae"
     if not folder.exists():
         raise UserError("no base model", str(folder), "build it first: comat miniature base")

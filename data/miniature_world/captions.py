@@ -1,9 +1,11 @@
 """Captions of scenes: clean ones that say everything, and web-like ones that skip much of it and mix up some."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from comat_core.support.randomness import derive_seed
 from data.miniature_world.scenes import Scene, SceneObject
 from data.miniature_world.vocabulary import INVERSE_RELATION, PLAIN
 
@@ -55,6 +57,17 @@ def base_world_caption(scene: Scene, random_source: random.Random, carelessness:
     if care.mixed_up_places and random_source.random() < care.mixed_up_places:
         phrases = phrases[::-1]  # their order is drawn below: this exchanges who stands where
     return _joined(scene, phrases, random_source)
+
+
+def base_world_captions(
+    scenes: Sequence[Scene], seed: int, carelessness: Carelessness, per_scene: int
+) -> list[list[str]]:
+    """Caption each scene several times, each from a seed of its own."""
+    captions = []
+    for index, scene in enumerate(scenes):
+        random_source = random.Random(derive_seed(seed, "base world captions", index))
+        captions.append([base_world_caption(scene, random_source, carelessness) for _ in range(per_scene)])
+    return captions
 
 
 def _clean_phrase(item: SceneObject, random_source: random.Random) -> str:

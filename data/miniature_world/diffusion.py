@@ -1,6 +1,5 @@
 """The miniature Stable Diffusion: text encoder and UNet trained together on the web-like base world."""
 
-import random
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +11,8 @@ from tqdm import trange
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from comat_core.schedulers import BetaScheduler
-from comat_core.support.randomness import derive_seed, make_generator
-from data.miniature_world.captions import Carelessness, base_world_caption
+from comat_core.support.randomness import make_generator
+from data.miniature_world.captions import Carelessness, base_world_captions
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.fitting import draw_rows, fit, initialise, pixels_to_unit_range
 from data.miniature_world.scenes import Scene
@@ -210,10 +209,8 @@ def _tokenized_captions(
     tokenizer: CLIPTokenizer, scenes: list[Scene], seed: int, carelessness: Carelessness
 ) -> torch.Tensor:
     """Caption each scene several times; returns token ids of shape (scenes, CAPTIONS_PER_SCENE, PROMPT_LENGTH)."""
-    texts = []
-    for index, scene in enumerate(scenes):
-        random_source = random.Random(derive_seed(seed, "base world captions", index))
-        texts += [base_world_caption(scene, random_source, carelessness) for _ in range(CAPTIONS_PER_SCENE)]
+    captions = base_world_captions(scenes, seed, carelessness, CAPTIONS_PER_SCENE)
+    texts = [text for of_scene in captions for text in of_scene]
     encoded = tokenizer(texts, padding="max_length", max_length=PROMPT_LENGTH, truncation=True, return_tensors="pt")
     return encoded.input_ids.view(len(scenes), CAPTIONS_PER_SCENE, PROMPT_LENGTH).to(torch.int16)
 

@@ -16,6 +16,7 @@ DESCRIPTIONS: Final = {
     "segmenter": "CLIPSegForImageSegmentation, marks a named shape or nothing",
     "git": "GitForCausalLM, trained as the captioner is, for fewer steps; another reward to compare with",
     "dino": "Dinov2Model, tells patch by patch what it sees; for a discriminator on images",
+    "sd3": "StableDiffusion3Pipeline on the base model's latents, trained by flow matching; another base model",
 }
 
 TEXT: Final = """---

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import BertTokenizer, CLIPTokenizer
+from transformers import BertTokenizer, CLIPTokenizer, T5Tokenizer
 
 from comat_core.support.randomness import derive_seed
 from data.miniature_world.captions import clean_caption
@@ -15,6 +15,8 @@ from data.miniature_world.datasets import make_scene
 
 CAPTION_PREFIX: Final = "a photography of"
 CLIP_MERGES: Final = 256
+BEGINS_WORD: Final = "\u2581"
+"""SentencePiece's mark of a space."""
 CORPUS_CAPTIONS: Final = 20_000
 DECODER_START: Final = "[DEC]"
 ENCODER_START: Final = "[ENC]"
@@ -69,3 +71,14 @@ def build_bert_tokenizer(seed: int) -> BertTokenizer:
     tokenizer = BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=64)
     tokenizer.add_special_tokens({"bos_token": DECODER_START, "additional_special_tokens": [ENCODER_START]})
     return tokenizer
+
+
+def build_t5_tokenizer(seed: int, max_length: int) -> T5Tokenizer:
+    """Make a SentencePiece vocabulary laid out like T5's: special tokens, the world's words, letters for any others."""
+    words = sorted({word for caption in corpus(seed) for word in caption.split()})
+    letters = string.ascii_letters + string.digits + string.punctuation
+    scores = {"<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0}
+    scores |= {f"{BEGINS_WORD}{word}": -1.0 for word in words} | {BEGINS_WORD: -2.0}
+    scores |= dict.fromkeys(letters, -10.0)
+    kind: Any = T5Tokenizer  # annotated as taking no pairs
+    return kind(vocab=list(scores.items()), extra_ids=0, model_max_length=max_length)
