@@ -172,11 +172,11 @@ def _autoencoder(channels: int, **settings: Any) -> Any:
     )
 
 
-def _clip(kind: Any, size: dict[str, int], whole: bool) -> Any:
+def _clip(kind: Any, size: dict[str, Any], whole: bool) -> Any:
     layers = {} if whole else {"num_hidden_layers": 2}  # the last but one is read
     return kind(
         CLIPTextConfig(
-            **size | layers,
+            **(size | layers),
             projection_dim=size["hidden_size"],
             vocab_size=CLIP_VOCABULARY,
             max_position_embeddings=PROMPT_LENGTH,

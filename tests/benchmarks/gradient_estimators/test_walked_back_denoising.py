@@ -25,16 +25,15 @@ def trained(tiny_sd_folder: Path) -> tuple[Backbone, list[nn.Parameter]]:
     return model, trained_model(model)
 
 
-def gradients(
-    result: DenoisingResult, model: Backbone, parameters: Sequence[nn.Parameter]
-) -> list[torch.Tensor | None]:
+def gradients(result: DenoisingResult, model: Backbone, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+    """Of every parameter, zeros where none arrived."""
     maps = [layer.square().sum() for captured in result.attention_maps for layer in captured.values()]
     for parameter in parameters:
         parameter.grad = None
     # By the time of the backward pass the discriminator's adapter may be active.
     with active_adapter(model.denoiser, None):
         torch.stack([score(result.latents), *maps]).sum().backward()
-    return [parameter.grad for parameter in parameters]
+    return [torch.zeros_like(value) if value.grad is None else value.grad for value in parameters]
 
 
 def test_the_backward_pass_gives_latents_and_maps_their_gradients(
