@@ -173,7 +173,7 @@ def _autoencoder(channels: int, **settings: Any) -> Any:
 
 
 def _clip(kind: Any, size: dict[str, Any], whole: bool) -> Any:
-    layers = {} if whole else {"num_hidden_layers": 2}  # the last but one is read
+    layers: dict[str, Any] = {} if whole else {"num_hidden_layers": 2}  # the last but one is read
     return kind(
         CLIPTextConfig(
             **(size | layers),
