@@ -10,7 +10,8 @@ from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.protocol import ImageToText
 from comat_core.discriminators.protocol import Discriminator
 from comat_core.losses.attribute_concentration import EntityTokens
-from comat_core.rewards.protocol import WeightedReward, reward_role
+from comat_core.rewards.names import reward_role
+from comat_core.rewards.protocol import WeightedReward
 from comat_core.schedulers import Scheduler
 from comat_core.segmenters.protocol import Segmenter
 

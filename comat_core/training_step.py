@@ -13,7 +13,8 @@ from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uni
 from comat_core.losses.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
 from comat_core.losses.concept_activation import concept_activation_loss, random_crop
 from comat_core.losses.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
-from comat_core.rewards.protocol import reward_loss, reward_role
+from comat_core.rewards.names import reward_role
+from comat_core.rewards.protocol import reward_loss
 from comat_core.step_settings import LossWeights, StepSettings, TrainingSampler
 from comat_core.support.randomness import make_generator
 from comat_core.training_inputs import CoMatBatch, CoMatModels

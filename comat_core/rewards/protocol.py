@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-
-REWARD_PREFIX: Final = "reward/"
 
 
 class Reward(Protocol):
@@ -44,8 +42,3 @@ class WeightedReward:
 def reward_loss(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Tensor:
     """The negative mean score of images (B, 3, H, W) against B prompts: a scalar to be minimised."""
     return -reward.prepare(prompts, images.device)(images).mean()
-
-
-def reward_role(name: str) -> str:
-    """What a reward of that name is called among a training's models, and its loss among the losses."""
-    return f"{REWARD_PREFIX}{name}"

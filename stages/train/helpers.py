@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from comat_core.rewards.protocol import reward_role
+from comat_core.rewards.names import reward_role
 from stages.models.model_references import references
 from stages.models.variants import Variant
 from stages.plan.config import ModelReference

@@ -13,7 +13,8 @@ from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.backbones.guided_denoiser import GuidedDenoiser
 from comat_core.captioners.protocol import ImageToText
-from comat_core.rewards.protocol import Reward, reward_role
+from comat_core.rewards.names import reward_role
+from comat_core.rewards.protocol import Reward
 from comat_core.support.activation_memory import kept_activations
 from comat_core.support.offloading import OffloadedReward
 from comat_core.support.precisions import PRECISIONS
