@@ -1,11 +1,8 @@
 """Counterfactuals of a prompt: texts that are nearly the same and wrong, each in one respect."""
 
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Final
 
-from spacy.language import Language
 from spacy.tokens import Doc
 
 from comat_core.language.corruptions import corruptions
@@ -37,22 +34,6 @@ def counterfactuals(doc: Doc, words: NounFilter) -> list[str]:
     """
     forms = [*corruptions(doc, words).values(), _other_place(doc.text)]
     return list(dict.fromkeys(form for form in forms if isinstance(form, str) and form != doc.text))
-
-
-def counterfactual_writer(
-    nlp: Language, words: NounFilter, *, remembered: int = 100_000
-) -> Callable[[str], Sequence[str]]:
-    """A function from a prompt to its counterfactuals that parses each prompt once.
-
-    Args:
-        remembered: how many prompts it keeps the counterfactuals of.
-    """
-
-    @lru_cache(maxsize=remembered)
-    def write(prompt: str) -> tuple[str, ...]:
-        return tuple(counterfactuals(nlp(prompt), words))
-
-    return write
 
 
 def _other_place(text: str) -> str | None:

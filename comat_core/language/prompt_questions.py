@@ -3,12 +3,10 @@
 A question counts only where its parents hold: whether a circle is red can be asked of an image that has one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
-from spacy.language import Language
 from spacy.tokens import Doc
 
 from comat_core.language.noun_filter import NounFilter
@@ -45,22 +43,6 @@ def prompt_questions(doc: Doc, words: NounFilter) -> list[PromptQuestion]:
             if attribute.dep_ != "compound" or attribute.lower_ in words.attribute_words
         ]
     return [*questions, *_numbers(doc, phrases), *_relation(doc, phrases)]
-
-
-def question_writer(
-    nlp: Language, words: NounFilter, *, remembered: int = 100_000
-) -> Callable[[str], Sequence[PromptQuestion]]:
-    """A function from a prompt to its questions that parses each prompt once.
-
-    Args:
-        remembered: how many prompts it keeps the questions of.
-    """
-
-    @lru_cache(maxsize=remembered)
-    def write(prompt: str) -> tuple[PromptQuestion, ...]:
-        return tuple(prompt_questions(nlp(prompt), words))
-
-    return write
 
 
 def _numbers(doc: Doc, phrases: Sequence[NounPhrase]) -> Iterator[PromptQuestion]:

@@ -25,12 +25,13 @@ class CaptionContrastSettings(RewardSettings):
         return (self.parser,)
 
     def load(self, surroundings: RewardSurroundings) -> "CaptionContrast":
-        from comat_core.language.counterfactuals import counterfactual_writer
+        from comat_core.language.counterfactuals import counterfactuals
         from comat_core.language.parsers import load_parser
+        from comat_core.language.read_once import read_once
         from comat_core.rewards.caption_contrast import CaptionContrast
         from data.noun_filter import load_noun_filter
 
         assert surroundings.captioner is not None, "the train stage's config sees to it"
         return CaptionContrast(
-            surroundings.captioner, counterfactual_writer(load_parser(self.parser), load_noun_filter())
+            surroundings.captioner, read_once(counterfactuals, load_parser(self.parser), load_noun_filter())
         )

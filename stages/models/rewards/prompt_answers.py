@@ -56,9 +56,10 @@ class YesToQuestionsSettings(_Answered):
 
     def load(self, surroundings: RewardSurroundings) -> "YesToQuestions":
         from comat_core.language.parsers import load_parser
-        from comat_core.language.prompt_questions import question_writer
+        from comat_core.language.prompt_questions import prompt_questions
+        from comat_core.language.read_once import read_once
         from comat_core.rewards.prompt_answers import YesToQuestions
         from data.noun_filter import load_noun_filter
 
-        questions = question_writer(load_parser(self.parser), load_noun_filter())
+        questions = read_once(prompt_questions, load_parser(self.parser), load_noun_filter())
         return YesToQuestions(self.load_answerer(surroundings), questions)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comat_core.language.counterfactuals import counterfactual_writer, counterfactuals
+from comat_core.language.counterfactuals import counterfactuals
 from data.noun_filter import load_noun_filter
 from tests.comat_core.parsed import parser
 
@@ -35,16 +35,3 @@ def test_each_differs_in_one_respect(prompt: str, expected: list[str]) -> None:
 def test_a_word_for_a_place_is_no_part_of_another_word() -> None:
     found = counterfactuals(parser()("a covering over a hovering drone"), load_noun_filter())
     assert found[-1] == "a covering under a hovering drone"
-
-
-def test_a_prompt_is_parsed_once() -> None:
-    calls: list[str] = []
-
-    class Counted:
-        def __call__(self, text: str) -> object:
-            calls.append(text)
-            return parser()(text)
-
-    write = counterfactual_writer(Counted(), load_noun_filter())  # type: ignore[arg-type]
-    assert write("a green star") == write("a green star") == ("green stars",)
-    assert calls == ["a green star"]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from comat_core.captioners.blip import BlipCaptioner
-from comat_core.language.counterfactuals import counterfactual_writer
-from comat_core.language.prompt_questions import question_writer
+from comat_core.language.counterfactuals import counterfactuals
+from comat_core.language.prompt_questions import prompt_questions
+from comat_core.language.read_once import read_once
 from comat_core.rewards.caption_contrast import CaptionContrast
 from comat_core.rewards.clip_similarity import ClipSimilarity
 from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
@@ -29,9 +30,9 @@ def reward_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rewar
     captioner = BlipCaptioner.load(save_tiny_blip(folder / "blip"))
     answerer = VisualQuestionAnswerer.load(save_tiny_question_answerer(folder / "vqa"), protocol=CORRECTED)
     rewards: dict[str, Reward] = {
-        "caption_contrast": CaptionContrast(captioner, counterfactual_writer(parser(), load_noun_filter())),
+        "caption_contrast": CaptionContrast(captioner, read_once(counterfactuals, parser(), load_noun_filter())),
         "yes_to_prompt": YesToPrompt(answerer, "is there {}?"),
-        "yes_to_questions": YesToQuestions(answerer, question_writer(parser(), load_noun_filter())),
+        "yes_to_questions": YesToQuestions(answerer, read_once(prompt_questions, parser(), load_noun_filter())),
         "clip_similarity": ClipSimilarity(ClipScorer.load(save_tiny_clip(folder / "clip"))),
     }
     assert tuple(rewards) == KINDS
