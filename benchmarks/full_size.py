@@ -31,11 +31,11 @@ from torch.optim import AdamW
 
 from benchmarks.full_size_models import Sizes, full_sizes, save_blip, save_stable_diffusion, sdxl_unet, tiny_sizes
 from benchmarks.full_size_step import (
+    CPU,
     GIBIBYTE,
     LeftAndRight,
     count,
     expected_lora_parameters,
-    peak_bytes,
     peak_facts,
     take_step,
 )
@@ -51,6 +51,7 @@ from comat_core.step_settings import StepSettings, TrainingSampler
 from comat_core.support.activation_memory import kept_activations, without_data
 from comat_core.support.memory_allocator import keep_freed_memory
 from comat_core.training_inputs import CoMatModels
+from stages.train.memory_plan import peak_bytes
 
 
 def main() -> None:
@@ -152,7 +153,7 @@ def measure_sdxl(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
         _denoise_once(unet, sizes).float().square().mean().backward()
     seconds = time.perf_counter() - start
     AdamW(lora, lr=2e-5).step()
-    peak = peak_bytes()
+    peak = peak_bytes(CPU)
     return plan | {
         "run": True,
         "lora_parameters": count(*lora),

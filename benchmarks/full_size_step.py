@@ -1,7 +1,5 @@
 """One training step on networks of any size, and what it took; for `benchmarks.full_size`."""
 
-import resource
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -18,7 +16,9 @@ from comat_core.discriminators.denoiser import memory_of_roles
 from comat_core.step_settings import StepSettings
 from comat_core.training_inputs import CoMatModels
 from comat_core.training_step import discriminator_step, training_step
+from stages.train.memory_plan import peak_bytes
 
+CPU = torch.device("cpu")
 GIBIBYTE = 2**30
 
 
@@ -73,7 +73,7 @@ def take_step(models: CoMatModels, discriminator: DenoiserDiscriminator, setting
 
 def peak_facts(limit: float) -> dict[str, object]:
     """The peak of resident memory of this process, and whether it kept to a limit in GiB."""
-    peak = peak_bytes()
+    peak = peak_bytes(CPU)
     return {
         "peak_resident_bytes": peak,
         "peak_resident_gibibytes": round(peak / GIBIBYTE, 2),
@@ -102,8 +102,3 @@ def count(*modules_or_parameters: Any) -> int:
     for item in modules_or_parameters:
         total += item.numel() if isinstance(item, Tensor) else sum(value.numel() for value in item.parameters())
     return total
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

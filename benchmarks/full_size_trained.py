@@ -2,12 +2,8 @@
 
 import argparse
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.full_size_models import save_blip, tiny_sizes
 from benchmarks.full_size_step import LeftAndRight, count, expected_lora_parameters, peak_facts, take_step
@@ -73,14 +69,3 @@ def measure_transformer(name: str, arguments: argparse.Namespace) -> dict[str, o
         **take_step(models, discriminator, settings),
         **peak_facts(arguments.limit),
     }
-
-
-@contextmanager
-def default_precision(dtype: torch.dtype) -> Iterator[None]:
-    """Make models in a precision at once: in float32 first they would take twice the memory."""
-    found = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(found)

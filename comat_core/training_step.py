@@ -96,7 +96,7 @@ def training_step(
     images = _decode(models, result.latents, settings)
 
     # 4. L_i2t, and what else is rewarded, over [I'; I'_g] with [P; P_g].
-    if weights.concept_activation or models.rewards:
+    if _is_rewarded(models, settings):
         assert images is not None
         losses |= _rewards(models, images, captions, settings, make_generator(seed, "caption crop", step))
 
@@ -163,8 +163,12 @@ def _draw_steps(sampling: TrainingSampler, generator: torch.Generator) -> tuple[
 
 def _used_pairs(models: CoMatModels, batch: CoMatBatch, settings: StepSettings) -> Sequence[str]:
     """P_g, or nothing: noised real images are denoised for concept activation and rewards alone."""
-    is_rewarded = settings.weights.concept_activation or models.rewards
-    return batch.pair_captions if settings.mixed_latents and is_rewarded else ()
+    return batch.pair_captions if settings.mixed_latents and _is_rewarded(models, settings) else ()
+
+
+def _is_rewarded(models: CoMatModels, settings: StepSettings) -> bool:
+    """Whether a captioner or another model scores the images."""
+    return bool(settings.weights.concept_activation or models.rewards)
 
 
 def _starts(
@@ -193,7 +197,7 @@ def _decode(models: CoMatModels, latents: Tensor, settings: StepSettings) -> Ten
     """Images of all rows, with a graph only if a loss goes through them; None if no term looks at images."""
     weights = settings.weights
     scored_as_image = weights.fidelity and models.discriminator is not None and models.discriminator.reads == "images"
-    if weights.concept_activation or models.rewards or scored_as_image:
+    if _is_rewarded(models, settings) or scored_as_image:
         return models.online.decode(latents, checkpoint_rows=settings.checkpoint_decoder)
     if weights.attribute_concentration:
         with torch.no_grad():

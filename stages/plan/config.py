@@ -28,11 +28,11 @@ NOT_IN_KEY: Final = SAME_RESULT
 """Annotation for settings of speed and place: `batch_size: Annotated[int, NOT_IN_KEY] = 8`."""
 
 
-class _NotInKeyIfNone:
-    """Marks a field that a key says nothing of while it is None."""
+class _NotInKeyIfEmpty:
+    """Marks a field that a key says nothing of while it is None or holds nothing."""
 
 
-NOT_IN_KEY_IF_NONE: Final = _NotInKeyIfNone()
+NOT_IN_KEY_IF_EMPTY: Final = _NotInKeyIfEmpty()
 """Annotation for settings that came later than the keys of results, which their absence shall not change."""
 
 
@@ -116,7 +116,7 @@ class StageConfig(Settings):
 
     def key_payload(self) -> dict[str, Any]:
         """The JSON value that goes into the artifact's key: every field except those marked NOT_IN_KEY
-        and, while they are None, NOT_IN_KEY_IF_NONE.
+        and, while they are None or hold nothing, NOT_IN_KEY_IF_EMPTY.
 
         Model references are replaced by the identity of what they point at.
         """
@@ -179,7 +179,8 @@ def _payload(value: Any, name: str) -> Any:
 
 
 def _is_in_key(value: Any, marks: list[Any]) -> bool:
-    return NOT_IN_KEY not in marks and (value is not None or NOT_IN_KEY_IF_NONE not in marks)
+    is_empty = value is None or value == {}
+    return NOT_IN_KEY not in marks and not (is_empty and NOT_IN_KEY_IF_EMPTY in marks)
 
 
 def _identity(model: ModelReference, name: str) -> str:

@@ -17,7 +17,7 @@ from stages.models.captioners import AnyCaptioner, Blip
 from stages.models.discriminators import AnyDiscriminator, Denoiser
 from stages.models.rewards import AnyReward
 from stages.models.segmenters import AnySegmenter, ClipSeg
-from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_NONE, ModelReference, StageConfig
+from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
 from stages.sampling import SamplingConfig
 from stages.store.local_disk import check_folder
 
@@ -115,7 +115,7 @@ class TrainConfig(StepSettings, StageConfig):
     ] = "fp16"
     base_quantisation: Annotated[
         Quantisation | None,
-        NOT_IN_KEY_IF_NONE,
+        NOT_IN_KEY_IF_EMPTY,
         Field(description="keep the base's largest networks in fewer bits, beside a LoRA of full precision"),
     ] = None
     optimizer: Annotated[
@@ -131,6 +131,7 @@ class TrainConfig(StepSettings, StageConfig):
     captioning: Annotated[AnyCaptioner, Field(description="what the captioner is")] = Blip()
     rewards: Annotated[
         dict[Annotated[str, Field(pattern=r"^\w+$")], AnyReward],
+        NOT_IN_KEY_IF_EMPTY,
         Field(default_factory=dict, description="name -> what is rewarded beside concept activation"),
     ]
     segmentation: Annotated[AnySegmenter, Field(description="what the segmenter is")] = ClipSeg()

