@@ -6,7 +6,8 @@ between them paired.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,44 @@ class Difference:
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A statistic of one model's images, and what it is in each of R resamples.
+
+    What a bootstrap draws depends on the prompts and not on the model: so two models' values of one generator are
+    paired, though each was worked out without the other.
+
+    Attributes:
+        point: of all images.
+        values: (R,), of the resamples.
+        n: the number of units that were resampled.
+        is_inflated: resamples, having fewer distinct images, miss the point on one side.
+    """
+
+    point: float
+    values: NDArray[np.float64]
+    n: int
+    is_inflated: bool
+
+    def estimate(self) -> Estimate:
+        return Estimate(self.point, *self._interval(), self.n)
+
+    def change_from(self, base: "Resampled") -> Difference:
+        change = replace(self, point=self.point - base.point, values=self.values - base.values)
+        return Difference(change.point, *change._interval())
+
+    def ratio_to(self, base: "Resampled") -> Difference:
+        """self / base, worked out on logarithms so that it stays positive."""
+        logarithms = replace(self, point=_log(self.point), values=_log(self.values))
+        change = logarithms.change_from(replace(base, point=_log(base.point), values=_log(base.values)))
+        return Difference(float(np.exp(change.mean)), float(np.exp(change.low)), float(np.exp(change.high)))
+
+    def _interval(self) -> tuple[float, float]:
+        """The percentiles of the values; moved by their mean excess over the point where that is no chance."""
+        values = self.values
+        return percentile_interval(values - values.mean() + self.point if self.is_inflated else values)
 
 
 def make_numpy_generator(seed: int, purpose: str) -> np.random.Generator:
@@ -117,14 +156,6 @@ def percentile_interval(statistics: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def recentred_interval(point: float, resampled: NDArray[np.float64]) -> tuple[float, float]:
-    """The percentiles of resampled values (R,), moved by their mean excess over the point.
-
-    For statistics that every resample inflates or deflates, because it holds fewer distinct images than the whole set.
-    """
-    return percentile_interval(resampled - resampled.mean() + point)
-
-
 def resampled_counts(groups: int, generator: np.random.Generator, resamples: int) -> NDArray[np.float64]:
     """How often each of G groups is drawn in each of R resamples of G draws: (R, G)."""
     drawn = generator.integers(0, groups, (resamples, groups))
@@ -137,6 +168,11 @@ def group_by_prompt(prompts: Sequence[str]) -> list[NDArray[np.int64]]:
     for row, prompt in enumerate(prompts):
         rows.setdefault(prompt, []).append(row)
     return [np.asarray(group, dtype=np.int64) for group in rows.values()]
+
+
+def _log(value: Any) -> Any:
+    """The natural logarithm of a number or an array; that of the smallest positive number where there is none."""
+    return np.log(np.maximum(value, np.finfo(np.float64).tiny))
 
 
 def _sums_by_prompt(values: ArrayLike, prompts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

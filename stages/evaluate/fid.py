@@ -19,18 +19,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from data.downloads import PublishedFile
 from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
+from stages.evaluate.images.distances import compare_distances, features_of, model_distances
 from stages.evaluate.images.feature_extractors import Inception, Network
 from stages.evaluate.images.frechet_features import (
     FEATURES,
     FeaturesConfig,
     as_bytes,
-    features_by_model,
     real_features,
-    summarise_distances,
 )
-from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
+from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import comparison, join_items, write_summary
-from stages.evaluate.scoring.image_scores import ITEMS, identity_of, image_scores, in_batches, item_schema
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, chosen_prompts, reads_no_files, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
@@ -41,6 +40,7 @@ from stages.store.artifacts import ArtifactWriter
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from comat_core.metrics.bootstrap import Resampled
     from comat_core.scorers.clip_score import ClipScorer
 
 FID = "fid"
@@ -123,6 +123,9 @@ class FidConfig(FeaturesConfig):
     def real_payload(self) -> dict[str, Any]:
         return {name: value for name, value in super().real_payload().items() if name != "clip"}
 
+    def distances_payload(self) -> dict[str, Any]:
+        return {name: value for name, value in super().distances_payload().items() if name != "clip"}
+
     def fetch_networks(self) -> None:
         published = self.extractor.published_file()
         if published is not None:
@@ -152,18 +155,32 @@ def extract_real(config: FidConfig, batches: "Iterator[Tensor]") -> list[dict[st
     return [{"features": row} for images in batches for row in network(images).cpu().numpy()]
 
 
+def measure(config: FidConfig, items: pa.Table, real_items: pa.Table) -> "dict[str, Resampled]":
+    """Measure a model's distance to the real images; torchmetrics says what it is, the interval around it is ours."""
+    from comat_core.metrics.bootstrap import make_numpy_generator
+    from comat_core.metrics.fid import library_distance  # whose import takes seconds
+    from comat_core.metrics.frechet_comparison import measure_distance
+
+    features, prompts = features_of(items, "fid")
+    real, name = np.stack(real_items["features"].to_numpy()), distance_name(config)
+    generator, point = make_numpy_generator(config.seed, name), library_distance(real, features)
+    return {name: measure_distance(real, features, prompts, generator, resamples=config.resamples, point=point)}
+
+
+def distance_name(config: FidConfig) -> str:
+    """What the distance is called: FID is that of Inception's features alone."""
+    return FID if config.extractor.kind == "inception" else OTHER_NETWORK
+
+
 def compare(config: FidConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Measure every model's distance to the real images, and summarise."""
+    """Put every model's distance beside its CLIPScore, and summarise."""
     items = join_items(inputs, "fid")
-    features, prompts = features_by_model(items, "fid")
-    real = np.stack(inputs[REAL].read_table(ITEMS)["features"].to_numpy())
-    metric = FID if config.extractor.kind == "inception" else OTHER_NETWORK
-    distances = summarise_distances(config, features, prompts, real, metric, by_library=True)
+    distances = compare_distances(inputs, distance_name(config))
     clip_scores = summarise_items(
         items,
         [CLIP_SCORE],
         benchmark="fid",
-        protocol=describe(config, len(prompts)),
+        protocol=describe(config, len(items) // len(distances["models"])),
         skills=skills_of(chosen_prompts(config, inputs)),
         seed=config.seed,
         resamples=config.resamples,
@@ -212,12 +229,12 @@ SCORES = image_scores(
     fetch=FidConfig.fetch_networks,
 )
 REAL_SCORES = real_features(benchmark="fid", version=1, config_type=FidConfig, schema=REAL_SCHEMA, extract=extract_real)
+DISTANCES = model_distances(benchmark="fid", version=1, config_type=FidConfig, measure=measure)
 STAGE = comparison(
     benchmark="fid",
-    version=2,
+    version=3,
     config_type=FidConfig,
     compare=compare,
-    more_inputs=(REAL,),
     fetch=reads_no_files,
 )
 BENCHMARK = Benchmark(
@@ -236,5 +253,6 @@ BENCHMARK = Benchmark(
     ),
     scores=SCORES,
     real_scores=REAL_SCORES,
+    distances=DISTANCES,
     of_single_images=False,
 )

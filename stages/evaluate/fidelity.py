@@ -14,18 +14,18 @@ is known of each extractor in "extractors", and the "headline".
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stages.evaluate.declared.benchmark import Benchmark, Metric
+from stages.evaluate.images.distances import distances_among_real, model_distances
 from stages.evaluate.images.feature_extractors import AnyFeatures, Extractor, JudgeFeatures, extract
-from stages.evaluate.images.fidelity_summary import DISTANCE, summarise_fidelity
+from stages.evaluate.images.fidelity_distances import DISTANCE, measure_model, measure_real
+from stages.evaluate.images.fidelity_summary import summarise_fidelity
 from stages.evaluate.images.frechet_features import FEATURES, FEWEST, FeaturesConfig, as_bytes, real_features
 from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
-from stages.evaluate.scoring.comparisons import comparison, join_items, write_summary
-from stages.evaluate.scoring.image_scores import ITEMS, identity_of, image_scores, in_batches, item_schema
+from stages.evaluate.scoring.comparisons import comparison, write_summary
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, reads_no_files
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
@@ -73,6 +73,9 @@ class FidelityConfig(FeaturesConfig):
         """Each half of the real images is a distribution, and its images have neighbours in it."""
         return 2 * max(FEWEST, self.neighbours + 1)
 
+    def distances_payload(self) -> dict[str, Any]:
+        return {name: value for name, value in super().distances_payload().items() if name != "judge"}
+
     def fetch_networks(self) -> None:
         for features in self.extractors.values():
             published = features.published_file()
@@ -98,19 +101,8 @@ def extract_real(config: FidelityConfig, batches: "Iterator[Tensor]") -> list[di
 
 
 def compare(config: FidelityConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Measure every model's distance to the real images by each extractor."""
-    items, real = join_items(inputs, "fidelity"), read_real_features(inputs[REAL].read_table(ITEMS))
-    write_summary(writer, summarise_fidelity(config, items, real, inputs["train"]), inputs)
-
-
-def read_real_features(items: pa.Table) -> dict[str, np.ndarray]:
-    """Extractor -> items (M, n, D) of the real images."""
-    found = {}
-    for name in sorted(set(items["extractor"].to_pylist())):
-        own = items.filter(pc.field("extractor") == name)
-        rows = np.stack(own["features"].to_numpy())
-        found[name] = rows.reshape(len(rows), own["count"][0].as_py(), -1)
-    return found
+    """Put every model's distances side by side."""
+    write_summary(writer, summarise_fidelity(config, inputs), inputs)
 
 
 def _load(config: FidelityConfig) -> dict[str, Extractor]:
@@ -135,9 +127,11 @@ SCORES = image_scores(
 REAL_SCORES = real_features(
     benchmark="fidelity", version=1, config_type=FidelityConfig, schema=REAL_SCHEMA, extract=extract_real
 )
+DISTANCES = model_distances(benchmark="fidelity", version=1, config_type=FidelityConfig, measure=measure_model)
+REAL_DISTANCES = distances_among_real(benchmark="fidelity", version=1, config_type=FidelityConfig, measure=measure_real)
 STAGE = comparison(
     benchmark="fidelity",
-    version=6,
+    version=7,
     config_type=FidelityConfig,
     compare=compare,
     more_inputs=(REAL, "train"),
@@ -178,6 +172,8 @@ BENCHMARK = Benchmark(
     ),
     scores=SCORES,
     real_scores=REAL_SCORES,
+    distances=DISTANCES,
+    real_distances=REAL_DISTANCES,
     inputs={"train": "train"},
     of_single_images=False,
 )

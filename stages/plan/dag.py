@@ -63,22 +63,31 @@ def _attention(model: str, inputs: Mapping[str, str]) -> Node:
 
 
 def _scores(benchmark: Benchmark) -> Iterator[Node]:
-    """The scores of the images that a benchmark looks at: of real ones, of each model's."""
+    """The scores of the images that a benchmark looks at, and their distances: of real ones, of each model's."""
+    real = benchmark.scores_node("real")
     if benchmark.real_scores is not None:  # before the star, which its name would fit
-        yield _of_benchmark(benchmark, benchmark.scores_node("real"), {}, "REAL_SCORES")
+        yield _of_benchmark(benchmark, real, {}, "REAL_SCORES")
     if benchmark.scores is not None:
         for model in MODELS:
             inputs = {"prompts": "prompts", "images": images_node(model, benchmark.split)}
             yield _of_benchmark(benchmark, benchmark.scores_node(model), inputs, "SCORES")
+    if benchmark.real_distances is not None:
+        yield _of_benchmark(benchmark, benchmark.distances_node("real"), {"scores": real}, "REAL_DISTANCES")
+    if benchmark.distances is not None:
+        for model in MODELS:
+            inputs = {"scores": benchmark.scores_node(model), "real": real}
+            yield _of_benchmark(benchmark, benchmark.distances_node(model), inputs, "DISTANCES")
 
 
 def _comparison(benchmark: Benchmark) -> Node:
-    """The comparison of a benchmark's scores."""
+    """The comparison of a benchmark's scores, or of their distances to those of real images."""
     inputs = {"prompts": "prompts", **benchmark.inputs}
+    of_distances = benchmark.distances is not None
+    node_of = benchmark.distances_node if of_distances else benchmark.scores_node
     if benchmark.scores is not None:
-        inputs |= {role: benchmark.scores_node(model) for model, role in MODELS.items()}
-    if benchmark.real_scores is not None:
-        inputs["real"] = benchmark.scores_node("real")
+        inputs |= {role: node_of(model) for model, role in MODELS.items()}
+    if (benchmark.real_distances if of_distances else benchmark.real_scores) is not None:
+        inputs["real"] = node_of("real")
     return _of_benchmark(benchmark, benchmark.node, inputs, "STAGE")
 
 

@@ -45,7 +45,7 @@ STAGE = Stage(
     version=6,
     config_type=ReportConfig,
     inputs=("prompts", "entities", "train", "base", "tuned"),
-    optional_inputs=("pairs", "latents", "adapt", "other", "attention", "scores", "evaluate"),
+    optional_inputs=("pairs", "latents", "adapt", "other", "attention", "scores", "distances", "evaluate"),
     build=build,
 )
 run = STAGE.run

@@ -70,10 +70,13 @@ def read_stages(inputs: Mapping[str, Artifact]) -> list[StageFacts]:
 
 
 def _scores_of(benchmark: Benchmark, inputs: Mapping[str, Artifact]) -> list[str]:
-    """The roles of the scores that a benchmark compares: of real images, base and tuned, then of the others."""
-    first = [benchmark.scores_node(model) for model in (REAL, *MODELS)]
-    others = sorted(role for role in inputs if role.startswith(benchmark.scores_node("")) and role not in first)
-    return [*(role for role in first if role in inputs), *others]
+    """The roles of the scores and distances that a benchmark compares: of real images, base, tuned, then the others."""
+    found: list[str] = []
+    for node_of in (benchmark.scores_node, benchmark.distances_node):
+        first = [node_of(model) for model in (REAL, *MODELS)]
+        others = sorted(role for role in inputs if role.startswith(node_of("")) and role not in first)
+        found += [*(role for role in first if role in inputs), *others]
+    return found
 
 
 def read_versions(inputs: Mapping[str, Artifact]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.plan.splits import TEST
-from stages.plan.stage import ShardedStage
+from stages.plan.stage import ShardedStage, Stage
 
 ScoredItem = Mapping[str, Any]
 """A row of an items table."""
@@ -66,6 +66,9 @@ class Benchmark:
         split: of the prompts whose images it scores.
         scores: the stage that scores one model's images; None if it joins the scores of other benchmarks.
         real_scores: the stage that looks at real images, if it compares with any.
+        distances: the stage that measures one model's scores against those of the real images, if its comparison reads
+            distances in the place of scores.
+        real_distances: the stage that measures real images against each other, if its comparison reads that too.
         inputs: role -> node of what its comparison, the module's STAGE, reads besides prompts and its own scores.
         of_single_images: its items are scores of single images, which pages show beside them; otherwise it measures
             sets of images.
@@ -80,6 +83,8 @@ class Benchmark:
     split: str = TEST
     scores: ShardedStage | None = None
     real_scores: ShardedStage | None = None
+    distances: Stage | None = None
+    real_distances: Stage | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     of_single_images: bool = True
     read_item: Callable[[ScoredItem], Mapping[str, float | None]] | None = None
@@ -93,6 +98,10 @@ class Benchmark:
     def scores_node(self, model: str) -> str:
         """The node of a model's scores, or of those of the real images."""
         return f"scores.{self.name}.{model}"
+
+    def distances_node(self, model: str) -> str:
+        """The node of a model's distances to real images, or of those of the real images."""
+        return f"distances.{self.name}.{model}"
 
     def scores_in(self, item: ScoredItem) -> Mapping[str, float | None]:
         """The metrics' scores in an item."""

@@ -1,6 +1,6 @@
-"""What the Frechet distances have in common: features of generated and of real images, and their comparison."""
+"""What the Frechet distances have in common: their settings, and the features of real images."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -8,12 +8,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from comat_core.support.errors import UserError
 from stages.evaluate.images.generated_images import REAL
 from stages.evaluate.images.real_images import RealImages, check_real_images, identity_of_files, read_real_images
 from stages.evaluate.scoring.image_scores import part_name
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, EvaluationConfig
-from stages.evaluate.scoring.summaries import models_of
 from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
@@ -54,6 +52,10 @@ class FeaturesConfig(EvaluationConfig):
 
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), **self.real_payload()}
+
+    def distances_payload(self) -> dict[str, Any]:
+        """The JSON value that goes into the keys of distances."""
+        return self.key_payload()
 
     def fetch_networks(self) -> None:
         """Get the published weights of the networks.
@@ -117,76 +119,3 @@ def _real_batches(config: FeaturesConfig, numbers: Sequence[int]) -> "Iterator[T
     for batch in progress_bar(in_parts(numbers, config.batch_size), "Real images"):
         pixels = np.stack(list(islice(images, len(batch))))
         yield torch.from_numpy(pixels).permute(0, 3, 1, 2)
-
-
-def features_by_model(items: pa.Table, benchmark: str) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Model -> its images' features (N, D), and the prompts of those images, the same for all models.
-
-    Raises:
-        UserError: a single image of each model, which no distribution can be fitted to.
-    """
-    tables = models_of(items)
-    prompts = tables["base"]["prompt_id"].to_pylist()
-    if len(prompts) < FEWEST:
-        raise UserError(
-            f"{len(prompts)} image of each model is too few for a distance between distributions",
-            f"evaluate.{benchmark}",
-            f"draw {FEWEST} or more: raise the count of the fidelity prompts, or images.samples.fidelity",
-        )
-    for table in tables.values():
-        assert table["prompt_id"].to_pylist() == prompts, "all models' items stand in the same order"
-    return {model: np.stack(table["features"].to_numpy()) for model, table in tables.items()}, prompts
-
-
-def summarise_distances(
-    config: FeaturesConfig,
-    features: Mapping[str, np.ndarray],
-    prompts: Sequence[str],
-    real: np.ndarray,
-    metric: str,
-    *,
-    part: str = "",
-    by_library: bool = False,
-) -> dict[str, Any]:
-    """Each model's distance to the real images, the change from base to tuned, and their ratio as "<metric>_ratio".
-
-    Args:
-        features: model -> (N, D), or (N, n, D) for n items of each image, base first.
-        prompts: the prompt of each of the N images.
-        real: (M, D) or (M, n, D), of the real images.
-        part: ends the names of the scores, such as "/dino".
-        by_library: take the distances from torchmetrics; the intervals are always ours.
-
-    Returns:
-        The parts "models" and "delta" of a summary.
-    """
-    from comat_core.metrics.bootstrap import make_numpy_generator
-    from comat_core.metrics.frechet_comparison import compare_fidelity
-
-    name = f"{metric}{part}"
-    points = _library_distances(features, real) if by_library else None
-    summary: dict[str, Any] = {"models": {}, "delta": {}}
-    for model in list(features)[1:]:
-        comparison = compare_fidelity(
-            real,
-            features["base"],
-            features[model],
-            prompts,
-            make_numpy_generator(config.seed, name),
-            resamples=config.resamples,
-            points=None if points is None else [points["base"], points[model]],
-        )
-        summary["models"].setdefault("base", {name: comparison.base.as_dict()})
-        summary["models"][model] = {name: comparison.tuned.as_dict()}
-        if model == "tuned":
-            summary["delta"] = {
-                name: comparison.difference.as_dict(),
-                f"{metric}_ratio{part}": comparison.ratio.as_dict(),
-            }
-    return summary
-
-
-def _library_distances(features: Mapping[str, np.ndarray], real: np.ndarray) -> dict[str, float]:
-    from comat_core.metrics.fid import library_distance  # whose import takes seconds
-
-    return {model: library_distance(real, rows) for model, rows in features.items()}

@@ -58,9 +58,7 @@ def join_items(inputs: Inputs, benchmark: str, real: pa.Table | None = None) -> 
     Raises:
         UserError: there is none.
     """
-    tables = {model: scores.read_table(ITEMS) for model, scores in artifacts_by_model(inputs).items()}
-    images = [_images_of(table) for table in tables.values()]
-    assert all(of_model.equals(images[0]) for of_model in images), "all models' items are about the same images"
+    tables = items_by_model(inputs)
     if real is not None:
         tables[REAL] = real
     if not any(table.num_rows for table in tables.values()):
@@ -72,6 +70,14 @@ def join_items(inputs: Inputs, benchmark: str, real: pa.Table | None = None) -> 
     return pa.concat_tables(
         table.add_column(0, "model", pa.array([model] * table.num_rows, pa.string())) for model, table in tables.items()
     )
+
+
+def items_by_model(inputs: Inputs) -> dict[str, pa.Table]:
+    """Model -> the rows about its images, base first. What is compared is paired: these are the same for all models."""
+    tables = {model: scores.read_table(ITEMS) for model, scores in artifacts_by_model(inputs).items()}
+    images = [_images_of(table) for table in tables.values()]
+    assert all(of_model.equals(images[0]) for of_model in images), "all models' items are about the same images"
+    return tables
 
 
 def compare_items(

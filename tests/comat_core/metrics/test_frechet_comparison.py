@@ -6,9 +6,13 @@ import pytest
 import comat_core.metrics.frechet_resampling as resampling
 from comat_core.metrics.bootstrap import make_numpy_generator, resampled_counts
 from comat_core.metrics.frechet import frechet_distance, summarise
-from comat_core.metrics.frechet_comparison import compare_fidelity, distance_between_halves
+from comat_core.metrics.frechet_comparison import distance_between_halves, measure_distance
 from comat_core.metrics.frechet_resampling import resampled_distances
 from tests.comat_core.metrics.test_frechet import distance_by_matrix_square_root
+
+
+def measure(real, images, prompts):
+    return measure_distance(real, images, prompts, make_numpy_generator(1, "x"), resamples=200)
 
 
 def test_comparison_gives_distances_of_the_whole_sets_and_a_paired_ratio():
@@ -17,16 +21,18 @@ def test_comparison_gives_distances_of_the_whole_sets_and_a_paired_ratio():
     base = source.normal(size=(200, 4)) + 1.0
     tuned = base + 1.0  # further from the real ones in every resample
     prompts = [str(row // 2) for row in range(200)]
-    comparison = compare_fidelity(real, base, tuned, prompts, make_numpy_generator(1, "x"), resamples=200)
-    assert comparison.base.mean == pytest.approx(distance_by_matrix_square_root(base, real), rel=1e-9)
-    assert comparison.tuned.mean == pytest.approx(distance_by_matrix_square_root(tuned, real), rel=1e-9)
-    assert comparison.base.n == 100
-    assert comparison.ratio.mean == pytest.approx(comparison.tuned.mean / comparison.base.mean)
-    assert comparison.difference.mean == pytest.approx(comparison.tuned.mean - comparison.base.mean)
-    for estimate in (comparison.base, comparison.tuned, comparison.difference, comparison.ratio):
-        assert estimate.low < estimate.mean < estimate.high
+    of_base, of_tuned = (measure(real, images, prompts) for images in (base, tuned))
+    estimates, ratio = [of_base.estimate(), of_tuned.estimate()], of_tuned.ratio_to(of_base)
+    difference = of_tuned.change_from(of_base)
+    for estimate, images in zip(estimates, (base, tuned), strict=True):
+        assert estimate.mean == pytest.approx(distance_by_matrix_square_root(images, real), rel=1e-9)
+        assert estimate.n == 100
+    assert ratio.mean == pytest.approx(estimates[1].mean / estimates[0].mean)
+    assert difference.mean == pytest.approx(estimates[1].mean - estimates[0].mean)
+    for one in (*estimates, difference, ratio):
+        assert one.low < one.mean < one.high
     # Pairing: the ratio is known far better than two independent distances would let it be.
-    relative_widths = [(one.high - one.low) / one.mean for one in (comparison.base, comparison.tuned, comparison.ratio)]
+    relative_widths = [(one.high - one.low) / one.mean for one in (*estimates, ratio)]
     assert relative_widths[2] < np.hypot(relative_widths[0], relative_widths[1])
 
 
@@ -35,9 +41,10 @@ def test_interval_is_not_moved_by_the_inflation_that_resampling_brings():
     source = np.random.default_rng(6)
     real, base = source.normal(size=(500, 20)), source.normal(size=(40, 20))
     prompts = [str(row) for row in range(40)]
-    comparison = compare_fidelity(real, base, base, prompts, make_numpy_generator(1, "x"), resamples=200)
-    assert comparison.base.low < comparison.base.mean < comparison.base.high
-    assert (comparison.ratio.low, comparison.ratio.mean, comparison.ratio.high) == pytest.approx((1.0, 1.0, 1.0))
+    found = measure(real, base, prompts)
+    estimate, ratio = found.estimate(), found.ratio_to(found)
+    assert estimate.low < estimate.mean < estimate.high
+    assert (ratio.low, ratio.mean, ratio.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
 def test_resampled_distances_are_those_of_the_resampled_rows(monkeypatch: pytest.MonkeyPatch):
@@ -67,23 +74,22 @@ def test_an_images_items_are_compared_one_by_one_and_drawn_together():
     source = np.random.default_rng(8)
     real, base = source.normal(size=(50, 9, 3)), source.normal(size=(30, 9, 3)) + 1.0
     prompts = [str(row) for row in range(30)]
-    comparison = compare_fidelity(real, base, base + 0.5, prompts, make_numpy_generator(1, "x"), resamples=100)
+    found = measure(real, base, prompts)
     expected = distance_by_matrix_square_root(base.reshape(-1, 3), real.reshape(-1, 3))
-    assert comparison.base.mean == pytest.approx(expected, rel=1e-9)
-    assert comparison.base.n == 30
+    assert found.point == pytest.approx(expected, rel=1e-9)
+    assert found.n == 30
     # Items that stand for their image alone say no more than the image does: the interval is as wide as that of images.
     repeated = np.repeat(base[:, :1], 9, axis=1)
-    single = compare_fidelity(real, base[:, :1], base[:, :1], prompts, make_numpy_generator(1, "x"), resamples=200)
-    several = compare_fidelity(real, repeated, repeated, prompts, make_numpy_generator(1, "x"), resamples=200)
-    widths = [one.base.high - one.base.low for one in (single, several)]
+    single, several = (measure(real, images, prompts).estimate() for images in (base[:, :1], repeated))
+    widths = [one.high - one.low for one in (single, several)]
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
 def test_real_images_give_the_scale():
     real = np.random.default_rng(9).normal(size=(400, 4))
-    halves = distance_between_halves(real, make_numpy_generator(1, "x"), resamples=100)
+    halves = distance_between_halves(real, make_numpy_generator(1, "x"), resamples=100).estimate()
     assert halves.mean == pytest.approx(distance_by_matrix_square_root(real[::2], real[1::2]), rel=1e-9)
     assert halves.n == 200
     assert halves.low < halves.mean < halves.high
     far = distance_between_halves(np.concatenate([real, real + 5]), make_numpy_generator(1, "x"), resamples=100)
-    assert far.mean < 0.2  # every second image: an order of the files splits no kind from another
+    assert far.point < 0.2  # every second image: an order of the files splits no kind from another

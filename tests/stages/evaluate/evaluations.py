@@ -15,7 +15,22 @@ def evaluate(benchmark: ModuleType, config: Any, images: Inputs, store: Store) -
     Args:
         images: the prompts, the images of each model by its role, and what the comparison reads besides.
     """
-    return benchmark.STAGE.run(config, scores_of(benchmark, config, images, store), store)
+    compared = scores = scores_of(benchmark, config, images, store)
+    if benchmark.BENCHMARK.distances is not None:
+        compared = distances_of(benchmark, config, scores, store)
+    return benchmark.STAGE.run(config, compared, store)
+
+
+def distances_of(benchmark: ModuleType, config: Any, scores: Inputs, store: Store) -> dict[str, Artifact]:
+    """The same roles with distances in the place of scores."""
+    models, found = artifacts_by_model(scores).values(), dict(scores)
+    for role, artifact in scores.items():
+        if any(artifact is one for one in models):
+            found[role] = benchmark.DISTANCES.run(config, {"scores": artifact, "real": scores[REAL]}, store)
+    del found[REAL]
+    if benchmark.BENCHMARK.real_distances is not None:
+        found[REAL] = benchmark.REAL_DISTANCES.run(config, {"scores": scores[REAL]}, store)
+    return found
 
 
 def scores_of(benchmark: ModuleType, config: Any, images: Inputs, store: Store) -> dict[str, Artifact]:
@@ -27,7 +42,7 @@ def scores_of(benchmark: ModuleType, config: Any, images: Inputs, store: Store) 
         else artifact
         for role, artifact in images.items()
     }
-    if REAL in benchmark.STAGE.inputs:
+    if benchmark.BENCHMARK.real_scores is not None:
         scores[REAL] = benchmark.REAL_SCORES.run(config, {}, store)
     return scores
 

@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
+from comat_core.metrics import frechet_comparison, neighbourhoods
 from comat_core.scorers.judge import PairVocabulary
 from stages.evaluate.images import feature_extractors
 from stages.plan.pipeline import Plan, make_plan
@@ -70,6 +73,25 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 @pytest.fixture
+def resampled(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a bootstrap worked out distances, or neighbourhoods."""
+    found: Counter[str] = Counter()
+
+    def counted(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def count(*arguments: Any) -> Any:
+            found[name] += 1
+            return function(*arguments)
+
+        monkeypatch.setattr(module, name, count)
+
+    counted(frechet_comparison, "resampled_distances")
+    counted(neighbourhoods, "resampled_counts")
+    return found
+
+
+@pytest.fixture
 def plan_of(tmp_path: Path) -> Callable[..., Plan]:
     real = tmp_path / "real"
     real.mkdir()
@@ -89,7 +111,7 @@ def evaluate(plan: Plan, store: Store) -> None:
     wanted = plan.wanted(EVALUATIONS)
     for node in plan.nodes:
         inputs = {role: made[source] for role, source in node.inputs.items() if source in made}
-        if node.name.startswith(("scores.", "evaluate.")) and node.name in wanted:
+        if node.name.startswith(("scores.", "distances.", "evaluate.")) and node.name in wanted:
             made[node.name] = node.stage.run(node.config, inputs, store)
         elif node.name in ("prompts", "train") or node.name.startswith("images."):
             made[node.name] = store.look_up(node.stage.name, node.key, inputs).artifact or made_up(node, inputs, store)
@@ -140,6 +162,24 @@ def test_another_training_scores_its_own_images_alone(seen: Seen, plan_of: Calla
     seen.clear()
     evaluate(plan_of("train.steps=7"), store)
     assert seen == ALL_TUNED
+
+
+@pytest.mark.usefixtures("seen")
+def test_a_bootstrap_of_distances_is_done_again_for_the_model_that_changed_alone(
+    resampled: Counter[str], plan_of: Callable[..., Plan], store: Store
+) -> None:
+    def times(count: int) -> dict[str, int]:
+        return {"resampled_distances": count, "resampled_counts": count}
+
+    evaluate(plan_of(), store)
+    assert resampled == times(3)  # base, tuned, and the real images among themselves
+    for settings in ("train.steps=7", "images.others={mine: {pipeline: org/mine}}"):
+        resampled.clear()
+        evaluate(plan_of(settings), store)
+        assert resampled == times(1), settings
+    resampled.clear()
+    evaluate(plan_of("evaluate.fidelity.resamples=200"), store)
+    assert resampled == times(3)
 
 
 def test_a_further_generator_is_scored_alone(seen: Seen, plan_of: Callable[..., Plan], store: Store) -> None:

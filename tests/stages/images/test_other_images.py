@@ -256,8 +256,9 @@ def test_every_generator_and_split_is_a_step_that_evaluations_take(tmp_path: Pat
         "other.mine": "scores.judge.mine",
     }
     assert {role: name for role, name in fidelity.items() if role.startswith("other")} == {
-        "other.sd": "scores.fidelity.sd"
+        "other.sd": "distances.fidelity.sd"
     }
+    assert plan.by_name["distances.fidelity.sd"].inputs["scores"] == "scores.fidelity.sd"
     assert plan.by_name["scores.fidelity.sd"].inputs["images"] == "images.sd.fidelity"
     assert plan.by_name["report"].inputs["other.sd.fidelity"] == "images.sd.fidelity"
     assert plan.by_name["report"].key != plain.by_name["report"].key
