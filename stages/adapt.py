@@ -21,7 +21,7 @@ from pydantic import Field
 
 from comat_core.support.errors import UserError
 from stages.latent_shards import read_back, write_shard
-from stages.plan.config import ModelReference
+from stages.models.model_references import Vae
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.tables import read_training_texts
@@ -44,7 +44,7 @@ Prompt = tuple[str, str]  # id, text
 class AdaptConfig(SamplingConfig):
     """The warm-up. `resolution` is the one to adapt to."""
 
-    vae: ModelReference | None = Field(default=None, description="an autoencoder that replaces the checkpoint's own")
+    vae: Vae = None
     native_resolution: int = Field(default=1024, ge=8, le=4096, description="pixels per side that the base model draws")
     images: int = Field(default=400, ge=1, le=1_000_000, description="images drawn, one for each of so many prompts")
     steps: int = Field(default=100, ge=1, le=100_000, description="optimiser steps")

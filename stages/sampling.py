@@ -8,6 +8,7 @@ from pydantic import Field
 
 from comat_core.settings import Sampler
 from stages.devices import AUTO, choose_device
+from stages.models.model_references import Checkpoint
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.plan.stage import Inputs
 
@@ -29,7 +30,7 @@ class SamplingConfig(StageConfig):
 
     seed: int = Field(ge=0, lt=2**63, description="of the run; the noise is derived from it and the prompt's id")
     resolution: int = Field(ge=8, le=4096, description="pixels per side of an image")
-    base: ModelReference = Field(description="the text-to-image checkpoint")
+    base: Checkpoint = Field(description="the text-to-image checkpoint")
     sampling: Sampler = Sampler()
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="of the model's weights")
     batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, le=4096, description="prompts denoised together")

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stages.attention.words import ChosenPrompt, choose_prompts
 from stages.images.image_rows import image_seed
-from stages.plan.config import ModelReference
+from stages.models.model_references import Vae
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
@@ -22,7 +22,7 @@ from stages.store.artifacts import ArtifactWriter
 class AttentionConfig(SamplingConfig):
     """Which prompts' attention is recorded, and how they are drawn: as the images are, where nothing else is said."""
 
-    vae: ModelReference | None = Field(default=None, description="an autoencoder that replaces the checkpoint's own")
+    vae: Vae = None
     split: str = Field(default=TEST, pattern=r"^[a-z_]+$", description="split of the prompts to choose from")
     examples: int = Field(
         default=4, ge=0, le=10_000, description="prompts, drawn by the seed among those that name an object; 0 for none"

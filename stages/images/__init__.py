@@ -11,7 +11,7 @@ from stages.images.image_rows import ImagesToDraw, count_shards, image_seed, ima
 from stages.images.other_generators import OtherGenerator, check_name
 from stages.images.other_images import OtherImagesConfig
 from stages.images.png import encode_png
-from stages.plan.config import ModelReference
+from stages.models.model_references import Vae
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
@@ -21,7 +21,7 @@ from stages.store.artifacts import ArtifactWriter
 class ImagesConfig(SamplingConfig, ImagesToDraw):
     """How many images are drawn, and how."""
 
-    vae: ModelReference | None = Field(default=None, description="an autoencoder that replaces the checkpoint's own")
+    vae: Vae = None
     others: dict[str, OtherGenerator] = Field(
         default={}, description="name -> a further generator, whose images are scored beside those of base and tuned"
     )

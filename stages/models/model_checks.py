@@ -19,11 +19,9 @@ from comat_core.support.checkpoint_files import (
 )
 from comat_core.support.errors import UserError
 from stages.models.hub import cached_folder
-from stages.models.model_references import references
+from stages.models.model_references import Use, named_models
 from stages.plan.config import ModelReference, StageConfig
 
-BASE, PIPELINES = "base", {"base", "pipeline"}
-"""Names of the settings that have to be a checkpoint that can be trained, and any pipeline."""
 CONFIG_FILE = "config.json"
 
 logger = logging.getLogger("comat")
@@ -38,38 +36,33 @@ def check_models(config: StageConfig, section: str) -> None:
     Raises:
         UserError: one of them cannot be used; the setting that names it is told.
     """
-    for name, reference in references(config, section):
+    for named in named_models(config, section):
+        reference = named.reference
         if not isinstance(reference, ModelReference) or reference.file is not None:
             continue
         try:
             folder = reference.local_path() or cached_folder(reference.path, reference.revision)
             if folder is None or not folder.is_dir():
                 continue
-            variant = check_folder(folder, name, given_beside(config))
+            variant = check_folder(folder, named.use, named.absent)
         except UserError as error:
-            raise UserError(error.what, f"{error.where}, the setting {name}", error.what_to_do) from error
+            raise UserError(error.what, f"{error.where}, the setting {named.setting}", error.what_to_do) from error
         if variant is not None:
-            logger.info("%s: %s has weights of the variant %s alone", name, reference.path, variant)
+            logger.info("%s: %s has weights of the variant %s alone", named.setting, reference.path, variant)
 
 
-def given_beside(config: StageConfig) -> Container[str]:
-    """The parts of the base checkpoint that the settings replace, so that its own may be missing."""
-    return {"vae"} if getattr(config, "vae", None) is not None else ()
-
-
-def check_folder(folder: Path, name: str, given: Container[str] = ()) -> str | None:
+def check_folder(folder: Path, use: Use, absent: Container[str] = ()) -> str | None:
     """Check a model's folder, and say which variant of its weights would be read; None is the plain one.
 
     Args:
-        name: dotted, of the setting.
-        given: names of the parts of a checkpoint that are loaded from elsewhere.
+        use: what it has to be.
+        absent: names of the parts of a checkpoint that are loaded from elsewhere.
 
     Raises:
         UserError: it cannot be used.
     """
-    role = name.rsplit(".", 1)[-1]
-    if role in PIPELINES or (folder / INDEX_FILE).exists():
-        return _check_pipeline(folder, given, trained=role == BASE)
+    if use is not Use.NETWORK or (folder / INDEX_FILE).exists():
+        return _check_pipeline(folder, absent, trained=use is Use.CHECKPOINT)
     config = read_config(folder / CONFIG_FILE)
     refuse_foreign_kernels(config, str(folder))
     of_diffusers = "_class_name" in config
@@ -77,11 +70,11 @@ def check_folder(folder: Path, name: str, given: Container[str] = ()) -> str | N
     return weights_variant(Network("the model", folder, (stem,), reads_pickles=not of_diffusers))
 
 
-def _check_pipeline(folder: Path, given: Container[str], *, trained: bool) -> str | None:
+def _check_pipeline(folder: Path, absent: Container[str], *, trained: bool) -> str | None:
     index = read_index(folder)
     if trained:
-        check_backbone(index, str(folder), given)
+        check_backbone(index, str(folder), absent)
         check_schedule(folder, index.kind)
-    absent = left_out_of(index)
-    needed = [part for part in index.parts.values() if part.is_network and part.name not in absent]
-    return pipeline_variant([part.network(folder) for part in needed if part.name not in given])
+    unread = left_out_of(index)
+    needed = [part for part in index.parts.values() if part.is_network and part.name not in unread]
+    return pipeline_variant([part.network(folder) for part in needed if part.name not in absent])

@@ -1,6 +1,6 @@
 """Which models presets need, where they lie, and under which licence they came."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,14 +10,11 @@ from comat_core.support.errors import UserError
 from data.downloads import PublishedFile
 from stages.models.folder_files import files_below
 from stages.models.hub import Presence, cached_folder, fetch_file, fetch_folder, look_up
-from stages.models.model_checks import check_folder, given_beside
-from stages.models.model_references import references
+from stages.models.model_checks import check_folder
+from stages.models.model_references import NamedModel, named_models, spacy_pipelines
 from stages.models.published_facts import facts_of, licence_of, published_facts
 from stages.plan.config import ModelReference
 from stages.plan.presets import Preset
-
-Roles = dict[str, Container[str]]
-"""Dotted setting that names a model -> parts of it that this stage takes from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +36,17 @@ class NeededModel:
 
 def needed_models(presets: Sequence[Preset]) -> list[NeededModel]:
     """List the models that the presets' stages load, in the order of their sections, each once."""
-    found: dict[object, tuple[ModelReference | PublishedFile, Roles]] = {}
+    models: dict[object, dict[str, NamedModel]] = {}
+    parsers: dict[str, dict[str, None]] = {}
     for preset in presets:
         for section, config in preset.sections.items():
-            for role, reference in references(config, section):
-                _, roles = found.setdefault(_identity(reference), (reference, {}))
-                roles[role] = given_beside(config)
+            for named in named_models(config, section):
+                models.setdefault(_identity(named.reference), {})[named.setting] = named
+            for setting, parser in spacy_pipelines(config, section):
+                parsers.setdefault(parser, {})[setting] = None
     facts = published_facts()
-    models = [_describe(reference, roles, facts) for reference, roles in found.values()]
-    parsers = dict.fromkeys(getattr(preset.sections.get("entities"), "parser", None) for preset in presets)
-    return models + [_describe_parser(parser, facts) for parser in parsers if parser is not None]
+    described = [_describe(list(named.values()), facts) for named in models.values()]
+    return described + [_describe_parser(parser, tuple(settings), facts) for parser, settings in parsers.items()]
 
 
 def fetch_model(model: NeededModel) -> None:
@@ -72,9 +70,10 @@ def _identity(reference: ModelReference | PublishedFile) -> object:
     return reference if isinstance(reference, PublishedFile) else (reference.path, reference.revision, reference.file)
 
 
-def _describe(reference: ModelReference | PublishedFile, roles: Roles, facts: dict[str, Any]) -> NeededModel:
+def _describe(named: Sequence[NamedModel], facts: dict[str, Any]) -> NeededModel:
+    """Of one model under all settings that name it."""
+    reference, names = named[0].reference, tuple(one.setting for one in named)
     licence, published = licence_of(reference, facts), facts_of(reference, facts).get("bytes")
-    names = tuple(roles)
     if isinstance(reference, PublishedFile):
         cached = reference.cached()
         size = published if cached is None else cached.stat().st_size
@@ -83,28 +82,28 @@ def _describe(reference: ModelReference | PublishedFile, roles: Roles, facts: di
     local = reference.local_path()
     if local is not None:
         size = sum(file.stat().st_size for file in ([local] if local.is_file() else files_below(local)))
-        presence = "local" + ("" if local.is_file() else _drawback(local, roles))
+        presence = "local" + ("" if local.is_file() else _drawback(local, named))
         return NeededModel(names, str(reference.path), None, presence, size, licence, reference)
     presence, size = look_up(reference.path, reference.file, reference.revision)
     name = reference.path if reference.file is None else f"{reference.path}/{reference.file}"
     shown = size if presence is Presence.CACHED else published
     is_whole = reference.file is None and presence is Presence.CACHED
     folder = cached_folder(reference.path, reference.revision) if is_whole else None
-    drawback = "" if folder is None else _drawback(folder, roles)
+    drawback = "" if folder is None else _drawback(folder, named)
     return NeededModel(names, name, reference.revision, f"{presence}{drawback}", shown, licence, reference)
 
 
-def _drawback(folder: Path, roles: Roles) -> str:
+def _drawback(folder: Path, named: Sequence[NamedModel]) -> str:
     """What is to be said of a model whose files are at hand, but cannot be used as they are."""
     try:
-        variants = [check_folder(folder, role, given) for role, given in roles.items()]
+        variants = [check_folder(folder, one.use, one.absent) for one in named]
     except UserError as error:
         return f", but unusable: {error.what}"
     return " (fp16)" if any(variants) else ""
 
 
-def _describe_parser(name: str, facts: dict[str, Any]) -> NeededModel:
+def _describe_parser(name: str, roles: tuple[str, ...], facts: dict[str, Any]) -> NeededModel:
     installed = find_spec(name) is not None
     presence = "installed" if installed else f"not installed: python -m spacy download {name}"
     size = facts_of(name, facts).get("bytes")
-    return NeededModel(("entities.parser",), name, None, presence, size, licence_of(name, facts), None)
+    return NeededModel(roles, name, None, presence, size, licence_of(name, facts), None)

@@ -21,8 +21,9 @@ from data.webdataset import WebDatasetShards
 from stages.devices import AUTO, choose_device
 from stages.images.image_checks import check_all
 from stages.latent_shards import shard_file, write_shard
+from stages.models.model_references import Checkpoint, ImageFolder, Vae
 from stages.pairs.tables import INDEX, INDEX_OF_SHARDS
-from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
@@ -39,12 +40,12 @@ class PairsConfig(StageConfig):
 
     seed: int = Field(ge=0, lt=2**63, description="of the run: choice of pairs and captions, the posterior's noise")
     resolution: int = Field(ge=8, le=4096, description="pixels per side of an image")
-    base: ModelReference = Field(description="the text-to-image checkpoint, for its autoencoder")
-    vae: ModelReference | None = Field(None, description="an autoencoder that replaces the checkpoint's own")
+    base: Checkpoint = Field(description="the text-to-image checkpoint, for its autoencoder")
+    vae: Vae = None
     source: Literal["miniature world", "coco", "webdataset"] = Field(
         "miniature world", description="drawn scenes, a folder in COCO's layout, or a folder of WebDataset .tar files"
     )
-    folder: Annotated[ModelReference | None, NOT_IN_KEY] = Field(None, description="the data set's local folder")
+    folder: Annotated[ImageFolder, NOT_IN_KEY] = Field(None, description="the data set's local folder")
     annotations: str = Field(
         "annotations/captions_train2014.json", min_length=1, description="coco: captions' file below the folder"
     )

@@ -15,6 +15,7 @@ from stages.devices import AUTO
 from stages.hardware import HardwareSettings
 from stages.models.captioners import AnyCaptioner, Blip
 from stages.models.discriminators import AnyDiscriminator, Denoiser
+from stages.models.model_references import Checkpoint, Vae, spacy_pipelines
 from stages.models.rewards import AnyReward
 from stages.models.segmenters import AnySegmenter, ClipSeg
 from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
@@ -98,8 +99,8 @@ class TrainConfig(StepSettings, StageConfig):
     """Fine-tune the base model's LoRA with the CoMat losses. What a single step does are the kernel's own settings."""
 
     seed: Annotated[int, Field(ge=0, description="of the run")]
-    base: Annotated[ModelReference, Field(description="the text-to-image checkpoint")]
-    vae: Annotated[ModelReference | None, Field(description="an autoencoder that replaces the checkpoint's own")] = None
+    base: Annotated[Checkpoint, Field(description="the text-to-image checkpoint")]
+    vae: Vae = None
     captioner: Annotated[ModelReference | None, Field(description="the image-to-text checkpoint")] = None
     segmenter: Annotated[ModelReference | None, Field(description="CLIPSeg's, or GroundingDINO's, checkpoint")] = None
 
@@ -153,7 +154,7 @@ class TrainConfig(StepSettings, StageConfig):
 
     def key_payload(self) -> dict[str, Any]:
         """The settings; and how the rewards read prompts, which the pipelines' names alone do not say."""
-        pipelines = sorted({name for reward in self.rewards.values() for name in reward.spacy_pipelines})
+        pipelines = sorted({name for _, name in spacy_pipelines(self.rewards, "rewards")})
         parsers = {name: parser_identity(name) for name in pipelines}
         return super().key_payload() | ({"parsers": parsers} if parsers else {})
 

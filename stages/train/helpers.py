@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from comat_core.rewards.names import reward_role
-from stages.models.model_references import references
+from stages.models.model_references import named_models
 from stages.models.variants import Variant
 from stages.plan.config import ModelReference
 from stages.train.config import TrainConfig
@@ -33,5 +33,6 @@ def helpers_of(config: TrainConfig) -> Iterator[Helper]:
         roles.append((reward_role(name), reward.weight, asked, reward))
     for role, weight, checkpoint, settings in roles:
         if weight:
-            own = [found for _, found in references(settings, role) if isinstance(found, ModelReference)]
+            found = (named.reference for named in named_models(settings, role))
+            own = [reference for reference in found if isinstance(reference, ModelReference)]
             yield Helper(role, settings, tuple(([checkpoint] if checkpoint else []) + own))

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comat_core.support.errors import UserError
 from stages.images.image_checks import check_all
-from stages.plan.config import NOT_IN_KEY, ModelReference
+from stages.models.model_references import ImageFolder
+from stages.plan.config import NOT_IN_KEY
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +27,7 @@ class CaptionedImages(BaseModel):
         Literal["miniature world", "coco", "aro"],
         Field(description="drawn scenes, a folder in COCO's layout, or a list in ARO's layout with wrong captions"),
     ] = "miniature world"
-    folder: Annotated[ModelReference | None, NOT_IN_KEY, Field(description="the data set's local folder")] = None
+    folder: Annotated[ImageFolder, NOT_IN_KEY, Field(description="the data set's local folder")] = None
     annotations: Annotated[str, Field(min_length=1, description="captions' file below the folder")] = (
         "annotations/captions_val2014.json"
     )

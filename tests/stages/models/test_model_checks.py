@@ -7,8 +7,18 @@ from pathlib import Path
 import pytest
 
 from comat_core.support.errors import UserError
-from stages.models.model_checks import check_folder
-from stages.plan.config import ModelReference
+from stages.models.model_checks import check_folder, check_models
+from stages.models.model_references import (
+    Checkpoint,
+    ImageFolder,
+    SpacyPipeline,
+    Use,
+    Vae,
+    image_folders,
+    named_models,
+    spacy_pipelines,
+)
+from stages.plan.config import ModelReference, StageConfig
 from stages.plan.pipeline import fetch_files, make_plan
 from stages.plan.presets import load_preset
 from stages.store.store import Store
@@ -62,7 +72,7 @@ def test_only_models_of_steps_that_are_to_be_built_are_looked_at(store: Store, t
 def test_a_single_models_pickled_weights_are_read_as_before(tmp_path: Path) -> None:
     captioner = copy_of(MINIATURE / "captioner", tmp_path / "captioner")
     pickled_alone(captioner / "model.safetensors")
-    assert check_folder(captioner, "train.captioner") is None
+    assert check_folder(captioner, Use.NETWORK) is None
 
 
 def test_weights_in_half_precision_alone_are_said(
@@ -78,13 +88,39 @@ def test_weights_in_half_precision_alone_are_said(
 def test_an_autoencoder_that_is_replaced_may_be_missing(tmp_path: Path) -> None:
     base = copy_of(MINIATURE / "base", tmp_path / "base")
     (base / VAE).unlink()
-    assert check_folder(base, "images.base", {"vae"}) is None
+    assert check_folder(base, Use.CHECKPOINT, {"vae"}) is None
     with pytest.raises(UserError, match="its vae has no safetensors weights"):
-        check_folder(base, "latents.base")
+        check_folder(base, Use.CHECKPOINT)
 
 
 def test_a_folder_that_holds_no_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no config\.json"):
-        check_folder(tmp_path, "train.captioner")
+        check_folder(tmp_path, Use.NETWORK)
     with pytest.raises(UserError, match=r"there is no model_index\.json"):
-        check_folder(tmp_path, "images.others.mine.pipeline")
+        check_folder(tmp_path, Use.PIPELINE)
+
+
+class Whatever(StageConfig):
+    """Settings whose names say nothing of what they are."""
+
+    source: Checkpoint
+    reader: SpacyPipeline = "some_parser"
+    further: ModelReference
+    decoder: Vae = None
+    pictures: ImageFolder = None
+
+
+def test_what_a_setting_is_follows_from_its_declaration_not_its_name(tmp_path: Path) -> None:
+    base = copy_of(MINIATURE / "base", tmp_path / "base")
+    pictures = ModelReference(path=str(tmp_path))
+    config = Whatever(source=ModelReference(path=str(base)), further=pictures, pictures=pictures)
+    assert [named.setting for named in named_models(config, "x")] == ["x.source", "x.further"]
+    assert list(image_folders(config, "x")) == [("x.pictures", pictures)]
+    assert list(spacy_pipelines(config, "x")) == [("x.reader", "some_parser")]
+    with pytest.raises(UserError, match=r"there is no config\.json .*the setting x\.further"):
+        check_models(config, "x")
+    (base / VAE).unlink()
+    alone = config.model_copy(update={"further": ModelReference(path="org/elsewhere")})
+    with pytest.raises(UserError, match=r"its vae has no safetensors weights .*the setting x\.source"):
+        check_models(alone, "x")
+    check_models(alone.model_copy(update={"decoder": ModelReference(path="org/decoder")}), "x")
