@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +26,9 @@ def choose_device(setting: str) -> "torch.device":
         device = torch.device(setting)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise UserError(f"device {setting!r} cannot be used: {first_line}", "device", "write auto or cpu") from error
+        raise UserError(
+            f"device {setting!r} cannot be used: {first_line(error)}", "device", "write auto or cpu"
+        ) from error
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":

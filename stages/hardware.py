@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from comat_core.settings import Settings
 
 
-class HardwareSettings(BaseModel):
+class HardwareSettings(Settings):
     """How the models of a training run are laid out in memory and executed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels_last: Annotated[
         bool, Field(description="keep denoiser and autoencoder in the memory format that convolutions like best")

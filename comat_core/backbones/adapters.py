@@ -17,8 +17,7 @@ from torch import nn
 
 from comat_core.backbones.lora_files import AdaptedNetwork
 from comat_core.backbones.protocol import Backbone
-from comat_core.support.errors import UserError
-from comat_core.support.loading_errors import first_line
+from comat_core.support.errors import UserError, first_line
 from comat_core.support.randomness import make_generator
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,38 +10,15 @@ from transformers import PreTrainedModel
 
 from comat_core.captioners.caption_tokens import CaptionTokens, caption_likelihood
 from comat_core.captioners.protocol import DEFAULT_PREFIX, CaptionLikelihood
-from comat_core.support.image_preprocessing import ImagePreprocessing
-from comat_core.support.pretrained import load_frozen_model, load_processor
+from comat_core.support.pretrained import FrozenReader
 
 
-class TransformersCaptioner(ABC):
+class TransformersCaptioner(FrozenReader, ABC):
     """log p(caption | image) of a frozen model; a subclass names the model's class and lays out its text."""
 
-    model_class: ClassVar[type[PreTrainedModel]]
-
     def __init__(self, model: PreTrainedModel, processor: Any, *, prefix: str = DEFAULT_PREFIX) -> None:
-        self.model: Any = model
+        super().__init__(model, processor)
         self.prefix = prefix
-        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
-        self.tokenizer = processor.tokenizer
-
-    @classmethod
-    def load(
-        cls,
-        folder: str,
-        *,
-        revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        prefix: str = DEFAULT_PREFIX,
-    ) -> Self:
-        """Load a frozen model and its processor from a folder or hub id.
-
-        Raises:
-            UserError: there is no complete checkpoint of this class.
-        """
-        model = load_frozen_model(cls.model_class, folder, revision=revision, dtype=dtype, device=device)
-        return cls(model, load_processor(folder, revision), prefix=prefix)
 
     @property
     def networks(self) -> dict[str, nn.Module]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NoReturn
 
 from comat_core.files.regular_files import MEBIBYTE, read_file
 from comat_core.files.text_files import decode_text, is_text
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, shortened
 
 Shape = Literal["object", "list", "any"]
 
@@ -118,13 +118,13 @@ class _RefusedError(Exception):
 def _integer(digits: str) -> int:
     # Digits are counted first: the conversion takes a time that grows with their square.
     if len(digits) > 20 or not -_LARGEST <= (value := int(digits)) < _LARGEST:
-        raise _RefusedError(f"the number {_shortened(digits)} does not fit into 64 bits")
+        raise _RefusedError(f"the number {shortened(digits)} does not fit into 64 bits")
     return value
 
 
 def _finite_number(digits: str) -> float:
     if len(digits) > _LONGEST_NUMBER or not math.isfinite(value := float(digits)):
-        raise _RefusedError(f"the number {_shortened(digits)} does not fit into 64 bits")
+        raise _RefusedError(f"the number {shortened(digits)} does not fit into 64 bits")
     return value
 
 
@@ -141,7 +141,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names: set[str] = set()
         repeated = next(name for name, _ in pairs if name in names or names.add(name))
-        raise _RefusedError(f"{_shortened(repeated)!r} is given twice in one object")
+        raise _RefusedError(f"{shortened(repeated)!r} is given twice in one object")
     return values
 
 
@@ -163,7 +163,7 @@ def _check_depth(value: Any, limit: int) -> None:
 def _check_texts(value: Any) -> None:
     for text in _texts(value):
         if not is_text(text):
-            raise _RefusedError(f"{_shortened(text)!r} holds half a character")
+            raise _RefusedError(f"{shortened(text)!r} holds half a character")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -188,7 +188,3 @@ def _check_shape(value: Any, shape: Shape, kind: str, where: str, advice: str) -
         raise UserError(f"the {kind} holds no JSON object", where, advice)
     if shape == "list" and not isinstance(value, list):
         raise UserError(f"the {kind} holds no JSON list", where, advice)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -10,8 +10,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from comat_core.schedulers.protocol import DenoisingRun, Scheduler
-from comat_core.support.errors import UserError
-from comat_core.support.loading_errors import first_line
+from comat_core.support.errors import UserError, first_line
 
 BETA_SCHEDULERS: Final[dict[str, Any]] = {
     "ddpm": DDPMScheduler,

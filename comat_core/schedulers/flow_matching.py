@@ -18,8 +18,7 @@ from torch import Tensor
 
 from comat_core.backbones.scheduler_classes import walks_flow
 from comat_core.schedulers.protocol import DenoisingRun, Scheduler
-from comat_core.support.errors import UserError
-from comat_core.support.loading_errors import first_line
+from comat_core.support.errors import UserError, first_line
 from comat_core.support.randomness import normal_noise
 
 FLOW_SCHEDULERS: Final = {"flow-euler": False, "flow-euler-stochastic": True}

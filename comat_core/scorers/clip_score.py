@@ -1,42 +1,19 @@
 """CLIPScore: how close CLIP places an image and a text."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPModel
 
-from comat_core.support.image_preprocessing import ImagePreprocessing
-from comat_core.support.pretrained import load_frozen_model, load_processor
+from comat_core.support.pretrained import FrozenReader
 
 
-class ClipScorer:
+class ClipScorer(FrozenReader):
     """The plain cosine of T2I-CompBench: neither multiplied by 2.5 nor cut off at 0, as other definitions are."""
 
-    def __init__(self, model: CLIPModel, processor: Any) -> None:
-        self.model: Any = model
-        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
-        self.tokenizer = processor.tokenizer
-
-    @classmethod
-    def load(
-        cls,
-        folder: str,
-        *,
-        revision: str | None = None,
-        processor: tuple[str, str | None] | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> "ClipScorer":
-        """Load a frozen CLIP from a folder or hub id; UserError if that is no CLIPModel.
-
-        Args:
-            processor: folder or hub id, and revision, of the processor where the checkpoint comes without one.
-        """
-        model = load_frozen_model(CLIPModel, folder, revision=revision, dtype=dtype, device=device)
-        return cls(model, load_processor(*(processor or (folder, revision))))
+    model_class = CLIPModel
 
     @torch.no_grad()
     def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:

@@ -10,8 +10,7 @@ from transformers import BlipForQuestionAnswering
 
 from comat_core.language.question_text import clean_question
 from comat_core.support.errors import UserError
-from comat_core.support.image_preprocessing import ImagePreprocessing
-from comat_core.support.pretrained import load_frozen_model, load_processor
+from comat_core.support.pretrained import FrozenReader
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ CORRECTED: Final = QuestionProtocol(image_side=None, max_question_tokens=None)
 whole."""
 
 
-class VisualQuestionAnswerer:
+class VisualQuestionAnswerer(FrozenReader):
     """A frozen BLIP that is asked about images.
 
     Under both protocols a question is lower-cased, loses the signs that BLIP's own preprocessing drops, and begins with
@@ -40,30 +39,17 @@ class VisualQuestionAnswerer:
     place of the tokenizer's [CLS].
     """
 
+    model_class = BlipForQuestionAnswering
+
     def __init__(
         self, model: BlipForQuestionAnswering, processor: Any, *, protocol: QuestionProtocol = OFFICIAL
     ) -> None:
-        self.model: Any = model
+        super().__init__(model, processor)
         self.protocol = protocol
-        self.tokenizer = processor.tokenizer
-        own = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
         side = protocol.image_side
-        self.preprocess = own if side is None else replace(own, size=(side, side), crop=None)
+        if side is not None:
+            self.preprocess = replace(self.preprocess, size=(side, side), crop=None)
         self._yes, self._no = (self._token_id(word) for word in ("yes", "no"))
-
-    @classmethod
-    def load(
-        cls,
-        folder: str,
-        *,
-        revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        protocol: QuestionProtocol = OFFICIAL,
-    ) -> "VisualQuestionAnswerer":
-        """Load a frozen model from a folder or hub id; UserError if that is no BLIP for question answering."""
-        model = load_frozen_model(BlipForQuestionAnswering, folder, revision=revision, dtype=dtype, device=device)
-        return cls(model, load_processor(folder, revision), protocol=protocol)
 
     @torch.no_grad()
     def probability_of_yes(

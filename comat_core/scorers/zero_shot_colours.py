@@ -9,8 +9,7 @@ from torch.nn import functional
 from transformers import CLIPModel
 
 from comat_core.metrics.geneval import COLOURS, Detection
-from comat_core.support.image_preprocessing import ImagePreprocessing
-from comat_core.support.pretrained import load_frozen_model, load_processor
+from comat_core.support.pretrained import FrozenReader
 
 TEMPLATES: Final = (
     "a photo of a {colour} {name}",
@@ -21,22 +20,14 @@ BACKGROUND: Final = 0x99 / 0xFF
 """Grey that covers what is not the object, where its mask is known."""
 
 
-class ColourClassifier:
+class ColourClassifier(FrozenReader):
     """Compares an object's crop with the mean of three descriptions of each colour."""
 
-    def __init__(self, model: CLIPModel, processor: Any) -> None:
-        self.model: Any = model
-        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
-        self.tokenizer = processor.tokenizer
-        self._descriptions: dict[str, Tensor] = {}
+    model_class = CLIPModel
 
-    @classmethod
-    def load(
-        cls, folder: str, *, revision: str | None = None, device: torch.device | str = "cpu"
-    ) -> "ColourClassifier":
-        """Load a frozen CLIP from a folder or hub id; UserError if that is no CLIPModel."""
-        model = load_frozen_model(CLIPModel, folder, revision=revision, device=device)
-        return cls(model, load_processor(folder, revision))
+    def __init__(self, model: CLIPModel, processor: Any) -> None:
+        super().__init__(model, processor)
+        self._descriptions: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def classify(self, image: Tensor, name: str, objects: Sequence[Detection]) -> list[str]:

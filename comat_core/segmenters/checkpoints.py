@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_line
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -19,9 +19,8 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"cannot read the checkpoint: {reason}", str(path), "download the published file again"
+            f"cannot read the checkpoint: {first_line(error)}", str(path), "download the published file again"
         ) from error
     if not isinstance(content, dict):
         raise UserError("the file holds no state dict", str(path), "use the published checkpoint")

@@ -9,39 +9,22 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 from transformers import CLIPSegForImageSegmentation
 
-from comat_core.support.image_preprocessing import ImagePreprocessing
-from comat_core.support.pretrained import load_frozen_model, load_processor
+from comat_core.support.pretrained import FrozenReader
 
 
-class ClipSegSegmenter:
+class ClipSegSegmenter(FrozenReader):
     """Masks are the pixels whose probability exceeds the threshold; a noun that exceeds it nowhere is not found."""
 
-    def __init__(self, model: CLIPSegForImageSegmentation, processor: Any, *, threshold: float = 0.5) -> None:
-        self.model: Any = model
-        self.threshold = threshold
-        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
-        self.tokenizer = processor.tokenizer
+    model_class = CLIPSegForImageSegmentation
 
-    @classmethod
-    def load(
-        cls,
-        folder: str,
-        *,
-        revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        threshold: float = 0.5,
-    ) -> "ClipSegSegmenter":
-        """Load a frozen model from a folder or hub id.
+    def __init__(self, model: CLIPSegForImageSegmentation, processor: Any, *, threshold: float = 0.5) -> None:
+        """Take a loaded model.
 
         Args:
             threshold: least probability of a mask's pixels, in (0, 1).
-
-        Raises:
-            UserError: there is no complete CLIPSeg checkpoint.
         """
-        model = load_frozen_model(CLIPSegForImageSegmentation, folder, revision=revision, dtype=dtype, device=device)
-        return cls(model, load_processor(folder, revision), threshold=threshold)
+        super().__init__(model, processor)
+        self.threshold = threshold
 
     @property
     def networks(self) -> dict[str, nn.Module]:

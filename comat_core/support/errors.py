@@ -1,7 +1,9 @@
-"""The one exception type for mistakes that a user can mend."""
+"""The one exception type for mistakes that a user can mend, and what its lines are made of."""
 
 LONGEST_PART = 1000
 """Characters of each of the three parts of a line."""
+LONGEST_QUOTE = 60
+"""Characters of what a part quotes."""
 
 
 class UserError(Exception):
@@ -18,6 +20,17 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{_in_line(self.what)} ({_in_line(self.where)}): {_in_line(self.what_to_do)}"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its name if it has none."""
+    said = error.what if isinstance(error, UserError) else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]
+
+
+def shortened(text: str) -> str:
+    """Text of whatever length as a message quotes it."""
+    return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 3]}..."
 
 
 def _in_line(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_line
 
 NO_SUCH_FILE: Final = "does not appear to have a file"
 """What the libraries say of a hub repository that has no weights of a kind, and of none that cannot be reached."""
@@ -31,8 +31,3 @@ def loading_errors_told(problem: str, source: str, advice: str) -> Iterator[None
         raise
     except Exception as error:
         raise UserError(f"{problem}: {first_line(error)}", source, advice) from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its name if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,25 +14,36 @@ from comat_core.segmenters.protocol import Segmenter
 HOME = torch.device("cpu")
 
 
-class OffloadedCaptioner:
+class _HasNetworks(Protocol):
+    @property
+    def networks(self) -> Mapping[str, nn.Module]: ...
+
+
+Model = TypeVar("Model", bound=_HasNetworks)
+
+
+class _Offloaded(Generic[Model]):
+    """A loaded model that has been taken home."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._models = [network.to(HOME) for network in model.networks.values()]
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Those of the model, at home."""
+        return self.model.networks
+
+
+class OffloadedCaptioner(_Offloaded[ImageToText]):
     """A captioner that is called twice: for its likelihood, and in the backward pass for the images' gradient.
 
     Nothing of the first call is kept, so that between the two the GPU holds neither weights nor activations.
     """
 
-    def __init__(self, captioner: ImageToText) -> None:
-        """Take a loaded captioner home."""
-        self.captioner = captioner
-        self._models = [network.to(HOME) for network in captioner.networks.values()]
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """Those of the captioner, at home."""
-        return self.captioner.networks
-
     def prepare(self, captions: Sequence[str], device: torch.device) -> Callable[[Tensor], CaptionLikelihood]:
         """Lay out captions for what the visiting captioner does in the backward pass; see `ImageToText`."""
-        return self.captioner.prepare(captions, device)
+        return self.model.prepare(captions, device)
 
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> CaptionLikelihood:
         """Score captions[i] on images[i]; see `ImageToText`."""
@@ -40,36 +51,26 @@ class OffloadedCaptioner:
 
         def score(some_images: Tensor) -> Tensor:
             with _visiting(self._models, some_images.device):
-                likelihood = self.captioner.log_likelihood(some_images, captions)
+                likelihood = self.model.log_likelihood(some_images, captions)
                 masks[:] = [likelihood.mask]
                 return likelihood.log_probabilities
 
         def gradient(some_images: Tensor, of_scores: Tensor) -> Tensor:
             with _visiting(self._models, some_images.device):
                 leaf = some_images.detach().requires_grad_()
-                scores = self.captioner.log_likelihood(leaf, captions).log_probabilities
+                scores = self.model.log_likelihood(leaf, captions).log_probabilities
                 return torch.autograd.grad(scores, leaf, of_scores)[0]
 
         log_probabilities: Any = _Recomputed.apply(images, score, gradient)
         return CaptionLikelihood(log_probabilities, masks[0])
 
 
-class OffloadedReward:
+class OffloadedReward(_Offloaded[Reward]):
     """A reward that is called twice, as `OffloadedCaptioner` is."""
-
-    def __init__(self, reward: Reward) -> None:
-        """Take a loaded reward home."""
-        self.reward = reward
-        self._models = [network.to(HOME) for network in reward.networks.values()]
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """Those of the reward, at home."""
-        return self.reward.networks
 
     def prepare(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
         """Lay out prompts; see `Reward`."""
-        score_at_home = self.reward.prepare(prompts, device)
+        score_at_home = self.model.prepare(prompts, device)
 
         def score(images: Tensor) -> Tensor:
             with _visiting(self._models, images.device):
@@ -87,23 +88,13 @@ class OffloadedReward:
         return recomputed
 
 
-class OffloadedSegmenter:
+class OffloadedSegmenter(_Offloaded[Segmenter]):
     """A segmenter that is on the GPU only while it segments."""
-
-    def __init__(self, segmenter: Segmenter) -> None:
-        """Take a loaded segmenter home."""
-        self.segmenter = segmenter
-        self._models = [network.to(HOME) for network in segmenter.networks.values()]
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """Those of the segmenter, at home."""
-        return self.segmenter.networks
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Find nouns[i] in images[i]; see `Segmenter`."""
         with _visiting(self._models, images.device):
-            return self.segmenter.segment(images, nouns)
+            return self.model.segment(images, nouns)
 
 
 class _Recomputed(torch.autograd.Function):

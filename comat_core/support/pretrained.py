@@ -4,7 +4,7 @@ Code that comes with a checkpoint is never run, nor is anybody asked whether it 
 """
 
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import torch
 from transformers import (
@@ -24,12 +24,47 @@ from comat_core.support.checkpoint_files import (
     weights_variant,
 )
 from comat_core.support.errors import UserError
+from comat_core.support.image_preprocessing import ImagePreprocessing
 from comat_core.support.loading_bars import without_loading_bars
 from comat_core.support.loading_errors import NO_SUCH_FILE, loading_errors_told
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
 ADVICE: Final = "give a folder saved by save_pretrained, or a reachable hub id"
+
+
+class FrozenReader:
+    """A frozen model that reads images and text, with its processor's parts; a subclass names the model's class."""
+
+    model_class: ClassVar[type[PreTrainedModel]]
+
+    def __init__(self, model: PreTrainedModel, processor: Any) -> None:
+        self.model: Any = model
+        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
+        self.tokenizer = processor.tokenizer
+
+    @classmethod
+    def load(
+        cls,
+        folder: str,
+        *,
+        revision: str | None = None,
+        processor: tuple[str, str | None] | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        **settings: Any,
+    ) -> Self:
+        """Load model and processor from a folder or hub id.
+
+        Args:
+            processor: folder or hub id, and revision, of the processor where the checkpoint comes without one.
+            settings: of the class's constructor.
+
+        Raises:
+            UserError: there is no complete checkpoint of the model's class.
+        """
+        model = load_frozen_model(cls.model_class, folder, revision=revision, dtype=dtype, device=device)
+        return cls(model, load_processor(*(processor or (folder, revision))), **settings)
 
 
 def load_frozen_model(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comat_core.files.text_files import read_lines
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, shortened
 
 MOST_COLUMNS = 10_000
 QUOTES = "put cells that hold commas or quotes into quotes"
@@ -67,7 +67,7 @@ def _checked_header(cells: list[str], columns: Iterable[str], where: str, path: 
     seen: set[str] = set()
     for name in cells:
         if name and name in seen:
-            raise UserError(f"column {_shortened(name)!r} stands twice in the header", where, "rename one of them")
+            raise UserError(f"column {shortened(name)!r} stands twice in the header", where, "rename one of them")
         seen.add(name)
     _require(columns, cells, path)
     return cells
@@ -76,7 +76,7 @@ def _checked_header(cells: list[str], columns: Iterable[str], where: str, path: 
 def _require(columns: Iterable[str], header: list[str], path: Path) -> None:
     for column in columns:
         if column not in header:
-            named = ", ".join(_shortened(name) for name in header[:20]) or "none"
+            named = ", ".join(shortened(name) for name in header[:20]) or "none"
             raise UserError(f"no column {column!r}", str(path), f"the columns are: {named}")
 
 
@@ -84,7 +84,3 @@ def _named(header: list[str], cells: list[str], where: str) -> dict[str, str]:
     if any(cells[len(header) :]):
         raise UserError(f"a row of {len(cells):,} cells under {len(header):,} columns", where, QUOTES)
     return dict(zip(header, cells, strict=False))
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 40 else f"{name[:37]}..."

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from comat_core.files.regular_files import MEBIBYTE, read_file
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_line
 
 READING: Final = 1
 """Raised by hand when the same file gives other pixels; part of the keys of what is made from image files."""
@@ -105,8 +105,7 @@ def decode_image(content: bytes, where: str, *, advice: str = ADVICE) -> Image.I
         reason = "it is empty" if not content else f"it is none of {', '.join(FORMATS)}"
         raise UserError(f"the image cannot be decoded: {reason}", where, advice) from error
     except (*DAMAGE, _RefusedError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the image cannot be decoded: {reason}", where, advice) from error
+        raise UserError(f"the image cannot be decoded: {first_line(error)}", where, advice) from error
 
 
 def as_shown(image: Image.Image) -> Image.Image:

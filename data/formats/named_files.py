@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from comat_core.files.paths import path_exists
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, shortened
 
 COMPOSITIONS: Final = ("NFC", "NFD")
 """How names with accents are written: in one character each, or, by macOS and what it packed, in two."""
@@ -22,7 +22,7 @@ def check_name(name: str, where: str) -> str:
     """
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise UserError(f"{_shortened(name)!r} names no file below the images' folder", where, "write a relative path")
+        raise UserError(f"{shortened(name)!r} names no file below the images' folder", where, "write a relative path")
     return name
 
 
@@ -42,7 +42,3 @@ def version_of(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_size, status.st_mtime_ns
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 60 else f"{name[:57]}..."

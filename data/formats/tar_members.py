@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from comat_core.files.regular_files import MEBIBYTE, open_regular_file, reading_errors_told
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_line
 
 LARGEST_MEMBER: Final = 256 * MEBIBYTE
 MOST_MEMBERS: Final = 2_000_000
@@ -128,8 +128,7 @@ def _damage_told(where: str, advice: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        problem = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the tar file cannot be read: {problem}", where, advice) from error
+        raise UserError(f"the tar file cannot be read: {first_line(error)}", where, advice) from error
 
 
 class _BoundedReads:

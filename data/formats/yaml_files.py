@@ -10,7 +10,7 @@ import yaml
 
 from comat_core.files.regular_files import MEBIBYTE
 from comat_core.files.text_files import is_text, read_text
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, shortened
 
 LARGEST: Final = 2 * MEBIBYTE
 MOST_VALUES: Final = 10_000
@@ -106,14 +106,14 @@ class _BoundedLoader(yaml.SafeLoader):
         for name, _ in node.value:
             if isinstance(name, yaml.ScalarNode) and name.value != "<<":
                 if name.value in names:
-                    raise _refused(f"{_shortened(name.value)} is given twice", node.start_mark)
+                    raise _refused(f"{shortened(name.value)!r} is given twice", node.start_mark)
                 names.add(name.value)
         return node
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         value = super().construct_scalar(node)
         if isinstance(value, str) and not is_text(value):
-            raise _refused(f"{_shortened(value)} holds half a character", node.start_mark)
+            raise _refused(f"{shortened(value)!r} holds half a character", node.start_mark)
         return value
 
     def construct_plain_value(self, node: yaml.ScalarNode) -> Any:
@@ -124,7 +124,7 @@ class _BoundedLoader(yaml.SafeLoader):
             return _CONVERSIONS[node.tag](self, node)
         except (ValueError, KeyError, IndexError, OverflowError) as error:
             kind = node.tag.removeprefix(TAG)
-            raise _refused(f"{_shortened(node.value)} is no {kind}", node.start_mark) from error
+            raise _refused(f"{shortened(node.value)!r} is no {kind}", node.start_mark) from error
 
 
 _CONVERSIONS: Final = {
@@ -175,7 +175,3 @@ def _unshared(value: Any) -> Any:
 
 def _refused(problem: str, mark: yaml.Mark | None) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")

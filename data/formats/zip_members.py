@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from comat_core.files.regular_files import open_regular_file, reading_errors_told
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_line
 
 DAMAGE: Final = (
     zipfile.BadZipFile,
@@ -44,8 +44,7 @@ def read_zip_member(path: Path, member: str, kind: str, *, limit: int, advice: s
         except KeyError as error:
             raise UserError(f"no {kind} with {member}", str(path), advice) from error
         except DAMAGE as error:
-            problem = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"no {kind} with {member}: {problem}", str(path), advice) from error
+            raise UserError(f"no {kind} with {member}: {first_line(error)}", str(path), advice) from error
     if len(content) > limit:
         raise UserError(f"{member} has more than {limit:,} bytes", str(path), advice)
     return content

@@ -234,21 +234,25 @@ def _weights(scheduler: Any, timesteps: torch.Tensor, largest: float) -> torch.T
     return ratio.clamp(max=MAX_SNR) / ratio * (1 / kept).clamp(max=largest)
 
 
-def _text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
+def clip_text_config(tokenizer: CLIPTokenizer, width: int, length: int) -> CLIPTextConfig:
+    """A text encoder of three layers for texts of so many tokens."""
     special: Any = tokenizer
-    config = CLIPTextConfig(
+    return CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=96,
-        intermediate_size=192,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=3,
         num_attention_heads=4,
-        max_position_embeddings=PROMPT_LENGTH,
-        projection_dim=96,
+        max_position_embeddings=length,
+        projection_dim=width,
         bos_token_id=special.bos_token_id,
         eos_token_id=special.eos_token_id,
         pad_token_id=special.pad_token_id,
     )
-    text_encoder = CLIPTextModel(config)
+
+
+def _text_encoder(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
+    text_encoder = CLIPTextModel(clip_text_config(tokenizer, 96, PROMPT_LENGTH))
     initialise(text_encoder, seed, "text encoder")
     return text_encoder
 

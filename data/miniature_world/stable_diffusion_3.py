@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel
 
 from comat_core.schedulers import FlowScheduler
 from comat_core.support.randomness import make_generator
@@ -22,6 +22,7 @@ from data.miniature_world.diffusion import (
     LATENT_SIZE,
     SCENES,
     TOLD_FULLY,
+    clip_text_config,
     encode_all,
 )
 from data.miniature_world.fitting import draw_rows, fit, initialise
@@ -148,20 +149,7 @@ def build_flow_pipeline(autoencoder: Any, seed: int) -> Any:
 
 
 def _clip(tokenizer: CLIPTokenizer, seed: int, name: str) -> CLIPTextModelWithProjection:
-    special: Any = tokenizer
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=CLIP_WIDTH,
-        intermediate_size=2 * CLIP_WIDTH,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=PROMPT_LENGTH,
-        projection_dim=CLIP_WIDTH,
-        bos_token_id=special.bos_token_id,
-        eos_token_id=special.eos_token_id,
-        pad_token_id=special.pad_token_id,
-    )
-    text_encoder = CLIPTextModelWithProjection(config)
+    text_encoder = CLIPTextModelWithProjection(clip_text_config(tokenizer, CLIP_WIDTH, PROMPT_LENGTH))
     initialise(text_encoder, seed, name)
     return text_encoder
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 import data
+from comat_core.settings import Settings
 from comat_core.support.errors import UserError
 from data.formats.records import read_yaml_record
 
@@ -18,10 +19,8 @@ TrainSettings = Annotated[
 ]
 
 
-class Part(BaseModel):
+class Part(Settings):
     """A group of an ablation's settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class MetricChoice(Part):
@@ -40,10 +39,10 @@ class Row(Part):
 
     name: Annotated[str, Field(pattern=r"^\w+$", description="for the command line and the numbers' file")]
     label: Annotated[str, Field(min_length=1, description="for the tables")]
-    settings: TrainSettings = {}
-    presets: Annotated[
-        dict[str, TrainSettings], Field(description="settings that depend on the preset; none: as good for any")
-    ] = {}
+    settings: TrainSettings = Field(default={})
+    presets: dict[str, TrainSettings] = Field(
+        default={}, description="settings that depend on the preset; none: as good for any"
+    )
     paper: Annotated[float | None, Field(description="what the paper measured; none where it has no such row")] = None
 
 

@@ -18,9 +18,9 @@ from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.questions.dependent_questions import (
     DependentQuestion,
     DependentQuestionsConfig,
+    compare_dependent_questions,
     dependencies_of,
     score_answers,
-    summarise,
 )
 from stages.evaluate.questions.question_files import QuestionFile, published_as
 from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, explain_question, read_question
@@ -64,7 +64,7 @@ def score_images(
 def compare(config: DpgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Join the models' items and summarise them."""
     is_official = config.mode == "official"
-    summarise(config, inputs, writer, "dpg", "DPG-Bench", categories_of_last_images=is_official)
+    compare_dependent_questions(config, inputs, writer, "dpg", "DPG-Bench", categories_of_last_images=is_official)
 
 
 def score_image(questions: Sequence[DependentQuestion], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:

@@ -14,9 +14,9 @@ from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.questions.dependent_questions import (
     DependentQuestion,
     DependentQuestionsConfig,
+    compare_dependent_questions,
     dependencies_of,
     score_answers,
-    summarise,
 )
 from stages.evaluate.questions.question_files import QuestionFile, published_as
 from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, explain_question, read_question
@@ -45,7 +45,7 @@ def score_images(
 
 def compare(config: DsgConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Join the models' items and summarise them."""
-    summarise(config, inputs, writer, "dsg", "DSG")
+    compare_dependent_questions(config, inputs, writer, "dsg", "DSG")
 
 
 def score_image(questions: Sequence[DependentQuestion], answers: Mapping[int, str], mode: Mode) -> dict[int, float]:

@@ -10,12 +10,13 @@ Scores are rows of (prompt_id, sample, features, clip_score), and of features al
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from comat_core.settings import Settings
 from data.downloads import PublishedFile
 from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
@@ -52,10 +53,8 @@ ITEM_SCHEMA = item_schema(FEATURES, (CLIP_SCORE, pa.float64()))
 REAL_SCHEMA = pa.schema([FEATURES])
 
 
-class ExtractorSettings(BaseModel):
+class ExtractorSettings(Settings):
     """The network whose features are compared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Annotated[
         Literal["inception", "transformers"],
@@ -111,6 +110,8 @@ class ExtractorSettings(BaseModel):
 class FidConfig(FeaturesConfig):
     """Settings of FID."""
 
+    beside_features: ClassVar[str] = "clip"
+
     extractor: ExtractorSettings = Field(default=ExtractorSettings(), description="the network")
     clip: ModelReference | None = Field(
         default=ModelReference(path="openai/clip-vit-base-patch32"),
@@ -119,12 +120,6 @@ class FidConfig(FeaturesConfig):
     resamples: Annotated[int, NOT_IN_SCORES] = Field(
         default=100, ge=100, le=100_000, description="bootstrap resamples; one of FID-10K takes seconds"
     )
-
-    def real_payload(self) -> dict[str, Any]:
-        return {name: value for name, value in super().real_payload().items() if name != "clip"}
-
-    def distances_payload(self) -> dict[str, Any]:
-        return {name: value for name, value in super().distances_payload().items() if name != "clip"}
 
     def fetch_networks(self) -> None:
         published = self.extractor.published_file()

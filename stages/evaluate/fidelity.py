@@ -12,7 +12,7 @@ is known of each extractor in "extractors", and the "headline".
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pyarrow as pa
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -41,6 +41,8 @@ REAL_SCHEMA = pa.schema(FEATURE_COLUMNS)
 
 class FidelityConfig(FeaturesConfig):
     """Settings of the fidelity distances."""
+
+    beside_features: ClassVar[str] = "judge"
 
     judge: Annotated[ModelReference | None, NOT_IN_SCORES] = Field(
         default=None, description="the classifier that evaluate.judge scores with"
@@ -72,9 +74,6 @@ class FidelityConfig(FeaturesConfig):
     def fewest_real(self) -> int:
         """Each half of the real images is a distribution, and its images have neighbours in it."""
         return 2 * max(FEWEST, self.neighbours + 1)
-
-    def distances_payload(self) -> dict[str, Any]:
-        return {name: value for name, value in super().distances_payload().items() if name != "judge"}
 
     def fetch_networks(self) -> None:
         for features in self.extractors.values():

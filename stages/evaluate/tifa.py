@@ -21,15 +21,14 @@ from stages.evaluate.questions.question_files import QuestionFile, Row, publishe
 from stages.evaluate.questions.question_items import Item, gather_items
 from stages.evaluate.questions.question_scores import (
     QUESTION_COLUMNS,
+    compare_questions,
     explain_question,
     question_rows,
     read_question,
-    summarise_questions,
 )
-from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
+from stages.evaluate.scoring.comparisons import comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores
 from stages.evaluate.scoring.models_in_memory import loaded
-from stages.evaluate.scoring.settings import chosen_prompts, skills_of
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
@@ -103,13 +102,7 @@ def score_images(
 
 def compare(config: TifaConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Join the models' items and summarise them."""
-    protocol = f"TIFA, answers by {config.vqa.path} in place of mPLUG-large, shares of 1"
-    prompts = chosen_prompts(config, inputs)
-    protocol += config.match(prompts).in_protocol
-    skills = skills_of(prompts)
-    items = join_items(inputs, METRIC)
-    writer.write_table(JOINED, items)
-    write_summary(writer, summarise_questions(items, METRIC, protocol=protocol, skills=skills, config=config), inputs)
+    compare_questions(config, inputs, writer, METRIC, "TIFA")
 
 
 SCORES = image_scores(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from comat_core.files.paths import folder_exists
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, shortened
 from stages.images.image_manifests import CSV, find_manifest, read_manifest, write_manifest
 from stages.images.image_rows import image_parts, read_images
 from stages.models.folder_files import files_below
@@ -44,7 +44,7 @@ def file_name(prompt: str, number: int) -> str:
     else:
         return name
     advice = "choose a set of prompts that fit into file names, such as --split test, or add --manifest"
-    raise UserError(problem, _shortened(prompt), advice)
+    raise UserError(problem, shortened(prompt), advice)
 
 
 def read_folder(folder: Path, images: Sequence[dict[str, Any]]) -> list[Path]:
@@ -69,7 +69,7 @@ def read_folder(folder: Path, images: Sequence[dict[str, Any]]) -> list[Path]:
         of_prompt, number = files.get(text, []), taken[text]
         taken[text] += 1
         if number >= len(of_prompt):
-            wanted = f"image {number + 1} of the prompt {_shortened(text)!r} is missing"
+            wanted = f"image {number + 1} of the prompt {shortened(text)!r} is missing"
             raise UserError(wanted, str(manifest or folder), _way_to_add(text, manifest))
         found.append(of_prompt[number])
     return found
@@ -141,7 +141,3 @@ def _way_to_add(prompt: str, manifest: Path | None) -> str:
     if "/" in prompt or len(_name(prompt, 0).encode()) > LONGEST_NAME:
         return f"no file can be called so: {listing}"
     return f"put it there as <prompt>_<{DIGITS} digits>.png, or {listing}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from comat_core.support.errors import UserError
+from comat_core.settings import Settings
+from comat_core.support.errors import UserError, first_line
 from stages.devices import choose_device
 from stages.models.model_references import DEFAULT_PARSER, ImageFolder, SpacyPipeline, Use
 from stages.plan.config import ModelReference
@@ -21,10 +22,8 @@ TAKEN = ("base", "tuned", "real", "lora")
 Method = Literal["as saved", "attend and excite"]
 
 
-class OtherGenerator(BaseModel):
+class OtherGenerator(Settings):
     """A pipeline that draws, or a folder that holds what something else drew."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     pipeline: Annotated[
         ModelReference | None, Use.PIPELINE, Field(description="a diffusers text-to-image pipeline, folder or hub id")
@@ -90,8 +89,7 @@ class Painter:
         try:
             return self._draw(prompts, seeds)
         except (ValueError, TypeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            problem = f"{type(self._pipeline).__name__} cannot draw: {reason}"
+            problem = f"{type(self._pipeline).__name__} cannot draw: {first_line(error)}"
             raise UserError(problem, self._where, "check the generator's settings") from error
 
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> "list[Image]":

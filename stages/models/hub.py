@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_line
 from stages.models.folder_files import files_below
 
 PIPELINE_INDEX = "model_index.json"
@@ -72,7 +72,7 @@ def push_folder(folder: Path, repository: str, *, private: bool) -> str:
         HfApi().upload_folder(repo_id=repository, folder_path=folder)
     except (OSError, ValueError, _http_error()) as error:
         advice = "check the connection, the name, and the account (`hf auth login`)"
-        raise UserError(f"cannot push to the hub: {_first_line(error)}", repository, advice) from error
+        raise UserError(f"cannot push to the hub: {first_line(error)}", repository, advice) from error
     return str(address)
 
 
@@ -134,7 +134,7 @@ def _hub_errors_told(what: str, revision: str | None) -> Iterator[None]:
         yield
     except (OSError, ValueError, _http_error()) as error:
         raise UserError(
-            f"cannot fetch the model: {_first_line(error)}",
+            f"cannot fetch the model: {first_line(error)}",
             f"{what}@{revision or 'main'}",
             "check the connection to the hub, or give a local path in the model's place",
         ) from error
@@ -145,7 +145,3 @@ def _http_error() -> type[Exception]:
     from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
     return HTTPError
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 import data
 from comat_core.files.paths import folder_exists, path_exists, user_path
@@ -36,10 +36,8 @@ NOT_IN_KEY_IF_EMPTY: Final = _NotInKeyIfEmpty()
 """Annotation for settings that came later than the keys of results, which their absence shall not change."""
 
 
-class ModelReference(BaseModel):
+class ModelReference(Settings):
     """A pretrained model: a local folder, a folder of the installed data package (data://...), or a hub id."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Annotated[str, Field(min_length=1, description="local folder, data://folder, or hub id such as org/name")]
     revision: Annotated[str | None, Field(description="commit or tag on the hub; ignored for local folders")] = None

@@ -21,22 +21,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import data
 from comat_core.files.paths import file_exists
-from comat_core.support.errors import UserError
+from comat_core.settings import Settings
+from comat_core.support.errors import UserError, shortened
 from data.formats.yaml_files import DEEPEST, parse_yaml, read_yaml_mapping
 from stages.plan import dag
 from stages.plan.config import ModelReference, StageConfig
 from stages.plan.dag import Node, load_stage
-from stages.plan.setting_errors import KIND, setting_error, shortened
+from stages.plan.setting_errors import KIND, setting_error
 
 PRESET_FOLDER = Path(data.__file__).parent / "presets"
 LONGEST_CHAIN = 32
 """Presets of which each extends the next."""
 
 
-class Execution(BaseModel):
+class Execution(Settings):
     """How a run is carried out. Nothing here changes a result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     runner: Annotated[Literal["processes", "dask", "ray"], Field(description="task runner of the flow")] = "processes"
     workers: Annotated[int, Field(ge=1, le=1024, description="tasks at the same time, in as many processes")] = 1
@@ -47,15 +46,13 @@ class Execution(BaseModel):
     retry_delay: Annotated[float, Field(ge=0, le=3600, description="seconds before another attempt")] = 5.0
 
 
-class Shared(BaseModel):
+class Shared(Settings):
     """The part of a preset that several stages read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: Annotated[str, Field(description="one line for `comat presets`")]
     seed: Annotated[int, Field(ge=0, lt=2**63, description="every random number of the run is derived from it")]
     resolution: Annotated[int, Field(ge=8, le=4096, multiple_of=8, description="pixels per side of an image")]
-    models: dict[str, ModelReference] = {}
+    models: dict[str, ModelReference] = Field(default={})
     execution: Execution = Execution()
 
 
@@ -137,7 +134,7 @@ def _preset_path(name: str) -> Path:
             raise UserError("there is no such preset file", name, "correct the path")
         return path
     advice = f"choose one of: {', '.join(preset_names())}; or give the path of a .yaml file"
-    raise UserError(f"unknown preset {shortened(name)}", "preset", advice)
+    raise UserError(f"unknown preset {shortened(repr(name))}", "preset", advice)
 
 
 def _read_preset(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -183,14 +180,14 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     names = key.strip().split(".")
     if not separator or not all(names):
         raise UserError(
-            f"cannot read {shortened(override)}", "--set", "write it as dotted.key=value, such as train.steps=100"
+            f"cannot read {shortened(repr(override))}", "--set", "write it as dotted.key=value, such as train.steps=100"
         )
     if len(names) > DEEPEST:
         raise UserError(f"a key of {len(names):,} parts", "--set", "run `comat show` for the names")
     try:
         value = parse_yaml(text, "value", "--set")
     except UserError as error:
-        problem = f"cannot read the value of {shortened(override)}: {error.what}"
+        problem = f"cannot read the value of {shortened(repr(override))}: {error.what}"
         raise UserError(problem, "--set", "quote it as YAML does") from error
     place = values
     for name in names[:-1]:

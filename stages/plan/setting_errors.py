@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, shortened
 
 KIND = "kind"
 """The setting by which the kinds of a union are told apart."""
@@ -35,16 +35,10 @@ def setting_error(
     if first["type"] == "union_tag_not_found":
         return UserError(f"setting {name}.{KIND} is missing", source, f"choose one of: {_kinds_shown(models)}")
     if first["type"] == "union_tag_invalid":
-        problem = f"{name}.{KIND} = {shortened(first['input'].get(KIND))} is not known"
+        problem = f"{name}.{KIND} = {shortened(repr(first['input'].get(KIND)))} is not known"
         return UserError(problem, source, f"choose one of: {_kinds_shown(models)}")
-    problem = f"{name} = {shortened(first['input'])} is not allowed: {first['msg']}"
+    problem = f"{name} = {shortened(repr(first['input']))} is not allowed: {first['msg']}"
     return UserError(problem, source, "run `comat show` for the settings in use")
-
-
-def shortened(value: Any) -> str:
-    """A value as an error line shows it."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _locate(

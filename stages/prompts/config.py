@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from comat_core.files.paths import file_exists, user_path
+from comat_core.settings import Settings
 from comat_core.support.errors import UserError
 from data.registry import listed_checksums, select_sets
 from stages.plan.config import NOT_IN_KEY, StageConfig
@@ -13,10 +14,8 @@ from stages.plan.digests import digest_file
 from stages.plan.splits import TRAIN
 
 
-class PromptSelection(BaseModel):
+class PromptSelection(Settings):
     """Prompts of the registry or of a file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[str | None, Field(description="registered sets as source/name, with * and ?")] = None
     file: Annotated[str | None, NOT_IN_KEY, Field(description="txt, csv, jsonl or Parquet file of your own")] = None

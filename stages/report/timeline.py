@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from stages.plan.history import Result, history_folder, read_history
-from stages.report.pictures.charts import Frame, Interval, Series, series_of, svg, ticks_between
+from stages.report.pictures.charts import Frame, Interval, Series, grid_lines, series_of, svg
 from stages.report.render import render_timeline
 from stages.report.tables.scores import ScoreRow, describe, headline_rank, score_rows
 from stages.store.store import Store
@@ -148,20 +148,7 @@ def _mark(frame: Frame, place: float, score: Interval, series: Series) -> Markup
 
 
 def _axes(frame: Frame, trainings: Sequence[Training]) -> Markup:
-    parts = [
-        Markup(
-            '<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            '<text class="tick" x="{text}" y="{base:.1f}" text-anchor="end">{value:.4g}</text>'
-        ).format(
-            left=frame.left,
-            right=frame.right,
-            y=frame.y(value),
-            text=frame.left - 8,
-            base=frame.y(value) + 3.5,
-            value=value,
-        )
-        for value in ticks_between(frame.y_low, frame.y_high, 5)
-    ]
+    parts = grid_lines(frame, 5, gap=8)
     step = -(-len(trainings) // LABELS)
     for training in trainings[::-1][::step]:  # the latest always has its date
         date, time = training.date.split(" ")

@@ -110,11 +110,6 @@ class Folder:
         with self._write_errors(name), suppress(FileNotFoundError):
             self.fs.rm_file(self._at(name))
 
-    def remove_all(self) -> None:
-        with self._write_errors(""):
-            if self.fs.exists(self.path):
-                self.fs.rm(self.path, recursive=True)
-
     def remove_empty_folders(self) -> None:
         """Remove the folder's empty subfolders, and then the folder itself if it is empty. Object stores have none."""
         if self.local is None or not self.local.is_dir():

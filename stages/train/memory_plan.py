@@ -180,7 +180,7 @@ def _image_scorers(
 ) -> dict[str, tuple[Callable[[Tensor], object], torch.device]]:
     """Role -> what scores `rows` images with a graph, and the device on which it can be planned."""
     scorers: dict[str, ImageToText | Reward] = {
-        reward_role(name): one.reward.reward if isinstance(one.reward, OffloadedReward) else one.reward
+        reward_role(name): one.reward.model if isinstance(one.reward, OffloadedReward) else one.reward
         for name, one in models.rewards.items()
     }
     if models.captioner is not None and config.weights.concept_activation:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from comat_core.files.regular_files import read_file
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_line
 from stages.plan.digests import digest_file
 from stages.store.local_disk import disk_errors_told
 from stages.train.models import Learner, Trainee
@@ -116,7 +116,7 @@ class TrainingState:
             try:
                 numbers, tensors = self._read(path)
             except (UserError, ValueError, RecursionError, OSError, SafetensorError) as error:
-                damage.append(f"checkpoint {path.name} is damaged ({_first_line(error)})")
+                damage.append(f"checkpoint {path.name} is damaged ({first_line(error)})")
                 continue
             _tell(damage, f"training goes on from {path.name}", tell=tell)
             return self._restore(numbers, tensors)
@@ -190,11 +190,6 @@ def checkpoints(folder: Path) -> list[Path]:
 def _tell(damage: list[str], what_now: str, *, tell: bool) -> None:
     if damage and tell:
         logger.warning("%s: %s", "; ".join(damage), what_now)
-
-
-def _first_line(error: Exception) -> str:
-    said = error.what if isinstance(error, UserError) else str(error)
-    return (said.strip().splitlines() or [type(error).__name__])[0]
 
 
 def _flush(path: Path) -> None:

@@ -5,8 +5,9 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from comat_core.settings import Settings
 from comat_core.support.errors import UserError
 from stages.images.image_checks import check_all
 from stages.models.model_references import ImageFolder
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from data.real_pairs import PairSource
 
 
-class CaptionedImages(BaseModel):
+class CaptionedImages(Settings):
     """Where real images with captions come from. Defaults are those of the miniature world."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[
         Literal["miniature world", "coco", "aro"],

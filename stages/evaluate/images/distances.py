@@ -67,16 +67,7 @@ def model_distances(
         writer.write_table(part_name(0), items.drop_columns(FEATURES[0]))
         writer.write_json(ORIGIN, scores.read_json(ORIGIN))
 
-    return Stage(
-        name=f"distances.{benchmark}",
-        version=version,
-        config_type=config_type,
-        inputs=(SCORES, REAL),
-        payload=config_type.distances_payload,
-        fetch=reads_no_files,
-        loads_models=False,
-        build=build,
-    )
+    return _stage(f"distances.{benchmark}", (SCORES, REAL), version, config_type, build)
 
 
 def distances_among_real(
@@ -95,16 +86,7 @@ def distances_among_real(
     def build(config: FeaturesConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
         _write(writer, measure(config, inputs[SCORES].read_table(ITEMS)))
 
-    return Stage(
-        name=f"distances.{benchmark}.{REAL}",
-        version=version,
-        config_type=config_type,
-        inputs=(SCORES,),
-        payload=config_type.distances_payload,
-        fetch=reads_no_files,
-        loads_models=False,
-        build=build,
-    )
+    return _stage(f"distances.{benchmark}.{REAL}", (SCORES,), version, config_type, build)
 
 
 def features_of(items: pa.Table, benchmark: str) -> tuple[np.ndarray, list[str]]:
@@ -153,6 +135,25 @@ def read_distances(artifact: Artifact) -> Distances:
 
     rows = artifact.read_table(DISTANCES).to_pylist()
     return {row.pop("name"): Resampled(**{**row, "values": np.asarray(row["values"])}) for row in rows}
+
+
+def _stage(
+    name: str,
+    inputs: tuple[str, ...],
+    version: int,
+    config_type: type[FeaturesConfig],
+    build: Callable[[Any, Inputs, ArtifactWriter], None],
+) -> Stage:
+    return Stage(
+        name=name,
+        version=version,
+        config_type=config_type,
+        inputs=inputs,
+        payload=config_type.distances_payload,
+        fetch=reads_no_files,
+        loads_models=False,
+        build=build,
+    )
 
 
 def _write(writer: ArtifactWriter, distances: Distances) -> None:

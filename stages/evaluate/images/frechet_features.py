@@ -33,6 +33,8 @@ class FeaturesConfig(EvaluationConfig):
     """Settings of every distance between generated and real images."""
 
     split: ClassVar[str] = "fidelity"
+    beside_features: ClassVar[str] = ""
+    """The setting that features and distances do not depend on."""
 
     real: Annotated[RealImages, NOT_IN_SCORES] = Field(default=RealImages(), description="the real images")
     resolution: Annotated[int, NOT_IN_SCORES] = Field(
@@ -45,7 +47,9 @@ class FeaturesConfig(EvaluationConfig):
 
     def real_payload(self) -> dict[str, Any]:
         """The JSON value that goes into the key of the real images' features."""
-        networks = {name: value for name, value in self.scores_payload().items() if name != "skills"}
+        networks = {
+            name: value for name, value in self.scores_payload().items() if name not in ("skills", self.beside_features)
+        }
         shown = {"count": self.real.count, "resolution": self.resolution, "files": identity_of_files(self.real)}
         world = {"seed": self.seed} if self.real.folder is None else {}
         return {**networks, "real": digest_json({**shown, **world})}
@@ -55,7 +59,7 @@ class FeaturesConfig(EvaluationConfig):
 
     def distances_payload(self) -> dict[str, Any]:
         """The JSON value that goes into the keys of distances."""
-        return self.key_payload()
+        return {name: value for name, value in self.key_payload().items() if name != self.beside_features}
 
     def fetch_networks(self) -> None:
         """Get the published weights of the networks.

@@ -52,11 +52,6 @@ def _is_other(role: str) -> bool:
     return kind == OTHER and len(name) == 1
 
 
-def image_parts(images: Artifact) -> list[str]:
-    """The Parquet files that hold a model's images."""
-    return image_rows.image_parts(images)
-
-
 def read_part(images: Artifact, part: str, split: str | None = None) -> list[GeneratedImage]:
     """The images of one part.
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from comat_core.files.paths import folder_exists
+from comat_core.settings import Settings
 from comat_core.support.errors import UserError
 from data.formats.images import READING, SUFFIXES, read_image
 from stages.images.image_checks import check_all
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 ADVICE = "replace it, or take it out of the folder"
 
 
-class RealImages(BaseModel):
+class RealImages(Settings):
     """A folder of images (COCO's val2014, for FID-10K), or the miniature world's own validation images."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: Annotated[
         ImageFolder, NOT_IN_KEY, Field(description="folder of images; none means the miniature world")

@@ -17,10 +17,8 @@ from stages.evaluate.images.generated_images import GeneratedImage
 from stages.evaluate.questions.free_answers import QuestionsConfig, ask_images, load_answerer
 from stages.evaluate.questions.question_files import ADVICE, Row
 from stages.evaluate.questions.question_items import Item, gather_items
-from stages.evaluate.questions.question_scores import question_rows, summarise_questions
-from stages.evaluate.scoring.comparisons import JOINED, join_items, write_summary
+from stages.evaluate.questions.question_scores import compare_questions, question_rows
 from stages.evaluate.scoring.image_scores import identity_of
-from stages.evaluate.scoring.settings import chosen_prompts, skills_of
 from stages.plan.stage import Inputs
 from stages.prompts.cleaning import normalise
 from stages.store.artifacts import ArtifactWriter
@@ -140,7 +138,7 @@ def score_answers(
     return items
 
 
-def summarise(
+def compare_dependent_questions(
     config: DependentQuestionsConfig,
     inputs: Inputs,
     writer: ArtifactWriter,
@@ -154,17 +152,8 @@ def summarise(
     Args:
         categories_of_last_images: let the last image of each prompt alone count for the categories.
     """
-    protocol = f"{title} ({config.mode} mode), answers by {config.vqa.path} in place of mPLUG-large, shares of 1"
-    prompts = chosen_prompts(config, inputs)
-    protocol += config.match(prompts).in_protocol
-    skills = skills_of(prompts)
-    items = join_items(inputs, benchmark)
-    writer.write_table(JOINED, items)
-    if categories_of_last_images:
-        items = _without_categories_of_earlier_images(items)
-    write_summary(
-        writer, summarise_questions(items, benchmark, protocol=protocol, skills=skills, config=config), inputs
-    )
+    chosen = _without_categories_of_earlier_images if categories_of_last_images else None
+    compare_questions(config, inputs, writer, benchmark, f"{title} ({config.mode} mode)", chosen)
 
 
 def _without_categories_of_earlier_images(items: pa.Table) -> pa.Table:

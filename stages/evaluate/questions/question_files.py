@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from comat_core.files.json_files import LARGE, parse_json
 from comat_core.files.paths import file_exists, user_path
 from comat_core.files.text_files import read_text
+from comat_core.settings import Settings
 from comat_core.support.errors import UserError
 from data.formats.csv_tables import read_csv_rows
 from data.formats.json_lines import read_json_lines
@@ -85,10 +86,8 @@ def _kind_of(value: Any) -> str:
     return "text" if isinstance(value, str) else kinds.get(type(value), "nothing")
 
 
-class QuestionFile(BaseModel):
+class QuestionFile(Settings):
     """A file that a benchmark's authors publish."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[str | None, Field(description="a registered set as source/name")] = None
     file: Annotated[str | None, NOT_IN_KEY, Field(description="a file in the same format")] = None

@@ -1,6 +1,6 @@
 """Summaries of evaluations whose items are questions: images first, then every category's questions pooled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +8,11 @@ import pyarrow.compute as pc
 
 from stages.evaluate.declared.benchmark import ScoredItem
 from stages.evaluate.questions.free_answers import QuestionsConfig
+from stages.evaluate.scoring.comparisons import JOINED, join_items, write_summary
+from stages.evaluate.scoring.settings import chosen_prompts, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
+from stages.plan.stage import Inputs
+from stages.store.artifacts import ArtifactWriter
 
 QUESTION_COLUMNS = [
     ("prompt_id", pa.string()),
@@ -20,6 +24,29 @@ QUESTION_COLUMNS = [
     ("category_score", pa.float64()),
 ]
 """`score` counts for the image's mean; `category_score` for the category's, unless it is null."""
+
+
+def compare_questions(
+    config: QuestionsConfig,
+    inputs: Inputs,
+    writer: ArtifactWriter,
+    benchmark: str,
+    title: str,
+    counted: Callable[[pa.Table], pa.Table] | None = None,
+) -> None:
+    """Join the models' items and summarise them.
+
+    Args:
+        counted: makes of them those that count, where not all do.
+    """
+    protocol = f"{title}, answers by {config.vqa.path} in place of mPLUG-large, shares of 1"
+    prompts = chosen_prompts(config, inputs)
+    protocol += config.match(prompts).in_protocol
+    items = join_items(inputs, benchmark)
+    writer.write_table(JOINED, items)
+    items = items if counted is None else counted(items)
+    summary = summarise_questions(items, benchmark, protocol=protocol, skills=skills_of(prompts), config=config)
+    write_summary(writer, summary, inputs)
 
 
 def summarise_questions(

@@ -129,21 +129,26 @@ def _spread(low: float, high: float) -> tuple[float, float]:
     return low - reach, high + reach
 
 
-def _axes(frame: Frame) -> Markup:
-    parts = [
+def grid_lines(frame: Frame, count: int, gap: float) -> list[Markup]:
+    """About so many lines across a frame, with their values on its left, at a distance of the gap."""
+    return [
         Markup(
             '<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            '<text class="tick" x="{text:.1f}" y="{base:.1f}" text-anchor="end">{value}</text>'
+            '<text class="tick" x="{text:.1f}" y="{base:.1f}" text-anchor="end">{value:.4g}</text>'
         ).format(
             left=frame.left,
             right=frame.right,
             y=frame.y(value),
-            text=frame.left - 6,
+            text=frame.left - gap,
             base=frame.y(value) + 3.5,
-            value=f"{value:.4g}",
+            value=value,
         )
-        for value in ticks_between(frame.y_low, frame.y_high, 4)
+        for value in ticks_between(frame.y_low, frame.y_high, count)
     ]
+
+
+def _axes(frame: Frame) -> Markup:
+    parts = grid_lines(frame, 4, gap=6)
     parts += [
         Markup('<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{value}</text>').format(
             x=frame.x(value), y=frame.bottom + 16, value=f"{value:g}"

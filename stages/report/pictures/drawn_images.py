@@ -9,9 +9,9 @@ from stages.evaluate.images.generated_images import (
     GeneratedImage,
     Prompt,
     artifacts_by_model,
-    image_parts,
     read_part,
 )
+from stages.images.image_rows import image_parts
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.prompts.tables import read_prompts

@@ -50,7 +50,7 @@ def test_what_other_machines_write_and_remove_is_seen_at_once(s3_store: str, s3_
     assert folder.subfolders() == ["shards"]
     elsewhere.write("others/3", b"")
     assert folder.subfolders() == ["others", "shards"]
-    folder.remove_all()
+    folder.fs.rm(folder.path, recursive=True)
     assert folder.sizes() == {}
     elsewhere.write("shards/4", b"four")
     assert folder.sizes() == {"shards/4": 4}
@@ -103,7 +103,6 @@ def test_what_is_not_there_has_no_files_and_needs_no_removal(any_store: Store) -
     assert folder.subfolders() == []
     assert not folder.has("a")
     folder.remove("a")
-    folder.remove_all()
     assert any_store.root.subfolders() == []
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import stages.train.loop as loop_module
 from comat_core.support.errors import UserError
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
@@ -17,6 +16,7 @@ from stages.train import TrainConfig, run
 from stages.train.processes.job import Job
 from stages.train.state import MARKER, TENSORS, TrainingState, checkpoints
 from tests.small_disk import fill, small_disk
+from tests.stages.train.killed_runs import run_killed_once
 
 MakeConfig = Callable[..., TrainConfig]
 FULL: dict[str, Any] = {
@@ -30,30 +30,13 @@ FULL: dict[str, Any] = {
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_run_killed_in_the_middle_resumes_to_the_same_result(
-    make_config: MakeConfig,
-    inputs: dict[str, Artifact],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    precision: str,
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, precision: str
 ) -> None:
     config = make_config(steps=5, precision=precision, checkpoints={"every": 2, "keep": 1}, **FULL)
     undisturbed = run(config, inputs, Store(str(tmp_path / "undisturbed")))
 
-    calls: list[int] = []
-
-    def die_in_the_fourth_step(training_run: Any, state: TrainingState) -> Any:
-        calls.append(state.step)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return original(training_run, state)
-
-    original = loop_module.online_step
-    disturbed = Store(str(tmp_path / "disturbed"))
-    monkeypatch.setattr(loop_module, "online_step", die_in_the_fourth_step)
-    with pytest.raises(KeyboardInterrupt):
-        run(config, inputs, disturbed)
-    resumed = run(config, inputs, disturbed)
-    assert calls == [0, 1, 2, 3, 2, 3, 4], "steps 0 and 1 stand in the checkpoint; the others are made again"
+    resumed, begun = run_killed_once(config, inputs, Store(str(tmp_path / "disturbed")), in_step=3)
+    assert begun == [0, 1, 2, 3, 2, 3, 4], "steps 0 and 1 stand in the checkpoint; the others are made again"
     assert resumed.manifest.digest == undisturbed.manifest.digest
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-import stages.train.loop as loop_module
 import stages.train.optimizers as optimizers_module
 from comat_core.support.errors import UserError
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
 from stages.train.optimizers import OptimizerKind, make_optimizer
+from tests.stages.train.killed_runs import run_killed_once
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -48,23 +48,15 @@ def test_the_optimiser_is_part_of_the_key(make_config: MakeConfig) -> None:
 
 
 def test_a_killed_run_with_8_bit_state_resumes_to_the_same_result(
-    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
     pytest.importorskip("bitsandbytes")
     large_enough = {"rank": 512}  # the state of small tensors stays in 32 bits
     config = make_config(steps=3, optimizer="adamw_8bit", checkpoints={"every": 1}, online=large_enough)
     undisturbed = run(config, inputs, Store(str(tmp_path / "undisturbed")))
-    original = loop_module.online_step
 
-    def die_in_the_third_step(training_run: Any, state: Any) -> Any:
-        if state.step == 2:
-            assert all(value["state1"].dtype == torch.uint8 for value in state.trainee.online.optimizer.state.values())
-            raise KeyboardInterrupt
-        return original(training_run, state)
+    def look(state: Any) -> None:
+        assert all(value["state1"].dtype == torch.uint8 for value in state.trainee.online.optimizer.state.values())
 
-    disturbed = Store(str(tmp_path / "disturbed"))
-    with monkeypatch.context() as patch:
-        patch.setattr(loop_module, "online_step", die_in_the_third_step)
-        with pytest.raises(KeyboardInterrupt):
-            run(config, inputs, disturbed)
-    assert run(config, inputs, disturbed).manifest.digest == undisturbed.manifest.digest
+    resumed, _ = run_killed_once(config, inputs, Store(str(tmp_path / "disturbed")), in_step=2, look=look)
+    assert resumed.manifest.digest == undisturbed.manifest.digest

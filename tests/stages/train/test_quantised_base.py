@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import comat_core.backbones.quantisation as quantisation_module
-import stages.train.loop as loop_module
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.quantisation import Quantisation
 from comat_core.support.errors import UserError
@@ -19,6 +18,7 @@ from stages.store.store import Store
 from stages.train import TrainConfig, run
 from stages.train.memory_plan import plan_memory
 from stages.train.models import load_models
+from tests.stages.train.killed_runs import run_killed_once
 from tests.tiny_families import TINY_FAMILIES
 
 MakeConfig = Callable[..., TrainConfig]
@@ -83,24 +83,13 @@ def test_clips_and_if_asked_all_text_encoders_stay_whole(checkpoints: Callable[[
 
 @pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_result(
-    config_of: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config_of: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
     pytest.importorskip("torchao")
     config = config_of("sd3", base_quantisation=IN_8_BITS, checkpoints={"every": 1})
     undisturbed = run(config, inputs, Store(str(tmp_path / "undisturbed")))
-    original = loop_module.online_step
-
-    def die_in_the_third_step(training_run: Any, state: Any) -> Any:
-        if state.step == 2:
-            raise KeyboardInterrupt
-        return original(training_run, state)
-
-    disturbed = Store(str(tmp_path / "disturbed"))
-    with monkeypatch.context() as patch:
-        patch.setattr(loop_module, "online_step", die_in_the_third_step)
-        with pytest.raises(KeyboardInterrupt):
-            run(config, inputs, disturbed)
-    assert run(config, inputs, disturbed).manifest.digest == undisturbed.manifest.digest
+    resumed, _ = run_killed_once(config, inputs, Store(str(tmp_path / "disturbed")), in_step=2)
+    assert resumed.manifest.digest == undisturbed.manifest.digest
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import stages.train.loop as loop_module
 import stages.train.tracking.trackers as trackers_module
 from comat_core.support.errors import UserError
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
+from tests.stages.train.killed_runs import run_killed_once
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -88,21 +88,10 @@ def test_a_tracker_that_cannot_be_used_is_refused_before_any_work(
 
 
 def test_what_a_killed_run_logged_after_its_checkpoint_is_shown_once(
-    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
     config = make_config(steps=4, checkpoints={"every": 2})
-    original, calls = loop_module.online_step, []
-
-    def die_in_the_fourth_step(*arguments: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(loop_module, "online_step", die_in_the_fourth_step)
-    with pytest.raises(KeyboardInterrupt):
-        run(config, inputs, Store(str(tmp_path / "store")))
-    artifact = run(config, inputs, Store(str(tmp_path / "store")))
+    artifact, _ = run_killed_once(config, inputs, Store(str(tmp_path / "store")), in_step=3)
     logs = EventAccumulator(str(tmp_path / "logs" / artifact.key))
     logs.Reload()
     assert [event.step for event in logs.Scalars("total")] == [1, 2, 3, 4]
