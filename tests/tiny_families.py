@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from peft import PeftModel
 
-from comat_core.backbones.flux2_klein import MESSAGE_BEGINS
+from comat_core.backbones.families.flux2_klein import MESSAGE_BEGINS
 from tests.tiny_flux import FLUX_T5_TOKENS, save_tiny_flux_dev, save_tiny_flux_schnell
 from tests.tiny_flux2 import KLEIN_TOKENS, save_tiny_flux2_klein, save_tiny_flux2_klein_distilled
 from tests.tiny_models import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl

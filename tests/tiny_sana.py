@@ -17,7 +17,7 @@ from diffusers import (
 )
 from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer
 
-from comat_core.backbones.sana.backbone import INSTRUCTION
+from comat_core.backbones.families.sana.backbone import INSTRUCTION
 from tests.tiny_models import LATENT_CHANNELS, LATENT_SIDE, TEXT_WIDTH, filled
 
 SPACE = "\u2581"

@@ -9,7 +9,7 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from comat_core.backbones.flux.backbone import Flux
+from comat_core.backbones.families.flux.backbone import Flux
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.lora_metadata import base_version
 from comat_core.backbones.packing import pack, unpack

@@ -10,14 +10,14 @@ from comat_core.backbones.family import Family, TextStream
 from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_FLOWS
 
 if TYPE_CHECKING:
-    from comat_core.backbones.stable_diffusion_3.backbone import StableDiffusion3
+    from comat_core.backbones.families.stable_diffusion_3.backbone import StableDiffusion3
 
 T5_LENGTH: Final = 256
 """Tokens, unless the checkpoint's tokenizer knows fewer; the stock pipeline's own default."""
 
 
 def _backbone_class() -> "type[StableDiffusion3]":
-    from comat_core.backbones.stable_diffusion_3.backbone import StableDiffusion3
+    from comat_core.backbones.families.stable_diffusion_3.backbone import StableDiffusion3
 
     return StableDiffusion3
 

@@ -10,7 +10,7 @@ from comat_core.backbones.family import Family, TextStream
 from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_BETAS
 
 if TYPE_CHECKING:
-    from comat_core.backbones.pixart.backbone import PixArt, PixArtSigma
+    from comat_core.backbones.families.pixart.backbone import PixArt, PixArtSigma
 
 ALPHA_LENGTH: Final = 120
 """Tokens; the stock pipeline's default."""
@@ -27,13 +27,13 @@ _PARTS: Final = {
 
 
 def _alpha_class() -> "type[PixArt]":
-    from comat_core.backbones.pixart.backbone import PixArt
+    from comat_core.backbones.families.pixart.backbone import PixArt
 
     return PixArt
 
 
 def _sigma_class() -> "type[PixArtSigma]":
-    from comat_core.backbones.pixart.backbone import PixArtSigma
+    from comat_core.backbones.families.pixart.backbone import PixArtSigma
 
     return PixArtSigma
 

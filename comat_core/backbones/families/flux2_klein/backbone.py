@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
-from comat_core.backbones.flux2_klein import FAMILIES, MESSAGE_BEGINS
-from comat_core.backbones.flux2_klein.autoencoder import Flux2Autoencoder
+from comat_core.backbones.families.flux2_klein import FAMILIES, MESSAGE_BEGINS
+from comat_core.backbones.families.flux2_klein.autoencoder import Flux2Autoencoder
 from comat_core.backbones.joint_projections import JOINT_PROJECTIONS
 from comat_core.backbones.packing import as_grid, as_sequence, image_positions
 from comat_core.backbones.protocol import Backbone, Guidance

@@ -10,14 +10,14 @@ from comat_core.backbones.family import Family, TextStream
 from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_FLOWS
 
 if TYPE_CHECKING:
-    from comat_core.backbones.flux.backbone import Flux
+    from comat_core.backbones.families.flux.backbone import Flux
 
 T5_LENGTH: Final = 512
 """Tokens, unless the checkpoint's tokenizer knows fewer; the stock pipeline's own default."""
 
 
 def _backbone_class() -> "type[Flux]":
-    from comat_core.backbones.flux.backbone import Flux
+    from comat_core.backbones.families.flux.backbone import Flux
 
     return Flux
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.cross_attention import CrossAttentionProbe, middle_half
+from comat_core.backbones.families.pixart import FAMILIES
 from comat_core.backbones.lora_files import PeftLoraFiles
-from comat_core.backbones.pixart import FAMILIES
 from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.text_layout import stream_length
 

@@ -9,7 +9,7 @@ from comat_core.backbones.family import Family, TextStream
 from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_FLOWS_OR_SOLVERS
 
 if TYPE_CHECKING:
-    from comat_core.backbones.sana.backbone import Sana
+    from comat_core.backbones.families.sana.backbone import Sana
 
 LENGTH: Final = 300
 """Tokens; the stock pipeline's default."""
@@ -24,13 +24,13 @@ _PARTS: Final = {
 
 
 def _backbone_class() -> "type[Sana]":
-    from comat_core.backbones.sana.backbone import Sana
+    from comat_core.backbones.families.sana.backbone import Sana
 
     return Sana
 
 
 def _instruction() -> str:
-    from comat_core.backbones.sana.backbone import INSTRUCTION
+    from comat_core.backbones.families.sana.backbone import INSTRUCTION
 
     return "\n".join(INSTRUCTION)
 

@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Final
 
-from comat_core.backbones import stable_diffusion
+from comat_core.backbones.families import stable_diffusion
 from comat_core.backbones.family import Family
 
 if TYPE_CHECKING:
-    from comat_core.backbones.stable_diffusion_xl.backbone import StableDiffusionXL
+    from comat_core.backbones.families.stable_diffusion_xl.backbone import StableDiffusionXL
 
 
 def _backbone_class() -> "type[StableDiffusionXL]":
-    from comat_core.backbones.stable_diffusion_xl.backbone import StableDiffusionXL
+    from comat_core.backbones.families.stable_diffusion_xl.backbone import StableDiffusionXL
 
     return StableDiffusionXL
 

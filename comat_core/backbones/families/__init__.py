@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from comat_core.backbones import (
+from comat_core.backbones.families import (
     flux,
     flux2_klein,
     pixart,

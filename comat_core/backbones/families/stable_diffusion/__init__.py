@@ -6,7 +6,7 @@ from comat_core.backbones.family import Family, TextStream
 from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_BETAS
 
 if TYPE_CHECKING:
-    from comat_core.backbones.stable_diffusion.backbone import StableDiffusion
+    from comat_core.backbones.families.stable_diffusion.backbone import StableDiffusion
 
 PARTS: Final = {
     "vae": ("AutoencoderKL",),
@@ -19,7 +19,7 @@ STREAM: Final = TextStream("tokenizer", "text_encoder")
 
 
 def _backbone_class() -> "type[StableDiffusion]":
-    from comat_core.backbones.stable_diffusion.backbone import StableDiffusion
+    from comat_core.backbones.families.stable_diffusion.backbone import StableDiffusion
 
     return StableDiffusion
 

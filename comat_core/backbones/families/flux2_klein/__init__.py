@@ -9,7 +9,7 @@ from comat_core.backbones.family import Family, TextStream
 from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_FLOWS
 
 if TYPE_CHECKING:
-    from comat_core.backbones.flux2_klein.backbone import Flux2Klein
+    from comat_core.backbones.families.flux2_klein.backbone import Flux2Klein
 
 PROMPT_LENGTH: Final = 512
 """Tokens with the message around the prompt, unless the tokenizer knows fewer; the stock pipeline's own default."""
@@ -18,7 +18,7 @@ MESSAGE_BEGINS: Final = "<|im_start|>user\n"
 
 
 def _backbone_class() -> "type[Flux2Klein]":
-    from comat_core.backbones.flux2_klein.backbone import Flux2Klein
+    from comat_core.backbones.families.flux2_klein.backbone import Flux2Klein
 
     return Flux2Klein
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from comat_core.backbones.conditioning import Conditioning
-from comat_core.backbones.flux import FAMILIES
+from comat_core.backbones.families.flux import FAMILIES
 from comat_core.backbones.joint_projections import JOINT_PROJECTIONS, original_ends
 from comat_core.backbones.original_layers import QKV, OriginalLayer, renamed
 from comat_core.backbones.packing import SIDE_OF_SQUARES, image_positions, pack, unpack

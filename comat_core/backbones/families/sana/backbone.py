@@ -10,9 +10,9 @@ from torch import Tensor
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.cross_attention import CrossAttentionProbe, middle_half
+from comat_core.backbones.families.sana import FAMILIES
+from comat_core.backbones.families.sana.autoencoder import DeepCompressionAutoencoder
 from comat_core.backbones.protocol import Backbone
-from comat_core.backbones.sana import FAMILIES
-from comat_core.backbones.sana.autoencoder import DeepCompressionAutoencoder
 from comat_core.backbones.text_layout import stream_length
 from comat_core.support.errors import UserError
 
