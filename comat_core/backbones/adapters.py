@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from torch import nn
 
-from comat_core.backbones.lora_files import AdaptedNetwork
+from comat_core.backbones.lora.lora_files import AdaptedNetwork
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError, first_line
 from comat_core.support.randomness import make_generator
@@ -83,7 +83,7 @@ def save_lora(model: Backbone, folder: str | Path, name: str, metadata: Mapping[
     """Write one adapter of the model's denoiser as others read it (`Backbone.lora_files`).
 
     Args:
-        metadata: notes for the file's header (`comat_core.backbones.lora_metadata`).
+        metadata: notes for the file's header (`comat_core.backbones.lora.lora_metadata`).
 
     Returns:
         The safetensors file.

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from comat_core.backbones.attention_probabilities import head_averaged_probabilities, text_probabilities
+from comat_core.backbones.attention.attention_probabilities import head_averaged_probabilities, text_probabilities
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,16 @@ from typing import Any
 import diffusers
 import torch
 
+from comat_core.backbones.checkpoints.pipeline_index import check_backbone, check_schedule, family_of, left_out_of
+from comat_core.backbones.checkpoints.pipeline_loading import (
+    ADVICE,
+    fetch_pipeline,
+    index_of,
+    load_network,
+    load_pipeline,
+)
 from comat_core.backbones.families import FAMILIES
 from comat_core.backbones.family import Family
-from comat_core.backbones.pipeline_index import check_backbone, check_schedule, family_of, left_out_of
-from comat_core.backbones.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_network, load_pipeline
 from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.quantisation import Quantisation
 from comat_core.support.loading_errors import loading_errors_told

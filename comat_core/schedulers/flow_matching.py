@@ -16,7 +16,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from comat_core.backbones.scheduler_classes import walks_flow
+from comat_core.backbones.checkpoints.scheduler_classes import walks_flow
 from comat_core.schedulers.protocol import DenoisingRun, Scheduler
 from comat_core.support.errors import UserError, first_line
 from comat_core.support.randomness import normal_noise

@@ -138,8 +138,8 @@ def _with_tokens(
 
 def load_layout(base: ModelReference) -> "TextLayout":
     """Load the tokenizers of a diffusion model."""
-    from comat_core.backbones.pipeline_index import check_backbone, family_of
-    from comat_core.backbones.pipeline_loading import index_of
+    from comat_core.backbones.checkpoints.pipeline_index import check_backbone, family_of
+    from comat_core.backbones.checkpoints.pipeline_loading import index_of
     from comat_core.backbones.text_layout import load_text_layout
     from comat_core.support import pretrained
 

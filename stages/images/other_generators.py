@@ -162,8 +162,8 @@ def _load(generator: OtherGenerator, where: str) -> Any:
     import diffusers
     import torch
 
-    from comat_core.backbones.pipeline_index import left_out_of
-    from comat_core.backbones.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_pipeline
+    from comat_core.backbones.checkpoints.pipeline_index import left_out_of
+    from comat_core.backbones.checkpoints.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_pipeline
     from comat_core.support.loading_errors import loading_errors_told
 
     assert generator.pipeline is not None

@@ -121,8 +121,8 @@ def _fetch(repository: str, revision: str | None, **options: Any) -> Path:
                 repository, revision=revision, allow_patterns=MODEL_FILES, ignore_patterns=OTHER_FORMATS, **options
             )
         )
-    from comat_core.backbones.pipeline_index import left_out_of
-    from comat_core.backbones.pipeline_loading import fetch_pipeline, index_of
+    from comat_core.backbones.checkpoints.pipeline_index import left_out_of
+    from comat_core.backbones.checkpoints.pipeline_loading import fetch_pipeline, index_of
 
     return fetch_pipeline(repository, revision, left_out_of(index_of(repository, revision, **options)), **options)
 

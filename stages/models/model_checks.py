@@ -7,7 +7,13 @@ import logging
 from collections.abc import Container
 from pathlib import Path
 
-from comat_core.backbones.pipeline_index import INDEX_FILE, check_backbone, check_schedule, left_out_of, read_index
+from comat_core.backbones.checkpoints.pipeline_index import (
+    INDEX_FILE,
+    check_backbone,
+    check_schedule,
+    left_out_of,
+    read_index,
+)
 from comat_core.support.checkpoint_files import (
     DIFFUSERS_STEM,
     TRANSFORMERS_STEM,

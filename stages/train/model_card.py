@@ -71,7 +71,7 @@ def write_model_card(config: TrainConfig, *, adapted: bool, usage: Sequence[str]
 
     Args:
         adapted: whether the LoRA stands on a denoiser that the adapt stage has changed.
-        usage: lines of Python that load the LoRA (`comat_core.backbones.lora_files.LoraFiles`).
+        usage: lines of Python that load the LoRA (`comat_core.backbones.lora.lora_files.LoraFiles`).
     """
     revision = f', revision="{config.base.revision}"' if config.base.revision else ""
     micro_batches = config.processes * config.gradient_accumulation

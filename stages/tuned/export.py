@@ -37,7 +37,7 @@ def _export_diffusers(tuned: TunedModel, folder: Path, precision: Precision) -> 
     del precision
     from safetensors.torch import load_file
 
-    from comat_core.backbones.lora_metadata import base_version
+    from comat_core.backbones.lora.lora_metadata import base_version
     from comat_core.support.finite_numbers import check_finite_weights
     from comat_core.support.safetensors_files import add_metadata, read_metadata
 
@@ -51,8 +51,8 @@ def _export_diffusers(tuned: TunedModel, folder: Path, precision: Precision) -> 
 def _export_kohya(tuned: TunedModel, folder: Path, precision: Precision) -> None:
     """The LoRA under kohya's names, in one file, with its model card."""
     del precision
-    from comat_core.backbones.kohya import kohya_lora
-    from comat_core.backbones.lora_metadata import describe_lora, kohya_notes
+    from comat_core.backbones.lora.kohya import kohya_lora
+    from comat_core.backbones.lora.lora_metadata import describe_lora, kohya_notes
     from comat_core.support.finite_numbers import check_finite_weights
     from comat_core.support.safetensors_files import save_with_metadata
 

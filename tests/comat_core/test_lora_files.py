@@ -11,8 +11,8 @@ from torch import Tensor
 
 from comat_core.backbones.adapters import active_adapter, add_lora, merge_lora, save_lora
 from comat_core.backbones.families.stable_diffusion_xl.backbone import original_block_name
-from comat_core.backbones.kohya import kohya_lora
-from comat_core.backbones.lora_metadata import describe_lora, kohya_notes
+from comat_core.backbones.lora.kohya import kohya_lora
+from comat_core.backbones.lora.lora_metadata import describe_lora, kohya_notes
 from comat_core.backbones.protocol import Backbone
 from comat_core.schedulers import make_scheduler
 from comat_core.support.safetensors_files import read_metadata, save_with_metadata

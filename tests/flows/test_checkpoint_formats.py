@@ -10,8 +10,8 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
+from comat_core.backbones.checkpoints.pipeline_index import read_index
 from comat_core.backbones.families import FAMILIES
-from comat_core.backbones.pipeline_index import read_index
 from comat_core.support.safetensors_files import read_metadata
 from flows.command_line.cli import main
 from tests.scaled_down import ARGUMENTS

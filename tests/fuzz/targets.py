@@ -308,7 +308,7 @@ def _read_image_list(path: Path) -> object:
 
 
 def _read_index(path: Path) -> object:
-    from comat_core.backbones.pipeline_index import check_backbone, left_out_of, read_index
+    from comat_core.backbones.checkpoints.pipeline_index import check_backbone, left_out_of, read_index
 
     index = read_index(path.parent)
     check_backbone(index, str(path.parent))
@@ -316,7 +316,7 @@ def _read_index(path: Path) -> object:
 
 
 def _read_schedule(path: Path) -> object:
-    from comat_core.backbones.pipeline_index import check_schedule
+    from comat_core.backbones.checkpoints.pipeline_index import check_schedule
 
     return check_schedule(path.parent.parent, "StableDiffusionPipeline")
 

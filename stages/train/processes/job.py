@@ -53,7 +53,7 @@ class Job(BaseModel):
             TrainingStopped: after SIGTERM, once the state is saved.
         """
         from comat_core.backbones.adapters import save_lora
-        from comat_core.backbones.lora_metadata import describe_lora
+        from comat_core.backbones.lora.lora_metadata import describe_lora
         from stages.train.dataset import TrainingData
         from stages.train.loop import train
         from stages.train.memory_plan import describe_peak, plan_memory

@@ -7,12 +7,12 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from comat_core.backbones.adapters import active_adapter, add_lora
+from comat_core.backbones.attention.attention_probabilities import head_averaged_probabilities
 from comat_core.backbones.attention_maps import (
     AttentionMaps,
     captured_attention,
     map_shape,
 )
-from comat_core.backbones.attention_probabilities import head_averaged_probabilities
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comat_core.backbones.attention_probabilities import head_averaged_probabilities, text_probabilities
+from comat_core.backbones.attention.attention_probabilities import head_averaged_probabilities, text_probabilities
 from comat_core.support.randomness import make_generator
 
 ROWS, HEADS, PIXELS, TOKENS, WIDTH = 2, 3, 10, 4, 8

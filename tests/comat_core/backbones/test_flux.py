@@ -11,7 +11,7 @@ from torch import Tensor
 
 from comat_core.backbones.families.flux.backbone import Flux
 from comat_core.backbones.loading import load_backbone
-from comat_core.backbones.lora_metadata import base_version
+from comat_core.backbones.lora.lora_metadata import base_version
 from comat_core.backbones.packing import pack, unpack
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError

@@ -11,9 +11,7 @@ import pytest
 import torch
 from transformers import BertModel
 
-from comat_core.backbones.families import FAMILIES
-from comat_core.backbones.loading import load_backbone
-from comat_core.backbones.pipeline_index import (
+from comat_core.backbones.checkpoints.pipeline_index import (
     INDEX_FILE,
     NOT_TRAINABLE,
     check_backbone,
@@ -21,7 +19,9 @@ from comat_core.backbones.pipeline_index import (
     check_schedule,
     left_out_of,
 )
-from comat_core.backbones.pipeline_loading import load_pipeline
+from comat_core.backbones.checkpoints.pipeline_loading import load_pipeline
+from comat_core.backbones.families import FAMILIES
+from comat_core.backbones.loading import load_backbone
 from comat_core.scorers.sentence_similarity import SentenceSimilarity
 from comat_core.support.errors import UserError
 from comat_core.support.pretrained import load_processor, load_tokenizer, read_model_config

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
+from comat_core.backbones.checkpoints.pipeline_loading import fetch_pipeline, load_network, load_pipeline
 from comat_core.backbones.loading import load_backbone
-from comat_core.backbones.pipeline_loading import fetch_pipeline, load_network, load_pipeline
 from comat_core.support.errors import UserError
 from tests.changed_checkpoints import (
     TEXT_ENCODER,
@@ -200,7 +200,7 @@ def test_the_hubs_repository_is_asked_for_half_precision_only_if_it_has_no_other
             raise OSError(f"{source}: {reason}")
         return str(tmp_path)
 
-    monkeypatch.setattr("comat_core.backbones.pipeline_loading.DiffusionPipeline.download", download)
+    monkeypatch.setattr("comat_core.backbones.checkpoints.pipeline_loading.DiffusionPipeline.download", download)
     reason = "Could not find the necessary `safetensors` weights"
     assert fetch_pipeline("org/half", None, {}) == tmp_path
     assert asked == [None, "fp16"]

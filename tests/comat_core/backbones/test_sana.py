@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from comat_core.backbones.attention_maps import captured_attention
+from comat_core.backbones.checkpoints.pipeline_index import check_backbone, check_index
 from comat_core.backbones.loading import load_backbone, wrap_pipeline
-from comat_core.backbones.pipeline_index import check_backbone, check_index
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator

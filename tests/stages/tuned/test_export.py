@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from comat_core.backbones import lora_metadata
 from comat_core.backbones.adapters import add_lora, save_lora
 from comat_core.backbones.families.stable_diffusion.backbone import StableDiffusion
 from comat_core.backbones.loading import load_backbone
-from comat_core.backbones.lora_files import StockLoraFiles
+from comat_core.backbones.lora import lora_metadata
+from comat_core.backbones.lora.lora_files import StockLoraFiles
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from comat_core.support.safetensors_files import read_metadata

@@ -6,8 +6,8 @@ the time, schnell knows no guidance.
 
 from typing import TYPE_CHECKING, Final
 
+from comat_core.backbones.checkpoints.scheduler_classes import SCHEDULERS_OF_FLOWS
 from comat_core.backbones.family import Family, TextStream
-from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_FLOWS
 
 if TYPE_CHECKING:
     from comat_core.backbones.families.flux.backbone import Flux

@@ -5,8 +5,8 @@ The base models are guided away from the empty prompt; the distilled ones know n
 
 from typing import TYPE_CHECKING, Final
 
+from comat_core.backbones.checkpoints.scheduler_classes import SCHEDULERS_OF_FLOWS
 from comat_core.backbones.family import Family, TextStream
-from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_FLOWS
 
 if TYPE_CHECKING:
     from comat_core.backbones.families.flux2_klein.backbone import Flux2Klein

@@ -9,14 +9,14 @@ from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
 from torch.nn import functional
 
+from comat_core.backbones.attention.joint_projections import JOINT_PROJECTIONS
+from comat_core.backbones.attention.rotated_attention import RotatedAttentionProbe, localising_blocks
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.flux2_klein import FAMILIES, MESSAGE_BEGINS
 from comat_core.backbones.families.flux2_klein.autoencoder import Flux2Autoencoder
-from comat_core.backbones.joint_projections import JOINT_PROJECTIONS
 from comat_core.backbones.packing import as_grid, as_sequence, image_positions
 from comat_core.backbones.protocol import Backbone, Guidance
-from comat_core.backbones.rotated_attention import RotatedAttentionProbe, localising_blocks
 from comat_core.backbones.text_layout import stream_length
 from comat_core.schedulers import FlowWalk
 from comat_core.support.errors import UserError

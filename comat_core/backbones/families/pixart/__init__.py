@@ -6,8 +6,8 @@ diffusers gives these pipelines no `load_lora_weights`; peft loads a LoRA into t
 
 from typing import TYPE_CHECKING, Final
 
+from comat_core.backbones.checkpoints.scheduler_classes import SCHEDULERS_OF_BETAS
 from comat_core.backbones.family import Family, TextStream
-from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_BETAS
 
 if TYPE_CHECKING:
     from comat_core.backbones.families.pixart.backbone import PixArt, PixArtSigma

@@ -6,10 +6,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from comat_core.backbones.attention.cross_attention import CrossAttentionProbe, middle_half
 from comat_core.backbones.conditioning import Conditioning
-from comat_core.backbones.cross_attention import CrossAttentionProbe, middle_half
 from comat_core.backbones.families.pixart import FAMILIES
-from comat_core.backbones.lora_files import PeftLoraFiles
+from comat_core.backbones.lora.lora_files import PeftLoraFiles
 from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.text_layout import stream_length
 

@@ -5,8 +5,8 @@ Its autoencoder divides the sides by 32. Every prompt stands behind an instructi
 
 from typing import TYPE_CHECKING, Final
 
+from comat_core.backbones.checkpoints.scheduler_classes import SCHEDULERS_OF_FLOWS_OR_SOLVERS
 from comat_core.backbones.family import Family, TextStream
-from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_FLOWS_OR_SOLVERS
 
 if TYPE_CHECKING:
     from comat_core.backbones.families.sana.backbone import Sana

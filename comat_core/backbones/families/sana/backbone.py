@@ -7,9 +7,9 @@ from typing import Any, Final
 from diffusers import SanaPipeline
 from torch import Tensor
 
+from comat_core.backbones.attention.cross_attention import CrossAttentionProbe, middle_half
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
-from comat_core.backbones.cross_attention import CrossAttentionProbe, middle_half
 from comat_core.backbones.families.sana import FAMILIES
 from comat_core.backbones.families.sana.autoencoder import DeepCompressionAutoencoder
 from comat_core.backbones.protocol import Backbone

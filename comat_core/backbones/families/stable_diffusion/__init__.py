@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Final
 
+from comat_core.backbones.checkpoints.scheduler_classes import SCHEDULERS_OF_BETAS
 from comat_core.backbones.family import Family, TextStream
-from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_BETAS
 
 if TYPE_CHECKING:
     from comat_core.backbones.families.stable_diffusion.backbone import StableDiffusion

@@ -6,8 +6,8 @@ axis of tokens. So a word has two spans.
 
 from typing import TYPE_CHECKING, Final
 
+from comat_core.backbones.checkpoints.scheduler_classes import SCHEDULERS_OF_FLOWS
 from comat_core.backbones.family import Family, TextStream
-from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_FLOWS
 
 if TYPE_CHECKING:
     from comat_core.backbones.families.stable_diffusion_3.backbone import StableDiffusion3

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from comat_core.backbones.adapters import add_lora
-from comat_core.backbones.kohya import PREFIX, kohya_lora
-from comat_core.backbones.lora_metadata import describe_lora
+from comat_core.backbones.lora.kohya import PREFIX, kohya_lora
+from comat_core.backbones.lora.lora_metadata import describe_lora
 from comat_core.support.errors import UserError
 from tests.comat_core.backbones.conformance.family_case import FamilyCase, randomise
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from comat_core.backbones.checkpoints.scheduler_classes import SCHEDULERS_OF_BETAS, SCHEDULERS_OF_FLOWS, walks_flow
 from comat_core.backbones.families import FAMILIES
 from comat_core.backbones.family import Family
-from comat_core.backbones.scheduler_classes import SCHEDULERS_OF_BETAS, SCHEDULERS_OF_FLOWS, walks_flow
 from comat_core.files.paths import path_exists
 from comat_core.support.checkpoint_files import DIFFUSERS_STEM, TRANSFORMERS_STEM, Network, read_config
 from comat_core.support.errors import UserError

@@ -13,7 +13,7 @@ import transformers
 from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from comat_core.backbones.pipeline_index import INDEX_FILE, Part, PipelineIndex, check_index, read_index
+from comat_core.backbones.checkpoints.pipeline_index import INDEX_FILE, Part, PipelineIndex, check_index, read_index
 from comat_core.backbones.quantisation import Quantisation
 from comat_core.support.checkpoint_files import (
     DIFFUSERS_STEM,

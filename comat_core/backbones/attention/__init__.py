@@ -1,0 +1,1 @@
+"""How attention is read in the different kinds of networks."""

@@ -1,0 +1,1 @@
+"""What a checkpoint's folder holds, and how its parts are loaded."""

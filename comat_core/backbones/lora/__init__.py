@@ -1,0 +1,1 @@
+"""LoRA weights as files: diffusers' own format, and those of other programs."""
