@@ -11,9 +11,9 @@ import torch
 from diffusers import AutoencoderKL
 
 from comat_core.files.json_files import read_json
+from comat_core.files.whole_files import whole_folder, write_whole
 from comat_core.support.errors import UserError
 from comat_core.support.memory_allocator import keep_freed_memory
-from comat_core.support.whole_files import whole_folder, write_whole
 from data.miniature_world.accuracy import measure_accuracy
 from data.miniature_world.autoencoder import train_autoencoder
 from data.miniature_world.captioner import train_captioner

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comat_core.files.text_files import is_text
+from comat_core.files.whole_files import write_whole
 from comat_core.support.errors import UserError
-from comat_core.support.whole_files import write_whole
 from data.readers import LONGEST_PROMPT
 from stages.plan.presets import load_preset
 from stages.store.file_names import fitting_name

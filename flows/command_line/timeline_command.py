@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from comat_core.files.whole_files import write_whole
 from comat_core.support.errors import UserError
-from comat_core.support.whole_files import write_whole
 from stages.plan.history import read_history
 from stages.plan.presets import load_preset
 from stages.report.timeline import timeline_page

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from comat_core.support.whole_files import write_whole
+from comat_core.files.whole_files import write_whole
 from stages.ablation.results import Results, RowResult, Score
 from stages.ablation.settings import Table
 from stages.page_templates import page_template

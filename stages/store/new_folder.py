@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from comat_core.files.whole_files import whole_folder
 from comat_core.support.errors import UserError
-from comat_core.support.whole_files import whole_folder
 from stages.store.local_disk import OUTPUT_ADVICE, disk_errors_told
 
 

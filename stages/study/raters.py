@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 from comat_core.files.paths import path_exists
-from comat_core.support.whole_files import write_whole
+from comat_core.files.whole_files import write_whole
 from stages.store.local_disk import disk_errors_told
 from stages.study.folder import RATERS, Raters, read_part
 

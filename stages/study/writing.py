@@ -6,8 +6,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from comat_core.files.whole_files import write_whole
 from comat_core.metrics.bootstrap import Estimate
-from comat_core.support.whole_files import write_whole
 from stages.report.pictures.charts import svg
 from stages.report.render import number
 from stages.store.local_disk import OUTPUT_ADVICE, check_output_file, disk_errors_told

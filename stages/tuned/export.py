@@ -38,8 +38,8 @@ def _export_diffusers(tuned: TunedModel, folder: Path, precision: Precision) -> 
     from safetensors.torch import load_file
 
     from comat_core.backbones.lora.lora_metadata import base_version
+    from comat_core.files.safetensors_files import add_metadata, read_metadata
     from comat_core.support.finite_numbers import check_finite_weights
-    from comat_core.support.safetensors_files import add_metadata, read_metadata
 
     with tuned.artifacts["train"].local_path("lora/") as lora:
         shutil.copytree(lora, folder, dirs_exist_ok=True)
@@ -53,8 +53,8 @@ def _export_kohya(tuned: TunedModel, folder: Path, precision: Precision) -> None
     del precision
     from comat_core.backbones.lora.kohya import kohya_lora
     from comat_core.backbones.lora.lora_metadata import describe_lora, kohya_notes
+    from comat_core.files.safetensors_files import save_with_metadata
     from comat_core.support.finite_numbers import check_finite_weights
-    from comat_core.support.safetensors_files import save_with_metadata
 
     training = tuned.training
     config = tuned.sampling.model_copy(update={"precision": "fp32", "device": "cpu"})

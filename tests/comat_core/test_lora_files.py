@@ -14,8 +14,8 @@ from comat_core.backbones.families.stable_diffusion_xl.backbone import original_
 from comat_core.backbones.lora.kohya import kohya_lora
 from comat_core.backbones.lora.lora_metadata import describe_lora, kohya_notes
 from comat_core.backbones.protocol import Backbone
+from comat_core.files.safetensors_files import read_metadata, save_with_metadata
 from comat_core.schedulers import make_scheduler
-from comat_core.support.safetensors_files import read_metadata, save_with_metadata
 from tests.comat_core.backbones.test_adapters import randomise
 from tests.comat_core.sampling import sample, stock_images, stock_pipeline
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from comat_core.backbones.checkpoints.pipeline_index import read_index
 from comat_core.backbones.families import FAMILIES
-from comat_core.support.safetensors_files import read_metadata
+from comat_core.files.safetensors_files import read_metadata
 from flows.command_line.cli import main
 from tests.scaled_down import ARGUMENTS
 from tests.tiny_families import TINY_FAMILIES, TinyFamily

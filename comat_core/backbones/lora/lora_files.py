@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from comat_core.support.safetensors_files import save_with_metadata
+from comat_core.files.safetensors_files import save_with_metadata
 
 _PEFT_PREFIX: Final = "base_model.model."
 """What the names begin with that a network has inside peft's wrapper."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import BaseModel
 
+from comat_core.files.whole_files import write_whole
 from comat_core.support.errors import UserError
-from comat_core.support.whole_files import write_whole
 from stages.train.processes.termination import TrainingStopped
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
-from comat_core.support.whole_files import write_whole
+from comat_core.files.whole_files import write_whole
 from stages.store.artifacts import Artifact
 from stages.store.local_disk import disk_errors_told
 from stages.store.locks import Claim, Lease

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comat_core.support.whole_files import whole_file, whole_folder, write_whole
+from comat_core.files.whole_files import whole_file, whole_folder, write_whole
 
 BESIDE = ("mine.partial", ".mine.png.partial", "mine.png.partial", ".mine.png.unfinished", "mine.tmp", "mine")
 

@@ -10,9 +10,9 @@ from comat_core.backbones.families.stable_diffusion.backbone import StableDiffus
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.lora import lora_metadata
 from comat_core.backbones.lora.lora_files import StockLoraFiles
+from comat_core.files.safetensors_files import read_metadata
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
-from comat_core.support.safetensors_files import read_metadata
 from stages.images import ImagesConfig
 from stages.plan.config import ModelReference
 from stages.plan.presets import load_preset
