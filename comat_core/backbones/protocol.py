@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Final, Literal
 import torch
 from torch import Tensor, nn
 
-from comat_core.backbones.attention.original_layers import OriginalLayer
 from comat_core.backbones.attention_maps import AttentionProbe
 from comat_core.backbones.autoencoder import Autoencoder
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.family import Family
 from comat_core.backbones.lora.lora_files import LoraFiles, StockLoraFiles
+from comat_core.backbones.lora.original_layers import OriginalLayer
 from comat_core.backbones.text_layout import TextLayout
 from comat_core.schedulers import FlowWalk, Scheduler, make_scheduler
 from comat_core.support.errors import UserError

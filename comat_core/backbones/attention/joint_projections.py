@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from comat_core.backbones.attention.original_layers import QKV
+from comat_core.backbones.lora.original_layers import QKV
 
 JOINT_PROJECTIONS: Final = (
     "attn.to_q",

@@ -15,7 +15,7 @@ import torch
 from peft import get_peft_model_state_dict
 from torch import Tensor
 
-from comat_core.backbones.attention.original_layers import OriginalLayer
+from comat_core.backbones.lora.original_layers import OriginalLayer
 from comat_core.backbones.protocol import Backbone
 
 PREFIX = "lora_unet_"

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from comat_core.backbones.attention.joint_projections import JOINT_PROJECTIONS, original_ends
-from comat_core.backbones.attention.original_layers import QKV, OriginalLayer, renamed
 from comat_core.backbones.attention.rotated_attention import (
     PUBLISHED_DOUBLE_BLOCKS,
     RotatedAttentionProbe,
@@ -17,6 +16,7 @@ from comat_core.backbones.attention.rotated_attention import (
 )
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.flux import FAMILIES
+from comat_core.backbones.lora.original_layers import QKV, OriginalLayer, renamed
 from comat_core.backbones.packing import SIDE_OF_SQUARES, image_positions, pack, unpack
 from comat_core.backbones.protocol import Backbone, Guidance
 from comat_core.backbones.text_layout import stream_length
