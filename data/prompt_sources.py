@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
-from data.downloads import DEFAULT_CACHE, fetch
+from data.downloading.downloads import DEFAULT_CACHE, fetch
 from data.miniature_world.pairs import fidelity_prompts
 from data.miniature_world.prompts import held_out_prompts, training_prompts
 from data.readers import READERS, USER_FORMATS, Prompt

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comat_core.files.paths import folder_exists
 from comat_core.support.errors import UserError
-from data.downloads import DEFAULT_CACHE
+from data.downloading.downloads import DEFAULT_CACHE
 from data.registry import select_sets
 from stages.doctor.findings import Finding, gigabytes, good, note, problem
 from stages.models.hub import Presence

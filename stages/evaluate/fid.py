@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from comat_core.settings import Settings
-from data.downloads import PublishedFile
+from data.downloading.downloads import PublishedFile
 from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.distances import compare_distances, features_of, model_distances

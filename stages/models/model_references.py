@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
-from data.downloads import PublishedFile
+from data.downloading.downloads import PublishedFile
 from stages.plan.config import ModelReference
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comat_core.support.errors import UserError
-from data.downloads import PublishedFile
+from data.downloading.downloads import PublishedFile
 from stages.models.folder_files import files_below
 from stages.models.hub import Presence, cached_folder, fetch_file, fetch_folder, look_up
 from stages.models.model_checks import check_folder

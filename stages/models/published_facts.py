@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import data
-from data.downloads import PublishedFile
+from data.downloading.downloads import PublishedFile
 from data.formats.yaml_files import read_yaml_mapping
 from stages.plan.config import ModelReference
 

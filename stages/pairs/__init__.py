@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from comat_core.support.errors import UserError
-from data.coco_folder import CocoFolder
-from data.real_pairs import MiniatureWorld, PairSource, RealPair
-from data.webdataset import WebDatasetShards
+from data.real_images.coco_folder import CocoFolder
+from data.real_images.real_pairs import MiniatureWorld, PairSource, RealPair
+from data.real_images.webdataset import WebDatasetShards
 from stages.devices import AUTO, choose_device
 from stages.images.image_checks import check_all
 from stages.latent_shards import shard_file, write_shard

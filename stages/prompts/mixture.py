@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from comat_core.files.paths import user_path
-from data.downloads import DEFAULT_CACHE
+from data.downloading.downloads import DEFAULT_CACHE
 from data.prompt_sources import GENERATORS, read_prompt_set, read_user_file
 from data.readers import Prompt
 from data.registry import select_sets

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from comat_core.support.errors import UserError
-from data.checksums import file_digest, verify
-from data.downloads import fetch
+from data.downloading.checksums import file_digest, verify
+from data.downloading.downloads import fetch
 from data.prompt_sources import GENERATORS, draw, read_prompt_set
 from data.readers import READERS
 from data.registry import PromptSet, Source, all_sets, listed_checksums, load_sources, select_sets

@@ -190,7 +190,7 @@ def _read_all(source: Any) -> object:
 
 
 def _read_coco(path: Path) -> object:
-    from data.coco_folder import CocoFolder
+    from data.real_images.coco_folder import CocoFolder
 
     return _read_all(CocoFolder(path.parent, path.name, "images"))
 
@@ -200,13 +200,13 @@ def _read_coco_image(path: Path) -> object:
 
 
 def _read_aro(path: Path) -> object:
-    from data.aro import AroList
+    from data.real_images.aro import AroList
 
     return _read_all(AroList(path.parent, path.name, "images"))
 
 
 def _read_shards(path: Path) -> object:
-    from data.webdataset import WebDatasetShards
+    from data.real_images.webdataset import WebDatasetShards
 
     return _read_all(WebDatasetShards(path.parent))
 

@@ -16,7 +16,7 @@ from stages.plan.config import NOT_IN_KEY
 if TYPE_CHECKING:
     from PIL import Image
 
-    from data.real_pairs import PairSource
+    from data.real_images.real_pairs import PairSource
 
 
 class CaptionedImages(Settings):
@@ -49,9 +49,9 @@ class CaptionedImages(Settings):
         Raises:
             UserError: its files are missing, or of another format.
         """
-        from data.aro import AroList
-        from data.coco_folder import CocoFolder
-        from data.real_pairs import MiniatureWorld
+        from data.real_images.aro import AroList
+        from data.real_images.coco_folder import CocoFolder
+        from data.real_images.real_pairs import MiniatureWorld
 
         if self.folder is None:
             return MiniatureWorld(seed, self.count, side, "validation")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from comat_core.files.paths import user_path
-from data.downloads import PublishedFile
+from data.downloading.downloads import PublishedFile
 from stages.devices import choose_device
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.models.variants import Variant

@@ -121,7 +121,7 @@ class QuestionFile(Settings):
         """
         if self.source is None:
             return self._existing()
-        from data.downloads import fetch
+        from data.downloading.downloads import fetch
         from data.registry import select_sets
 
         ((source, prompt_set),) = select_sets(self.source)[:1]

@@ -266,7 +266,7 @@ def test_extractors_are_data_of_a_preset():
 
 def test_the_published_weights_are_fetched_before_the_run(real, monkeypatch):
     fetched = []
-    monkeypatch.setattr("data.downloads.PublishedFile.fetch", lambda self: fetched.append(self.name))
+    monkeypatch.setattr("data.downloading.downloads.PublishedFile.fetch", lambda self: fetched.append(self.name))
     config_of(real).fetch_files()
     assert fetched == []
     config_of(real, extractors={"inception": Inception()}).fetch_files()

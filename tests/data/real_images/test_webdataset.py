@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from comat_core.support.errors import UserError
-from data.webdataset import WebDatasetShards
+from data.real_images.webdataset import WebDatasetShards
 
 BUFFER = io.BytesIO()
 Image.new("RGB", (3, 2), (0, 128, 255)).save(BUFFER, "PNG")

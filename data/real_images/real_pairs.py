@@ -1,6 +1,6 @@
 """Real images with captions: what every source of them is, and the miniature world's own scenes.
 
-The others are `data.coco_folder`, `data.webdataset` and `data.aro`. Pairs are numbered, and any can be read alone.
+The others are `coco_folder`, `webdataset` and `aro` beside it. Pairs are numbered, and any can be read alone.
 """
 
 from dataclasses import dataclass

@@ -13,10 +13,10 @@ import fsspec
 from comat_core.files.paths import file_exists, user_path
 from comat_core.support.credentials import without_credentials
 from comat_core.support.errors import UserError
-from data.checksums import difference, verify
+from data.downloading.checksums import difference, verify
+from data.downloading.resumed_download import Expected, download
+from data.downloading.timed_reading import Patience, TimedReader
 from data.registry import PromptSet, Source, listed_checksums
-from data.resumed_download import Expected, download
-from data.timed_reading import Patience, TimedReader
 
 DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "comat" / "sources"
 ADVICE = "check the network, or point prompts.local_dir at a folder that holds the files"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from comat_core.support.errors import UserError
-from data.checksums import difference
-from data.timed_reading import Patience, TimedReader
+from data.downloading.checksums import difference
+from data.downloading.timed_reading import Patience, TimedReader
 
 logger = logging.getLogger("comat")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from comat_core.support.errors import UserError
-from data import downloads, resumed_download
-from data.downloads import fetch
+from data.downloading import downloads, resumed_download
+from data.downloading.downloads import fetch
+from data.downloading.resumed_download import Expected, download
+from data.downloading.timed_reading import Patience, TimedReader
 from data.registry import PromptSet, Source
-from data.resumed_download import Expected, download
-from data.timed_reading import Patience, TimedReader
 from tests.data.misbehaving_server import Behaviour, Publisher, publishing, whole
 from tests.small_disk import fill, small_disk
 

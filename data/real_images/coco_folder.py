@@ -13,7 +13,7 @@ from comat_core.files.json_files import LARGE, read_json
 from comat_core.support.errors import UserError
 from data.formats.images import READING, read_image
 from data.formats.named_files import check_name, named_file, version_of
-from data.real_pairs import RealPair, caption_text
+from data.real_images.real_pairs import RealPair, caption_text
 
 KIND: Final = "captions file"
 ADVICE: Final = "use COCO's captions_*.json, or correct the entry"

@@ -16,7 +16,7 @@ from comat_core.support.errors import UserError
 from data.formats.images import READING, SUFFIXES, decode_image
 from data.formats.named_files import version_of
 from data.formats.tar_members import TarArchive, opened_tar
-from data.real_pairs import RealPair, caption_text
+from data.real_images.real_pairs import RealPair, caption_text
 
 CAPTION_SUFFIXES: Final = (".txt", ".json")
 """The first one that a sample has is its caption."""

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from comat_core.support.errors import UserError
-from data.aro import AroList
+from data.real_images.aro import AroList
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 PLAIN = {"image_path": "0.png", "true_caption": "a red square", "false_caption": "a blue square"}

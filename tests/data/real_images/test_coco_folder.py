@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from comat_core.support.errors import UserError
-from data.coco_folder import CocoFolder
 from data.formats.images import READING
+from data.real_images.coco_folder import CocoFolder
 
 IMAGES = [{"id": 7, "file_name": "7.png"}, {"id": 3, "file_name": "3.png"}, {"id": 5, "file_name": "5.png"}]
 CAPTIONS = [{"image_id": 3, "caption": "a cat"}, {"image_id": 7, "caption": " a  dog\n"}]

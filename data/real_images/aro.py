@@ -15,7 +15,7 @@ from comat_core.files.json_files import LARGE, read_json
 from comat_core.support.errors import UserError
 from data.formats.images import READING, read_image
 from data.formats.named_files import check_name, named_file
-from data.real_pairs import RealPair, caption_text
+from data.real_images.real_pairs import RealPair, caption_text
 
 BOX: Final = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 ADVICE: Final = "use ARO's visual_genome_attribution.json, or correct the record"
