@@ -19,15 +19,15 @@ from comat_core.segmenters.clipseg import ClipSegSegmenter
 from comat_core.support.image_preprocessing import ImagePreprocessing
 from comat_core.support.pretrained import load_processor
 from comat_core.support.randomness import derive_seed
-from data.miniature_world.autoencoder import reconstruction_error
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.fitting import pixels_to_unit_range
-from data.miniature_world.judge import pair_targets
+from data.miniature_world.recipes.autoencoder import reconstruction_error
+from data.miniature_world.recipes.fitting import pixels_to_unit_range
+from data.miniature_world.recipes.judge import pair_targets
+from data.miniature_world.recipes.segmenter import word_mask
+from data.miniature_world.recipes.visual_questions import Question, ask, ask_for_place
 from data.miniature_world.scenes import Scene
 from data.miniature_world.seeing import patch_labels
-from data.miniature_world.segmenter import word_mask
-from data.miniature_world.visual_questions import Question, ask, ask_for_place
 from data.miniature_world.vocabulary import COLOURS, INVERSE_RELATION, SHAPES
 
 UNSEEN_SEED: Final = 777

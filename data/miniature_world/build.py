@@ -15,18 +15,18 @@ from comat_core.files.whole_files import whole_folder, write_whole
 from comat_core.support.errors import UserError
 from comat_core.support.memory_allocator import keep_freed_memory
 from data.miniature_world.accuracy import measure_accuracy
-from data.miniature_world.autoencoder import train_autoencoder
-from data.miniature_world.captioner import train_captioner
-from data.miniature_world.diffusion import train_pipeline
-from data.miniature_world.dino import train_dino
-from data.miniature_world.fitting_state import saved_below
-from data.miniature_world.git import train_git
-from data.miniature_world.judge import train_judge
 from data.miniature_world.model_card import write_model_card
+from data.miniature_world.recipes.autoencoder import train_autoencoder
+from data.miniature_world.recipes.captioner import train_captioner
+from data.miniature_world.recipes.diffusion import train_pipeline
+from data.miniature_world.recipes.dino import train_dino
+from data.miniature_world.recipes.fitting_state import saved_below
+from data.miniature_world.recipes.git import train_git
+from data.miniature_world.recipes.judge import train_judge
+from data.miniature_world.recipes.segmenter import train_segmenter
+from data.miniature_world.recipes.stable_diffusion_3 import train_flow_pipeline
+from data.miniature_world.recipes.visual_questions import train_visual_question_model
 from data.miniature_world.seeds import SEEDS
-from data.miniature_world.segmenter import train_segmenter
-from data.miniature_world.stable_diffusion_3 import train_flow_pipeline
-from data.miniature_world.visual_questions import train_visual_question_model
 
 BUILDERS: Final[dict[str, Callable[[Path], list[Any]]]] = {
     "base": lambda _: [train_pipeline(train_autoencoder(SEEDS["base"]), SEEDS["base"])],

@@ -5,7 +5,7 @@ from typing import Final
 
 from comat_core.files.json_files import read_json
 from data.miniature_world.accuracy import SCENES
-from data.miniature_world.diffusion import PHASES
+from data.miniature_world.recipes.diffusion import PHASES
 from data.miniature_world.scenes import FAVOURITE_WEIGHT
 
 DESCRIPTIONS: Final = {

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from data.miniature_world.drawing import draw_mask
-from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.recipes.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
 from data.miniature_world.scenes import Scene
 from data.miniature_world.vocabulary import COLOURS, IMAGE_SIZE, INVERSE_RELATION, RELATIONS, SHAPES, TEXTURES
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from comat_core.support.randomness import make_generator
-from data.miniature_world import fitting
-from data.miniature_world.fitting import fit, initialise
-from data.miniature_world.fitting_state import saved_below
+from data.miniature_world.recipes import fitting
+from data.miniature_world.recipes.fitting import fit, initialise
+from data.miniature_world.recipes.fitting_state import saved_below
 
 
 class Killed(BaseException):

@@ -13,13 +13,13 @@ import data
 from comat_core.backbones.loading import load_backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
-from data.miniature_world import stable_diffusion_3 as recipe
 from data.miniature_world.build import build
 from data.miniature_world.captions import base_world_captions
 from data.miniature_world.datasets import make_scene
-from data.miniature_world.diffusion import TOLD_FULLY
+from data.miniature_world.recipes import stable_diffusion_3 as recipe
+from data.miniature_world.recipes.diffusion import TOLD_FULLY
+from data.miniature_world.recipes.tokenizers import build_t5_tokenizer
 from data.miniature_world.seeds import SEEDS
-from data.miniature_world.tokenizers import build_t5_tokenizer
 from data.miniature_world.vocabulary import COLOURS, SHAPES
 
 AUTOENCODER = Path(data.__file__).parent / "miniature" / "base" / "vae"

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from comat_core.support.randomness import make_generator
-from data.miniature_world.fitting_state import FittingState
+from data.miniature_world.recipes.fitting_state import FittingState
 
 WARM_UP_STEPS = 50
 STEPS_BETWEEN_SAVES = 200

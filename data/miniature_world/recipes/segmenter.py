@@ -9,13 +9,13 @@ from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProc
 
 from comat_core.segmenters.clipseg import ClipSegSegmenter
 from comat_core.support.image_preprocessing import ImagePreprocessing
-from data.miniature_world.blip import CLIP_MEAN, CLIP_STD
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.drawing import draw_mask
-from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.recipes.blip import CLIP_MEAN, CLIP_STD
+from data.miniature_world.recipes.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.recipes.tokenizers import build_clip_tokenizer
 from data.miniature_world.scenes import Scene
 from data.miniature_world.seeing import patch_labels, teach_to_see
-from data.miniature_world.tokenizers import build_clip_tokenizer
 from data.miniature_world.vocabulary import IMAGE_SIZE, SHAPES
 
 SCENES = 20_000

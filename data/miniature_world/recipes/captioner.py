@@ -10,15 +10,15 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.captioners.transformers_captioner import TransformersCaptioner
 from comat_core.support.randomness import derive_seed
-from data.miniature_world.blip import build_config, build_processor
 from data.miniature_world.captions import clean_caption
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.diffusion import encode_all
-from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
 from data.miniature_world.imperfections import decode, disturb, lead_astray
+from data.miniature_world.recipes.blip import build_config, build_processor
+from data.miniature_world.recipes.diffusion import encode_all
+from data.miniature_world.recipes.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.recipes.tokenizers import CAPTION_PREFIX
 from data.miniature_world.scenes import Scene
 from data.miniature_world.seeing import teach_to_see
-from data.miniature_world.tokenizers import CAPTION_PREFIX
 
 SCENES = 30_000
 SEEING_STEPS = 1_500

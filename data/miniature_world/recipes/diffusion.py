@@ -14,9 +14,9 @@ from comat_core.schedulers import BetaScheduler
 from comat_core.support.randomness import make_generator
 from data.miniature_world.captions import Carelessness, base_world_captions
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.fitting import draw_rows, fit, initialise, pixels_to_unit_range
+from data.miniature_world.recipes.fitting import draw_rows, fit, initialise, pixels_to_unit_range
+from data.miniature_world.recipes.tokenizers import build_clip_tokenizer
 from data.miniature_world.scenes import Scene
-from data.miniature_world.tokenizers import build_clip_tokenizer
 
 SCENES = 36_000
 CAPTIONS_PER_SCENE = 4

@@ -5,7 +5,7 @@ from torch.nn import functional
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.recipes.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
 from data.miniature_world.scenes import Scene
 from data.miniature_world.vocabulary import IMAGE_SIZE, colour_shape_pairs
 

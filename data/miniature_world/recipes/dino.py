@@ -9,7 +9,7 @@ from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
 from comat_core.support.image_preprocessing import ImagePreprocessing
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.fitting import initialise
+from data.miniature_world.recipes.fitting import initialise
 from data.miniature_world.seeing import teach_to_see
 from data.miniature_world.vocabulary import IMAGE_SIZE
 

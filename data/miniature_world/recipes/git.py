@@ -5,11 +5,11 @@ from typing import Any
 from transformers import CLIPImageProcessor, GitConfig, GitForCausalLM, GitProcessor
 
 from comat_core.captioners.git import GitCaptioner
-from data.miniature_world.blip import CLIP_MEAN, CLIP_STD
-from data.miniature_world.captioner import fit_captioner, harden_captioner, teach_captioner_to_see
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.fitting import initialise
-from data.miniature_world.tokenizers import CAPTION_PREFIX, build_bert_tokenizer
+from data.miniature_world.recipes.blip import CLIP_MEAN, CLIP_STD
+from data.miniature_world.recipes.captioner import fit_captioner, harden_captioner, teach_captioner_to_see
+from data.miniature_world.recipes.fitting import initialise
+from data.miniature_world.recipes.tokenizers import CAPTION_PREFIX, build_bert_tokenizer
 from data.miniature_world.vocabulary import IMAGE_SIZE
 
 SCENES = 20_000

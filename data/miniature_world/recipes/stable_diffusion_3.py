@@ -15,7 +15,7 @@ from comat_core.schedulers import FlowScheduler
 from comat_core.support.randomness import make_generator
 from data.miniature_world.captions import Carelessness, base_world_captions
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.diffusion import (
+from data.miniature_world.recipes.diffusion import (
     ASTRAY_AT_LAST,
     CAPTIONS_PER_SCENE,
     DROPPED_CAPTION_SHARE,
@@ -25,9 +25,9 @@ from data.miniature_world.diffusion import (
     clip_text_config,
     encode_all,
 )
-from data.miniature_world.fitting import draw_rows, fit, initialise
+from data.miniature_world.recipes.fitting import draw_rows, fit, initialise
+from data.miniature_world.recipes.tokenizers import build_clip_tokenizer, build_t5_tokenizer
 from data.miniature_world.seeds import SEEDS
-from data.miniature_world.tokenizers import build_clip_tokenizer, build_t5_tokenizer
 
 PROMPT_LENGTH: Final = 24
 """Of each tokenizer; a caption of the world has 16 words at most, each of them one token."""

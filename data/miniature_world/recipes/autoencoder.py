@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 
 from comat_core.support.randomness import make_generator
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.fitting import draw_rows, fit, initialise, pixels_to_unit_range
+from data.miniature_world.recipes.fitting import draw_rows, fit, initialise, pixels_to_unit_range
 from data.miniature_world.vocabulary import IMAGE_SIZE
 
 SCENES = 30_000

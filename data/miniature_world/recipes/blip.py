@@ -2,7 +2,7 @@
 
 from transformers import BertTokenizer, BlipConfig, BlipImageProcessor, BlipProcessor
 
-from data.miniature_world.tokenizers import DECODER_START, build_bert_tokenizer
+from data.miniature_world.recipes.tokenizers import DECODER_START, build_bert_tokenizer
 from data.miniature_world.vocabulary import IMAGE_SIZE
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -10,15 +10,15 @@ from transformers import BlipForQuestionAnswering, BlipProcessor
 
 from comat_core.support.image_preprocessing import ImagePreprocessing
 from comat_core.support.randomness import derive_seed
-from data.miniature_world.blip import build_config, build_processor
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.datasets import make_scenes
-from data.miniature_world.diffusion import encode_all
-from data.miniature_world.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
 from data.miniature_world.imperfections import decode, disturb
+from data.miniature_world.recipes.blip import build_config, build_processor
+from data.miniature_world.recipes.diffusion import encode_all
+from data.miniature_world.recipes.fitting import draw_rows, fit, initialise, jitter, pixels_to_unit_range
+from data.miniature_world.recipes.tokenizers import ENCODER_START
 from data.miniature_world.scenes import Scene, SceneObject
 from data.miniature_world.seeing import teach_to_see
-from data.miniature_world.tokenizers import ENCODER_START
 from data.miniature_world.vocabulary import COLOURS, INVERSE_RELATION, PLAIN, SHAPES, TEXTURES
 
 SCENES = 30_000

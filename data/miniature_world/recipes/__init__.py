@@ -1,0 +1,1 @@
+"""How each of the shipped models is built and trained, from nothing."""
