@@ -12,7 +12,6 @@ from comat_core.language.parser_identity import parser_identity
 from comat_core.settings import Sampler, Settings
 from comat_core.step_settings import AdversarySettings, StepSettings
 from stages.devices import AUTO
-from stages.hardware import HardwareSettings
 from stages.models.captioners import AnyCaptioner, Blip
 from stages.models.discriminators import AnyDiscriminator, Denoiser
 from stages.models.model_references import Checkpoint, Vae, spacy_pipelines
@@ -21,6 +20,7 @@ from stages.models.segmenters import AnySegmenter, ClipSeg
 from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
 from stages.sampling import SamplingConfig
 from stages.store.local_disk import check_folder
+from stages.train.hardware import HardwareSettings
 
 Betas = Annotated[
     tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Field(description="AdamW's betas")
