@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, read_seen_in_training
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_question_batches, item_schema
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
@@ -106,13 +105,8 @@ def score_images(
 def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
     from comat_core.scorers.visual_question_answering import CORRECTED, OFFICIAL, VisualQuestionAnswerer
 
-    return loaded(
-        VisualQuestionAnswerer.load,
-        config.vqa.resolve(),
-        revision=config.vqa.revision,
-        device=choose_device(config.device),
-        protocol={"official": OFFICIAL, "corrected": CORRECTED}[config.mode],
-    )
+    protocol = {"official": OFFICIAL, "corrected": CORRECTED}[config.mode]
+    return loaded_model(VisualQuestionAnswerer.load, config.vqa, config.device, protocol=protocol)
 
 
 def explain_item(item: ScoredItem) -> list[str]:

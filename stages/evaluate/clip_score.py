@@ -14,7 +14,7 @@ from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
@@ -43,7 +43,7 @@ def score_images(
 
     texts = scored_texts({image.prompt_id: prompts[image.prompt_id] for image in images}, config.parser)
     device = choose_device(config.device)
-    scorer = loaded(ClipScorer.load, config.clip.resolve(), revision=config.clip.revision, device=device)
+    scorer = loaded_model(ClipScorer.load, config.clip, config.device)
     items = []
     for batch, pixels in in_batches(images, config.batch_size, "CLIPScore"):
         of_batch = [texts[image.prompt_id] for image in batch]

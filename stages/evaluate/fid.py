@@ -31,7 +31,7 @@ from stages.evaluate.images.frechet_features import (
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import comparison, join_items, write_summary
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, chosen_prompts, reads_no_files, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.config import NOT_IN_KEY, ModelReference
@@ -92,9 +92,7 @@ class ExtractorSettings(Settings):
 
         if self.model is None:
             return self._inception().load_network(device)
-        return loaded(
-            PooledFeatures.load, self.model.resolve(), revision=self.model.revision, device=choose_device(device)
-        )
+        return loaded_model(PooledFeatures.load, self.model, device)
 
     def published_file(self) -> PublishedFile | None:
         """What is downloaded; None where the network comes from elsewhere."""
@@ -211,8 +209,7 @@ def _load_clip(config: FidConfig) -> "ClipScorer | None":
         return None
     from comat_core.scorers.clip_score import ClipScorer
 
-    device = choose_device(config.device)
-    return loaded(ClipScorer.load, config.clip.resolve(), revision=config.clip.revision, device=device)
+    return loaded_model(ClipScorer.load, config.clip, config.device)
 
 
 SCORES = image_scores(

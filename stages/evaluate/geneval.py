@@ -24,7 +24,7 @@ from stages.evaluate.questions.question_files import ADVICE, QuestionFile, publi
 from stages.evaluate.questions.question_items import Item, QuestionedConfig
 from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.settings import chosen_prompts
 from stages.evaluate.scoring.summaries import models_of, summarise_items
 from stages.plan.config import NOT_IN_KEY, ModelReference
@@ -116,8 +116,7 @@ def judge_images(
     if not checked:
         return []
     detector = config.detector.load(config.device)
-    clip, device = config.clip, choose_device(config.device)
-    colours = loaded(ColourClassifier.load, clip.resolve(), revision=clip.revision, device=device)
+    colours, device = loaded_model(ColourClassifier.load, config.clip, config.device), choose_device(config.device)
     items = []
     for batch, decoded in in_batches(checked, config.batch_size, "GenEval"):
         pixels = decoded.to(device)

@@ -11,12 +11,11 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.settings import EvaluationConfig
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
@@ -39,8 +38,7 @@ def score_images(
     """Judge every image whose prompt names a shape; return one row of the items table for each."""
     from comat_core.scorers.judge import PRESENT, Judge, score_image
 
-    device = choose_device(config.device)
-    judge = loaded(Judge.load, config.judge.resolve(), revision=config.judge.revision, device=device)
+    judge = loaded_model(Judge.load, config.judge, config.device)
     required = {key: judge.vocabulary.required_objects(prompt.text) for key, prompt in prompts.items()}
     judged = [image for image in images if required[image.prompt_id]]
     items = []

@@ -14,14 +14,13 @@ from pydantic import Field
 from comat_core.language.spatial_prompts import Relation, read_relation
 from comat_core.metrics.spatial import FRAME, Mode
 from comat_core.metrics.spatial_3d import LOCALITIES, label_of, spatial_3d_score
-from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
 from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import image_scores
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
@@ -55,8 +54,7 @@ def score_images(
     docs = parse_prompts(prompts, config.parser)
     relations = {key: read_relation(doc, config.mode, localities=LOCALITIES) for key, doc in docs.items()}
     names = {key: _names_to_find(relation, config.mode) for key, relation in relations.items()}
-    device = choose_device(config.device)
-    depth = loaded(DepthEstimator.load, config.depth.resolve(), revision=config.depth.revision, device=device)
+    depth = loaded_model(DepthEstimator.load, config.depth, config.device)
     items = []
     for batch, pixels, found in detect_objects(images, names, config, "3D-spatial relations"):
         nearness = depth.nearness(pixels, FRAME).numpy()

@@ -13,7 +13,6 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics.tifa import choose
-from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.questions.free_answers import QuestionsConfig, ask_images, load_answerer
@@ -28,7 +27,7 @@ from stages.evaluate.questions.question_scores import (
 )
 from stages.evaluate.scoring.comparisons import comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
@@ -86,8 +85,7 @@ def score_images(
         return []
     texts = {key: [question.text for question in of_prompt] for key, of_prompt in questions.items()}
     answers = ask_images(asked, texts, load_answerer(config), config)
-    encoder, device = config.sentence_encoder, choose_device(config.device)
-    nearness = loaded(SentenceSimilarity.load, encoder.resolve(), revision=encoder.revision, device=device)
+    nearness = loaded_model(SentenceSimilarity.load, config.sentence_encoder, config.device)
     items: list[dict[str, Any]] = []
     for image, given in zip(asked, answers, strict=True):
         of_prompt = questions[image.prompt_id]

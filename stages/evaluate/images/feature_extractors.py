@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from comat_core.files.paths import user_path
 from data.downloading.downloads import PublishedFile
 from stages.devices import choose_device
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded, loaded_model
 from stages.models.variants import Variant
 from stages.plan.config import NOT_IN_KEY, ModelReference
 
@@ -198,15 +198,13 @@ def extract(extractors: Sequence[Extractor], images: "Tensor") -> "list[Tensor]"
 def _pooled(model: ModelReference, device: str) -> Network:
     from comat_core.scorers import image_features
 
-    load = image_features.PooledFeatures.load
-    return loaded(load, model.resolve(), revision=model.revision, device=choose_device(device))
+    return loaded_model(image_features.PooledFeatures.load, model, device)
 
 
 def _patch_tokens(model: ModelReference, device: str) -> Network:
     from comat_core.scorers import image_features
 
-    load = image_features.PatchTokens.load
-    return loaded(load, model.resolve(), revision=model.revision, device=choose_device(device))
+    return loaded_model(image_features.PatchTokens.load, model, device)
 
 
 def _alone(features: "Tensor") -> "Tensor":

@@ -10,7 +10,7 @@ from stages.evaluate.images.generated_images import GeneratedImage
 from stages.evaluate.questions.question_files import QuestionFile
 from stages.evaluate.questions.question_items import QuestionedConfig
 from stages.evaluate.scoring.image_scores import in_question_batches
-from stages.evaluate.scoring.models_in_memory import loaded
+from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.plan.config import ModelReference
 
 if TYPE_CHECKING:
@@ -38,14 +38,7 @@ def load_answerer(config: QuestionsConfig) -> "VisualQuestionAnswerer":
     """Load the answering model."""
     from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
 
-    device = choose_device(config.device)
-    return loaded(
-        VisualQuestionAnswerer.load,
-        config.vqa.resolve(),
-        revision=config.vqa.revision,
-        device=device,
-        protocol=CORRECTED,
-    )
+    return loaded_model(VisualQuestionAnswerer.load, config.vqa, config.device, protocol=CORRECTED)
 
 
 def ask_images(

@@ -4,6 +4,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from stages.devices import choose_device
+from stages.plan.config import ModelReference
+
 Model = TypeVar("Model")
 
 KEPT: Final = 3
@@ -27,3 +30,8 @@ def loaded(load: Callable[..., Model], *arguments: Any, **settings: Any) -> Mode
         _kept[call] = load(*arguments, **settings)
     _kept.move_to_end(call)
     return _kept[call]
+
+
+def loaded_model(load: Callable[..., Model], model: ModelReference, device: str, **settings: Any) -> Model:
+    """What settings name, on the device that they name; see `loaded`."""
+    return loaded(load, model.resolve(), revision=model.revision, device=choose_device(device), **settings)
