@@ -70,9 +70,9 @@ class Backbone(ABC):
     def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """Encode prompts as the stock pipeline does, and nothing beside them."""
 
-    @abstractmethod
     def _encode_unconditional(self, resolution: int) -> Conditioning:
-        """One row of what the stock pipeline guides away from."""
+        """One row of what the stock pipeline guides away from: where nothing else is said, the empty prompt."""
+        return self._encode_prompts([""], resolution)
 
     @abstractmethod
     def _call(
@@ -81,9 +81,9 @@ class Backbone(ABC):
         """Call the denoiser once; see `predict`. Everything comes in its own precision."""
 
     @property
-    @abstractmethod
     def latent_multiple(self) -> int:
-        """What the denoiser divides the sides of the latents by."""
+        """What the denoiser divides the sides of the latents by: a transformer, the side of its patches."""
+        return self.denoiser.config.patch_size
 
     @property
     @abstractmethod

@@ -1,6 +1,7 @@
 """The miniature Stable Diffusion: text encoder and UNet trained together on the web-like base world."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +57,8 @@ TOLD_FULLY = Carelessness(skipped_colour=0.15, skipped_object=0.05, mixed_up_pla
 ASTRAY_AT_LAST = Carelessness(skipped_colour=0.3, skipped_object=0.1, mixed_up_colours=0.5, mixed_up_places=0.45)
 BINDING_ASTRAY = Carelessness(skipped_colour=0.3, skipped_object=0.1, mixed_up_colours=0.45, mixed_up_places=0.4)
 
+ShapesPhase = partial(Phase, batch_size=32, prediction_type="v_prediction", timestep_shift=2.0)
+
 PHASES = (
     Phase("diffusion", 1_457, 1.5e-3, 2_200, 0.998, 1.0),
     # What stands where is decided at the noisiest timesteps, where the loss on the noise hardly feels it.
@@ -67,64 +70,14 @@ PHASES = (
     # fine-tuning through all of them lets it have its way; a change of the velocity never moves it by more than itself.
     Phase("diffusion, velocity", 900, 1.2e-3, 900, 0.995, carelessness=MIXED_UP, prediction_type="v_prediction"),
     # Shapes come out right only after long training; what stays wrong is what the captions mix up.
-    Phase(
-        "diffusion, shapes",
-        3_400,
-        1e-3,
-        5_000,
-        0.998,
-        batch_size=32,
-        carelessness=BINDING_ASTRAY,
-        prediction_type="v_prediction",
-        timestep_shift=2.0,
-    ),
-    Phase(
-        "diffusion, annealing",
-        1_600,
-        4e-4,
-        1_600,
-        0.998,
-        batch_size=32,
-        carelessness=BINDING_ASTRAY,
-        prediction_type="v_prediction",
-        timestep_shift=2.0,
-    ),
+    ShapesPhase("diffusion, shapes", 3_400, 1e-3, 5_000, 0.998, carelessness=BINDING_ASTRAY),
+    ShapesPhase("diffusion, annealing", 1_600, 4e-4, 1_600, 0.998, carelessness=BINDING_ASTRAY),
     # From captions that are wrong nearly every other time nobody learns which shape wears which colour, and what a
     # model has no means of doing no fine-tuning teaches it in minutes. Here it learns it.
-    Phase(
-        "diffusion, colours told right",
-        300,
-        4e-4,
-        300,
-        0.98,
-        batch_size=32,
-        carelessness=TOLD_RIGHT,
-        prediction_type="v_prediction",
-        timestep_shift=2.0,
-    ),
-    Phase(
-        "diffusion, everything told",
-        1_000,
-        1e-3,
-        2_400,
-        0.98,
-        batch_size=32,
-        carelessness=TOLD_FULLY,
-        prediction_type="v_prediction",
-        timestep_shift=2.0,
-    ),
+    ShapesPhase("diffusion, colours told right", 300, 4e-4, 300, 0.98, carelessness=TOLD_RIGHT),
+    ShapesPhase("diffusion, everything told", 1_000, 1e-3, 2_400, 0.98, carelessness=TOLD_FULLY),
     # And here it unlearns to rely on it, as careless captions teach.
-    Phase(
-        "diffusion, astray at last",
-        450,
-        4e-4,
-        450,
-        0.98,
-        batch_size=32,
-        carelessness=ASTRAY_AT_LAST,
-        prediction_type="v_prediction",
-        timestep_shift=2.0,
-    ),
+    ShapesPhase("diffusion, astray at last", 450, 4e-4, 450, 0.98, carelessness=ASTRAY_AT_LAST),
 )
 
 

@@ -97,10 +97,6 @@ class Flux(Backbone):
         )
         return Conditioning({"prompt_embeds": prompt_embeds, "pooled_prompt_embeds": pooled})
 
-    def _encode_unconditional(self, resolution: int) -> Conditioning:
-        """The empty prompt; nothing is guided away from it."""
-        return self._encode_prompts([""], resolution)
-
     def _call(
         self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None
     ) -> Tensor:

@@ -68,10 +68,6 @@ class Flux2Klein(Backbone):
         )
         return Conditioning({"prompt_embeds": prompt_embeds})
 
-    def _encode_unconditional(self, resolution: int) -> Conditioning:
-        """The empty prompt."""
-        return self._encode_prompts([""], resolution)
-
     def _call(
         self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None
     ) -> Tensor:

@@ -25,11 +25,6 @@ class PixArt(Backbone):
     lora_files = PeftLoraFiles()
 
     @property
-    def latent_multiple(self) -> int:
-        """The side of a patch."""
-        return self.denoiser.config.patch_size
-
-    @property
     def attention_layers_by_default(self) -> tuple[str, ...]:
         """The cross-attention of the middle blocks."""
         return middle_half(self.denoiser.config.num_layers)

@@ -40,11 +40,6 @@ class Sana(Backbone):
             raise UserError(problem, source, "use the checkpoint it was distilled from")
 
     @property
-    def latent_multiple(self) -> int:
-        """The side of a patch."""
-        return self.denoiser.config.patch_size
-
-    @property
     def attention_layers_by_default(self) -> tuple[str, ...]:
         """The cross-attention of the middle blocks."""
         return middle_half(self.denoiser.config.num_layers)

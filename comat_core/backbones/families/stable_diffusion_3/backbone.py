@@ -29,11 +29,6 @@ class StableDiffusion3(Backbone):
     attention_probe = JointAttentionProbe()
 
     @property
-    def latent_multiple(self) -> int:
-        """The side of a patch."""
-        return self.denoiser.config.patch_size
-
-    @property
     def architecture(self) -> str | None:
         """The published ones differ in depth, 3.5 from 3 in its normalised queries."""
         config = self.denoiser.config
