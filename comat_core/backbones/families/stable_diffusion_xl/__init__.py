@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from comat_core.backbones.families import stable_diffusion
+from comat_core.backbones.families.stable_diffusion import PARTS, STREAM
 from comat_core.backbones.family import Family
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _SECOND_ENCODER: Final = {
 # Both encoders read the same tokens and are joined on the channel axis, so that there is one stream.
 FAMILIES: Final = {
     "StableDiffusionXLPipeline": Family(
-        stable_diffusion.PARTS | _SECOND_ENCODER,
-        (stable_diffusion.STREAM,),
+        PARTS | _SECOND_ENCODER,
+        (STREAM,),
         _backbone_class,
         left_out=("feature_extractor", "image_encoder"),
     )
