@@ -1,12 +1,13 @@
 """What a training step costs beyond the model calls it cannot avoid, in time and in memory.
 
     python -m benchmarks.train_step                                  # the miniature models, every part
+    python -m benchmarks.train_step --family sd3 --parts time        # a base of another family, as large, untrained
     python -m benchmarks.train_step --models FOLDER --parts time --device cuda --resolution 512
 
 FOLDER holds "base" (a diffusers pipeline), "captioner" (BLIP) and "segmenter" (CLIPSeg). Parts:
 
 time       a full step (both optimisers' backward passes, all losses) over the bare model calls, made alternately
-memory     peak bytes of a step as K and as T grow, with and without recomputing the UNet
+memory     peak bytes of a step as K and as T grow, with and without recomputing the denoiser
 attention  denoising that captures attention maps over denoising with fused attention alone, made alternately
 
 The last line is one JSON object with the ratios and the number of repetitions.
@@ -21,10 +22,12 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import torch
 
 from benchmarks.bare_model_calls import bare_model_calls
+from benchmarks.family_bases import FAMILIES, base_of
 from benchmarks.peak_memory import peak_bytes
 from benchmarks.training_workload import ONLINE, SEED, Workload, load_workload
 from comat_core.backbones.adapters import active_adapter
@@ -40,7 +43,9 @@ INFERENCE_STEP_COUNTS = (10, 25, 50)
 
 def main() -> None:
     arguments = _arguments()
+    family = FAMILIES[arguments.family]
     sampling = TrainingSampler(
+        scheduler=family.scheduler,
         num_inference_steps=arguments.num_inference_steps,
         gradient_steps=arguments.gradient_steps,
         attention_steps=min(2, arguments.gradient_steps),
@@ -49,17 +54,20 @@ def main() -> None:
     settings = StepSettings(
         resolution=arguments.resolution, sampling=sampling, checkpoint_denoiser=not arguments.keep_activations
     )
-    workload = load_workload(
-        arguments.models,
-        settings,
-        prompts=arguments.prompts,
-        pairs=arguments.pairs,
-        rank=arguments.rank,
-        device=arguments.device,
-    )
+    with TemporaryDirectory() as folder:
+        workload = load_workload(
+            arguments.models,
+            settings,
+            base=base_of(family, arguments.models, Path(folder)),
+            prompts=arguments.prompts,
+            pairs=arguments.pairs,
+            rank=arguments.rank,
+            device=arguments.device,
+        )
     result: dict[str, object] = {
         "settings": settings.model_dump() | {"prompts": arguments.prompts, "pairs": arguments.pairs},
         "models": str(arguments.models),
+        "family": arguments.family,
         "device": arguments.device,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -211,6 +219,7 @@ def _seconds(call: Callable[[], None], device: str) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=miniature_folder(), help="default: the miniature models")
+    parser.add_argument("--family", choices=FAMILIES, default="sd", help="of the base (default: sd, from --models)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repetitions", type=int, default=9, help="measured rounds of each timed part")
     parser.add_argument("--device", default="cpu")
@@ -220,7 +229,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=16, help="of the adapters")
     parser.add_argument("--num-inference-steps", type=int, default=50, help="T")
     parser.add_argument("--gradient-steps", type=int, default=5, help="K")
-    parser.add_argument("--keep-activations", action="store_true", help="do not recompute the UNet")
+    parser.add_argument("--keep-activations", action="store_true", help="do not recompute the denoiser")
     arguments = parser.parse_args()
     if not (arguments.models / "base").is_dir():
         parser.error(f"{arguments.models} holds no folder named base")
