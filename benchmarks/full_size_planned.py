@@ -94,6 +94,8 @@ def planned_models(config: TrainConfig, *, tiny: bool, folder: Path | None = Non
     with nowhere, _in_bfloat16(), no_init_weights():
         settings = published.config | (published.small if tiny else {})
         pipeline = published.make_pipeline(settings, not tiny, scheduler)
+        for encoder in (pipeline.text_encoder, pipeline.text_encoder_2):
+            encoder.tie_weights()
     online = wrap_pipeline(pipeline)
     if config.base_quantisation is not None:
         for network in (pipeline.transformer, pipeline.text_encoder_2):
@@ -139,6 +141,7 @@ def _captioner(nowhere: Any, tiny: bool, folder: Path | None) -> BlipCaptioner:
     sizes = tiny_sizes() if tiny else full_sizes()
     with nowhere, _in_bfloat16(), no_init_weights():
         model = BlipForConditionalGeneration(blip_config(sizes)).requires_grad_(False).eval()
+        model.tie_weights()
     return BlipCaptioner(model, processor)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._guards import active_fake_mode
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -20,14 +21,15 @@ def kept_activations(call: Callable[[], object], planned: Iterable[nn.Module] = 
     """Run a call on tensors without data and return the bytes that its graph keeps.
 
     The models in it may be real: their weights, which are resident anyway, are not counted, but half-precision copies
-    that autocast makes of them are. Tensors made inside the call have shapes and types but no memory.
+    that autocast makes of them are. Tensors made inside the call have shapes and types but no memory. A call may count
+    a part of itself in the same way.
 
     Args:
         planned: the models in it that were made in a `without_data()` context; the weights of these are not counted
             either.
     """
     weights = [*_weights_without_data(planned)]
-    mode: Any = weights[0].fake_mode if weights else without_data()
+    mode: Any = active_fake_mode() or (weights[0].fake_mode if weights else without_data())
     convert = mode.fake_tensor_converter.from_real_tensor
     resident: list[Tensor] = [*weights]
     kept: list[Tensor] = []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.backbones.guided_denoiser import GuidedDenoiser
+from comat_core.backbones.recomputed_blocks import recomputed_blocks_of
 from comat_core.captioners.protocol import ImageToText
 from comat_core.rewards.names import reward_role
 from comat_core.rewards.protocol import Reward
@@ -175,8 +176,21 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     if discriminator is not None:
         shown = images if discriminator.reads == "images" else latents
         calls["discriminator"] = lambda: discriminator.score_keeping(shown(2 * prompts))
+    planned, one_block = _networks(models), [0]
+    blocks = recomputed_blocks_of(online.denoiser)
+    if blocks is not None:
+        blocks.observer = lambda call: one_block.append(kept_activations(call, planned))
     with active_adapter(online.denoiser, ADAPTER_NAME), _autocast(config, online.device):
-        return {name: kept_activations(call) for name, call in calls.items()}
+        kept = {name: kept_activations(call, planned) for name, call in calls.items()}
+    if blocks is not None:
+        blocks.observer = None
+        kept[ONE_BLOCK] = max(one_block)
+    return kept
+
+
+def _networks(models: CoMatModels) -> list[nn.Module]:
+    helping = [network for model in models.helpers.values() for network in model.networks.values()]
+    return [*models.online.networks.values(), *helping]
 
 
 def _image_scorers(
