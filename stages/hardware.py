@@ -19,9 +19,7 @@ class HardwareSettings(BaseModel):
     ] = None
     offload: Annotated[
         bool,
-        Field(
-            description="keep captioner, rewards, segmenter, text encoders in the CPU's memory between calls; costs time"
-        ),
+        Field(description="keep captioner, rewards, segmenter and text encoders on the CPU between calls; costs time"),
     ] = False
     recompute_blocks: Annotated[
         bool, Field(description="keep the inputs of the denoiser's blocks alone for the backward pass; costs time")

@@ -1,4 +1,4 @@
-"""Every family: blocks that are recomputed give the same gradients to both adapters, with attention maps read or not."""
+"""Every family: blocks that are recomputed give both adapters the same gradients, attention maps and all."""
 
 import torch
 from torch import Tensor
