@@ -91,7 +91,7 @@ def planned_models(config: TrainConfig, *, tiny: bool, folder: Path | None = Non
     """
     published = PUBLISHED["flux"]
     scheduler, nowhere = published.make_scheduler(), without_data()
-    with nowhere, _in_bfloat16(), no_init_weights():
+    with nowhere, in_bfloat16(), no_init_weights():
         settings = published.config | (published.small if tiny else {})
         pipeline = published.make_pipeline(settings, not tiny, scheduler)
         for encoder in (pipeline.text_encoder, pipeline.text_encoder_2):
@@ -139,7 +139,7 @@ def _captioner(nowhere: Any, tiny: bool, folder: Path | None) -> BlipCaptioner:
         save_blip(Path(saved), tiny_sizes())
         processor = load_processor(saved, None)
     sizes = tiny_sizes() if tiny else full_sizes()
-    with nowhere, _in_bfloat16(), no_init_weights():
+    with nowhere, in_bfloat16(), no_init_weights():
         model = BlipForConditionalGeneration(blip_config(sizes)).requires_grad_(False).eval()
         model.tie_weights()
     return BlipCaptioner(model, processor)
@@ -153,7 +153,7 @@ def _grounded_sam(nowhere: Any) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def _in_bfloat16() -> Iterator[None]:
+def in_bfloat16() -> Iterator[None]:
     """Within the context weights are made in bfloat16."""
     found = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)

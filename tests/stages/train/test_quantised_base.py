@@ -12,7 +12,7 @@ from transformers import T5EncoderModel
 
 import comat_core.backbones.quantisation as quantisation_module
 import stages.train.loop as loop_module
-from benchmarks.full_size_planned import quantise_without_data
+from benchmarks.full_size_planned import in_bfloat16, quantise_without_data
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.quantisation import Quantisation
 from comat_core.support.activation_memory import without_data
@@ -118,13 +118,13 @@ def test_a_plan_without_data_is_that_of_the_really_quantised_base(
         parts = [part for value in parameters for part in stored_parts(value.data)]
         assert plan.parameters[name] == sum(part.untyped_storage().nbytes() for part in parts)
     online = FluxPipeline.from_pretrained(family_folder("flux dev"), dtype=torch.bfloat16)
-    with without_data():
+    with without_data(), in_bfloat16():
         networks = [
             FluxTransformer2DModel.from_config(online.transformer.config),
             T5EncoderModel(online.text_encoder_2.config),
         ]
     for network, name in zip(networks, ("transformer", "text encoder 2"), strict=True):
-        quantise_without_data(network.to(torch.bfloat16), Quantisation(kind="torchao"))
+        quantise_without_data(network, Quantisation(kind="torchao"))
         planned = sum(map(stored_bytes, network.parameters()))
         assert planned == pytest.approx(plan.parameters[name], rel=0.02)
 
