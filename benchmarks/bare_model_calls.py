@@ -18,8 +18,8 @@ from comat_core.trajectories import pair_start_steps, start_from_images
 
 
 @dataclass(frozen=True)
-class _UnetInput:
-    """Ready-made arguments of one UNet call, unconditional half included."""
+class _DenoiserInput:
+    """Ready-made arguments of one call of the denoiser, with the unconditional half if it is guided by one."""
 
     latents: Tensor
     timesteps: Tensor
@@ -30,14 +30,15 @@ class _UnetInput:
 def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
     """Prepare the calls of one training step on inputs of the right shapes; calling the result makes them.
 
-    The UNet sees as many rows at each step as the training step would give it (real images join at their tau), keeps
-    a graph at the same steps, and recomputes if the settings say so. Each differentiable call is walked backwards by
-    itself, from a gradient of ones.
+    The denoiser sees as many rows at each step as the training step would give it (real images join at their tau),
+    keeps a graph at the same steps, and recomputes if the settings say so. Each differentiable call is walked
+    backwards by itself, from a gradient of ones.
     """
     models, batch, settings = workload.models, workload.batch, workload.settings
     online, device = models.online, models.online.device
+    guidance = settings.sampling.guidance_scale
     count, captions = len(batch.prompts), [*batch.prompts, *batch.pair_captions]
-    unet_inputs = _unet_inputs(workload, step)
+    denoiser_inputs = _denoiser_inputs(workload, step)
     shape = (online.latent_channels, *[online.latent_size(settings.resolution)] * 2)
     latents = normal_noise(shape, [make_generator(SEED, "bare", row) for row in range(len(captions))], device=device)
     image_shape = (len(captions), 3, settings.resolution, settings.resolution)
@@ -58,16 +59,16 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
 
     def make_calls() -> None:
         online.encode_prompts(captions, settings.resolution)
-        for inputs in unet_inputs:
+        for inputs in denoiser_inputs:
             if inputs.keeps_gradient:
                 _forward_and_backward(
-                    lambda x, i=inputs: online.predict(x, i.timesteps, i.conditioning),
+                    lambda x, i=inputs: online.predict(x, i.timesteps, i.conditioning, guidance),
                     inputs.latents,
                     recompute=settings.checkpoint_denoiser,
                 )
             else:
                 with torch.no_grad():
-                    online.predict(inputs.latents, inputs.timesteps, inputs.conditioning)
+                    online.predict(inputs.latents, inputs.timesteps, inputs.conditioning, guidance)
         _forward_and_backward(online.decode, latents.clone().requires_grad_())
         _forward_and_backward(call_captioner, images.clone().requires_grad_())
         segmenter.segment(images[:count], nouns)
@@ -80,7 +81,7 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
     return make_calls
 
 
-def _unet_inputs(workload: Workload, step: int) -> list[_UnetInput]:
+def _denoiser_inputs(workload: Workload, step: int) -> list[_DenoiserInput]:
     models, batch, settings = workload.models, workload.batch, workload.settings
     sampling = settings.sampling
     count, pairs, device = len(batch.prompts), len(batch.pair_captions), models.online.device
@@ -100,10 +101,13 @@ def _unet_inputs(workload: Workload, step: int) -> list[_UnetInput]:
     inputs = []
     for index, timestep in enumerate(models.scheduler.timesteps(sampling.num_inference_steps)):
         rows = count + sum(join <= index for join in joins)
-        conditioning = Conditioning.concatenate([models.unconditional.repeat(rows), prompted.select(slice(rows))])
-        generators = [make_generator(SEED, "bare", index, row) for row in range(2 * rows)]
+        conditioning = prompted.select(slice(rows))
+        if models.online.guidance == "two halves" and sampling.guidance_scale > 1:
+            conditioning = Conditioning.concatenate([models.unconditional.repeat(rows), conditioning])
+        generators = [make_generator(SEED, "bare", index, row) for row in range(len(conditioning))]
         latents = normal_noise(shape, generators, device=device)
-        inputs.append(_UnetInput(latents, timestep.to(device).expand(2 * rows), conditioning, index in gradient_steps))
+        timesteps = timestep.to(device).expand(len(latents))
+        inputs.append(_DenoiserInput(latents, timesteps, conditioning, index in gradient_steps))
     return inputs
 
 

@@ -12,6 +12,8 @@ sdxl   SDXL's UNet in bfloat16: the LoRA's size, and one denoising step with gra
 sd35   one whole training step of Stable Diffusion 3.5 medium's transformer in float32 at 64 px, of the
        preset's ranks; text encoders have two layers, T5 is left out, the captioner is a small one
 pixart the same of PixArt-alpha's transformer, beside a T5 of one layer
+flux   the memory plan of the preset flux-dev, all networks whole but without data: in bfloat16, and with the base
+       quantised by torchao and by bitsandbytes
 
 The last line is one JSON object.
 """
@@ -30,6 +32,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from benchmarks.full_size_models import Sizes, full_sizes, save_blip, save_stable_diffusion, sdxl_unet, tiny_sizes
+from benchmarks.full_size_planned import measure_flux
 from benchmarks.full_size_step import (
     CPU,
     GIBIBYTE,
@@ -124,13 +127,12 @@ def measure_step(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, objec
 
 def measure_sdxl(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, object]:
     """SDXL's UNet: planned on tensors without data; called for real only if the plan fits what is free."""
-    context = without_data()
-    with context:
+    with without_data():
         planned = _in_bfloat16(sizes)
     parameters = count(planned)
     expected = expected_lora_parameters(planned, sizes.rank, Backbone.adapter_targets)
     weights, adapter = 2 * parameters, 4 * expected  # bfloat16 weights, a float32 LoRA
-    activations = kept_activations(lambda: _denoise_once(planned, sizes), planned, context)
+    activations = kept_activations(lambda: _denoise_once(planned, sizes), [planned])
     needed = weights + 4 * adapter + 2 * activations
     free = _free_bytes()
     plan: dict[str, object] = {
@@ -176,7 +178,19 @@ def measure_pixart(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, obj
     return measure_transformer("pixart", arguments)
 
 
-PARTS = {"step": measure_step, "sdxl": measure_sdxl, "sd35": measure_sd35, "pixart": measure_pixart}
+def plan_flux(sizes: Sizes, arguments: argparse.Namespace) -> dict[str, object]:
+    """What training FLUX.1-dev would take."""
+    del sizes
+    return measure_flux(arguments)
+
+
+PARTS = {
+    "step": measure_step,
+    "sdxl": measure_sdxl,
+    "sd35": measure_sd35,
+    "pixart": measure_pixart,
+    "flux": plan_flux,
+}
 
 
 def _denoise_once(unet: Any, sizes: Sizes) -> Tensor:

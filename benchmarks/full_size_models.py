@@ -162,15 +162,18 @@ def save_stable_diffusion(folder: Path, sizes: Sizes) -> Path:
 
 def save_blip(folder: Path, sizes: Sizes) -> str:
     """Save a BlipForConditionalGeneration and its processor."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
-    pieces = [*special, *ascii_lowercase, *(f"##{letter}" for letter in ascii_lowercase)]
+    pieces = [*_BLIP_SPECIAL, *ascii_lowercase, *(f"##{letter}" for letter in ascii_lowercase)]
     tokenizer = BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, do_lower_case=True)
-    numbers = {name: pieces.index(token) for name, token in _BLIP_TOKENS.items()}
-    config = BlipConfig(text_config=sizes.blip_text | numbers, vision_config=sizes.blip_vision, projection_dim=256)
-    BlipForConditionalGeneration(config).save_pretrained(folder)
+    BlipForConditionalGeneration(blip_config(sizes)).save_pretrained(folder)
     side = {"height": sizes.blip_vision["image_size"], "width": sizes.blip_vision["image_size"]}
     BlipProcessor(BlipImageProcessor(size=side), tokenizer).save_pretrained(folder)
     return str(folder)
+
+
+def blip_config(sizes: Sizes) -> BlipConfig:
+    """Of the captioner."""
+    numbers = {name: _BLIP_SPECIAL.index(token) for name, token in _BLIP_TOKENS.items()}
+    return BlipConfig(text_config=sizes.blip_text | numbers, vision_config=sizes.blip_vision, projection_dim=256)
 
 
 def sdxl_unet(sizes: Sizes) -> UNet2DConditionModel:
@@ -178,6 +181,7 @@ def sdxl_unet(sizes: Sizes) -> UNet2DConditionModel:
     return UNet2DConditionModel(**sizes.sdxl_unet)
 
 
+_BLIP_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
 _BLIP_TOKENS = {"bos_token_id": "[DEC]", "eos_token_id": "[SEP]", "sep_token_id": "[SEP]", "pad_token_id": "[PAD]"}
 
 

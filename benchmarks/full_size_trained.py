@@ -25,7 +25,8 @@ def measure_transformer(name: str, arguments: argparse.Namespace) -> dict[str, o
     """One step in float32 with all losses; what stands beside the transformer but the autoencoder is small."""
     published = PUBLISHED[name]
     train: Any = load_preset(published.preset).sections["train"]
-    pipeline = published.make_pipeline(published.config | (published.small if arguments.tiny else {}), False)
+    config = published.config | (published.small if arguments.tiny else {})
+    pipeline = published.make_pipeline(config, False, published.make_scheduler())
     online = wrap_pipeline(pipeline)
     parameters, rank = count(online.denoiser), train.online.rank
     expected = expected_lora_parameters(online.denoiser, rank, online.adapter_targets)

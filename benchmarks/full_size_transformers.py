@@ -87,19 +87,20 @@ class PublishedModel:
     """Name of the preset that trains it."""
     config: dict[str, Any]
     """Of the transformer."""
-    make_pipeline: Callable[[dict[str, Any], bool], Any]
-    """Told the transformer's config, and whether the text encoders are whole."""
+    make_pipeline: Callable[[dict[str, Any], bool, Any], Any]
+    """Told the transformer's config, whether the text encoders are whole, and a scheduler."""
+    make_scheduler: Callable[[], Any]
+    """Apart from the networks, which may be made without data."""
     small: dict[str, Any]
     """What a transformer of the same kind changes in the config to be small."""
 
 
-def stable_diffusion_3(config: dict[str, Any], whole: bool) -> Any:
+def stable_diffusion_3(config: dict[str, Any], whole: bool, scheduler: Any) -> Any:
     """Make a StableDiffusion3Pipeline; without T5 unless it is to be whole."""
     kind: Any = StableDiffusion3Pipeline  # annotates its optional parts as required
-    scheduler: Any = FlowMatchEulerDiscreteScheduler
     return kind(
         transformer=SD3Transformer2DModel(**config),
-        scheduler=scheduler(shift=3.0),
+        scheduler=scheduler,
         vae=_autoencoder(16, scaling_factor=1.5305, shift_factor=0.0609),
         text_encoder=_clip(CLIPTextModelWithProjection, _CLIP_L, whole),
         tokenizer=letter_tokenizer(CLIP_VOCABULARY),
@@ -110,23 +111,21 @@ def stable_diffusion_3(config: dict[str, Any], whole: bool) -> Any:
     )
 
 
-def pixart_alpha(config: dict[str, Any], whole: bool) -> Any:
+def pixart_alpha(config: dict[str, Any], whole: bool, scheduler: Any) -> Any:
     """Make a PixArtAlphaPipeline."""
-    scheduler: Any = DPMSolverMultistepScheduler
     return PixArtAlphaPipeline(
         tokenizer=_t5_tokenizer(),
         text_encoder=_t5(whole),
         vae=_autoencoder(4, scaling_factor=0.18215),
         transformer=PixArtTransformer2DModel(**config),
-        scheduler=scheduler(),
+        scheduler=scheduler,
     )
 
 
-def flux_dev(config: dict[str, Any], whole: bool) -> Any:
+def flux_dev(config: dict[str, Any], whole: bool, scheduler: Any) -> Any:
     """Make a FluxPipeline."""
-    scheduler: Any = FlowMatchEulerDiscreteScheduler
     return FluxPipeline(
-        scheduler=scheduler(shift=3.0, use_dynamic_shifting=True),
+        scheduler=scheduler,
         vae=_autoencoder(16, scaling_factor=0.3611, shift_factor=0.1159),
         text_encoder=_clip(CLIPTextModel, _CLIP_L, whole),
         tokenizer=letter_tokenizer(CLIP_VOCABULARY),
@@ -136,22 +135,33 @@ def flux_dev(config: dict[str, Any], whole: bool) -> Any:
     )
 
 
+def _flow_matching(**settings: Any) -> Any:
+    kind: Any = FlowMatchEulerDiscreteScheduler
+    return kind(shift=3.0, **settings)
+
+
 CLIP_VOCABULARY: Final = 49408
 PUBLISHED: Final = {
     "sd35": PublishedModel(
         "sd35-medium",
         SD35_MEDIUM,
         stable_diffusion_3,
+        _flow_matching,
         {"num_layers": 3, "num_attention_heads": 2, "caption_projection_dim": 128, "dual_attention_layers": (0, 1)},
     ),
     "pixart": PublishedModel(
         "pixart-alpha",
         PIXART_ALPHA,
         pixart_alpha,
+        DPMSolverMultistepScheduler,
         {"num_layers": 4, "num_attention_heads": 2, "cross_attention_dim": 144},
     ),
     "flux": PublishedModel(
-        "flux-dev", FLUX_DEV, flux_dev, {"num_layers": 3, "num_single_layers": 2, "num_attention_heads": 1}
+        "flux-dev",
+        FLUX_DEV,
+        flux_dev,
+        lambda: _flow_matching(use_dynamic_shifting=True),
+        {"num_layers": 3, "num_single_layers": 2, "num_attention_heads": 1},
     ),
 }
 

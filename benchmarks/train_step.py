@@ -1,12 +1,13 @@
 """What a training step costs beyond the model calls it cannot avoid, in time and in memory.
 
     python -m benchmarks.train_step                                  # the miniature models, every part
+    python -m benchmarks.train_step --family sd3 --parts time        # a base of another family, as large, untrained
     python -m benchmarks.train_step --models FOLDER --parts time --device cuda --resolution 512
 
 FOLDER holds "base" (a diffusers pipeline), "captioner" (BLIP) and "segmenter" (CLIPSeg). Parts:
 
 time       a full step (both optimisers' backward passes, all losses) over the bare model calls, made alternately
-memory     peak bytes of a step as K and as T grow, with and without recomputing the UNet
+memory     peak bytes of a step as K and as T grow, with and without recomputing the denoiser
 attention  denoising that captures attention maps over denoising with fused attention alone, made alternately
 
 The last line is one JSON object with the ratios and the number of repetitions.
@@ -17,14 +18,17 @@ import gc
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Final
 
 import torch
 
 from benchmarks.bare_model_calls import bare_model_calls
+from benchmarks.family_bases import FAMILIES, base_of
 from benchmarks.peak_memory import peak_bytes
 from benchmarks.training_workload import ONLINE, SEED, Workload, load_workload
 from comat_core.backbones.adapters import active_adapter
@@ -36,11 +40,23 @@ from comat_core.trajectories import start_from_noise
 
 GRADIENT_STEP_COUNTS = (1, 2, 5, 10)
 INFERENCE_STEP_COUNTS = (10, 25, 50)
+CLOCKS: Final[dict[str, Callable[[], float]]] = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How two calls are timed."""
+
+    repetitions: int
+    clock: str = "wall"
+    """One of `CLOCKS`: the processor's own time where others share it."""
 
 
 def main() -> None:
     arguments = _arguments()
+    family = FAMILIES[arguments.family]
     sampling = TrainingSampler(
+        scheduler=family.scheduler,
         num_inference_steps=arguments.num_inference_steps,
         gradient_steps=arguments.gradient_steps,
         attention_steps=min(2, arguments.gradient_steps),
@@ -49,29 +65,32 @@ def main() -> None:
     settings = StepSettings(
         resolution=arguments.resolution, sampling=sampling, checkpoint_denoiser=not arguments.keep_activations
     )
-    workload = load_workload(
-        arguments.models,
-        settings,
-        prompts=arguments.prompts,
-        pairs=arguments.pairs,
-        rank=arguments.rank,
-        device=arguments.device,
-    )
+    with TemporaryDirectory() as folder:
+        workload = load_workload(
+            arguments.models,
+            settings,
+            base=base_of(family, arguments.models, Path(folder)),
+            prompts=arguments.prompts,
+            pairs=arguments.pairs,
+            rank=arguments.rank,
+            device=arguments.device,
+        )
     result: dict[str, object] = {
         "settings": settings.model_dump() | {"prompts": arguments.prompts, "pairs": arguments.pairs},
         "models": str(arguments.models),
+        "family": arguments.family,
         "device": arguments.device,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
     with active_adapter(workload.models.online.denoiser, ONLINE):
         for part in arguments.parts:
-            result[part] = PARTS[part](workload, arguments.repetitions)
+            result[part] = PARTS[part](workload, Timing(arguments.repetitions, arguments.clock))
             print(part, json.dumps(result[part], indent=2))
     print(json.dumps(result))
 
 
-def measure_time(workload: Workload, repetitions: int) -> dict[str, object]:
+def measure_time(workload: Workload, timing: Timing) -> dict[str, object]:
     """A full training step over the bare model calls it needs."""
 
     def full_step() -> None:
@@ -84,10 +103,10 @@ def measure_time(workload: Workload, repetitions: int) -> dict[str, object]:
         make_calls()
         workload.forget_gradients()
 
-    return _alternate(full_step, bare_step, repetitions, workload.models.online.device.type)
+    return _alternate(full_step, bare_step, timing, workload.models.online.device.type)
 
 
-def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]:
+def measure_attention(workload: Workload, timing: Timing) -> dict[str, object]:
     """Denoising and its backward pass, with r of K gradient steps captured over none."""
     models, batch, settings = workload.models, workload.batch, workload.settings
     online, sampling = models.online, settings.sampling
@@ -114,12 +133,12 @@ def measure_attention(workload: Workload, repetitions: int) -> dict[str, object]
 
     conditioning = online.encode_prompts(batch.prompts, settings.resolution)
     captured = range(sampling.attention_steps)
-    return _alternate(lambda: denoising(captured), lambda: denoising(range(0)), repetitions, online.device.type)
+    return _alternate(lambda: denoising(captured), lambda: denoising(range(0)), timing, online.device.type)
 
 
-def measure_memory(workload: Workload, repetitions: int) -> dict[str, object]:
+def measure_memory(workload: Workload, timing: Timing) -> dict[str, object]:
     """Peak bytes of a step for each K (at T = 10, the least that holds them all) and each T (at the K given)."""
-    del repetitions
+    del timing
     found = workload.discriminator.checkpoint_denoiser
     curves: dict[str, object] = {
         name: _memory_curves(
@@ -131,7 +150,7 @@ def measure_memory(workload: Workload, repetitions: int) -> dict[str, object]:
     return curves | {"repetitions": 1, "unit": "bytes above the start, counted at the allocator"}
 
 
-PARTS: dict[str, Callable[[Workload, int], dict[str, object]]] = {
+PARTS: dict[str, Callable[[Workload, Timing], dict[str, object]]] = {
     "time": measure_time,
     "memory": measure_memory,
     "attention": measure_attention,
@@ -176,14 +195,14 @@ def _full_step(workload: Workload) -> None:
 
 
 def _alternate(
-    measured: Callable[[], None], against: Callable[[], None], repetitions: int, device: str
+    measured: Callable[[], None], against: Callable[[], None], timing: Timing, device: str
 ) -> dict[str, object]:
     """Time two calls in turn, first the one then the other in front, after one unmeasured round."""
     seconds: dict[str, list[float]] = {"measured": [], "against": []}
-    for repetition in range(repetitions + 1):
+    for repetition in range(timing.repetitions + 1):
         pair = [("measured", measured), ("against", against)]
         for name, call in pair if repetition % 2 else reversed(pair):
-            elapsed = _seconds(call, device)
+            elapsed = _seconds(call, device, CLOCKS[timing.clock])
             if repetition:
                 seconds[name].append(elapsed)
     ratios = sorted(a / b for a, b in zip(seconds["measured"], seconds["against"], strict=True))
@@ -193,26 +212,29 @@ def _alternate(
         "ratio_highest": ratios[-1],
         "seconds": median(seconds["measured"]),
         "seconds_against": median(seconds["against"]),
-        "repetitions": repetitions,
+        "repetitions": timing.repetitions,
+        "clock": timing.clock,
     }
 
 
-def _seconds(call: Callable[[], None], device: str) -> float:
+def _seconds(call: Callable[[], None], device: str, clock: Callable[[], float]) -> float:
     gc.collect()
     if device == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     call()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=miniature_folder(), help="default: the miniature models")
+    parser.add_argument("--family", choices=FAMILIES, default="sd", help="of the base (default: sd, from --models)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repetitions", type=int, default=9, help="measured rounds of each timed part")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: this process's time, on a busy CPU")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--resolution", type=int, default=64, help="side of the images, pixels")
     parser.add_argument("--prompts", type=int, default=4, help="prompts in the batch")
@@ -220,7 +242,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=16, help="of the adapters")
     parser.add_argument("--num-inference-steps", type=int, default=50, help="T")
     parser.add_argument("--gradient-steps", type=int, default=5, help="K")
-    parser.add_argument("--keep-activations", action="store_true", help="do not recompute the UNet")
+    parser.add_argument("--keep-activations", action="store_true", help="do not recompute the denoiser")
     arguments = parser.parse_args()
     if not (arguments.models / "base").is_dir():
         parser.error(f"{arguments.models} holds no folder named base")

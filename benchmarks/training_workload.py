@@ -13,7 +13,6 @@ from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.losses.attribute_concentration import EntityTokens
-from comat_core.schedulers import make_scheduler
 from comat_core.segmenters.clipseg import ClipSegSegmenter
 from comat_core.step_settings import StepSettings
 from comat_core.support.randomness import derive_seed, make_generator, normal_noise
@@ -47,18 +46,18 @@ class Workload:
 
 
 def load_workload(
-    folder: Path, settings: StepSettings, *, prompts: int, pairs: int, rank: int, device: str
+    folder: Path, settings: StepSettings, *, base: Path, prompts: int, pairs: int, rank: int, device: str
 ) -> Workload:
-    """Load the checkpoints "base", "captioner" (BLIP) and "segmenter" (CLIPSeg) of a folder and make up a batch.
+    """Load a base, and the checkpoints "captioner" (BLIP) and "segmenter" (CLIPSeg) of a folder; make up a batch.
 
     Args:
         prompts: B.
         pairs: G.
         rank: of both adapters.
     """
-    online = load_backbone(folder / "base", device=device)
+    online = load_backbone(base, device=device)
     add_lora(online, ONLINE, rank=rank, seed=SEED)
-    scheduler = make_scheduler(online.scheduler, "ddpm")
+    scheduler = online.make_scheduler(settings.sampling.scheduler, settings.resolution)
     discriminator = DenoiserDiscriminator(
         online,
         rank=rank,

@@ -13,6 +13,9 @@ SAME_RESULT: Final = _SameResult()
 """Annotation for settings of speed and memory: `checkpoint_denoiser: Annotated[bool, SAME_RESULT] = True`."""
 
 
+SchedulerName = Literal["ddpm", "ddim", "dpm-solver++", "flow-euler", "flow-euler-stochastic"]
+
+
 class Settings(BaseModel):
     """Base of all groups of settings: unchangeable, every field named, every number finite."""
 
@@ -22,8 +25,6 @@ class Settings(BaseModel):
 class Sampler(Settings):
     """How images are drawn."""
 
-    scheduler: Annotated[
-        Literal["ddpm", "ddim", "dpm-solver++", "flow-euler", "flow-euler-stochastic"], Field(description="sampler")
-    ] = "ddpm"
+    scheduler: Annotated[SchedulerName, Field(description="sampler")] = "ddpm"
     num_inference_steps: Annotated[int, Field(ge=1, le=1000, description="T, denoising steps")] = 50
     guidance_scale: Annotated[float, Field(ge=0, le=100, description="classifier-free guidance; 1 is none")] = 7.5

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from comat_core.support.errors import UserError
 from stages.latent_shards import read_back, write_shard
@@ -52,6 +52,12 @@ class AdaptConfig(SamplingConfig):
     learning_rate: Annotated[float, Field(gt=0, le=1, description="of AdamW, constant")] = 1e-5
     gradient_clip: Annotated[float, Field(gt=0, description="largest norm of the whole gradient")] = 1.0
     prompt_dropout: Annotated[float, Field(ge=0, lt=1, description="share of images trained without prompt")] = 0.1
+
+    @model_validator(mode="after")
+    def _base_can_learn(self) -> "AdaptConfig":
+        if self.base_quantisation is not None:
+            raise ValueError("the warm-up trains the base's own weights, which cannot be quantised")
+        return self
 
 
 def build(config: AdaptConfig, inputs: Inputs, writer: ArtifactWriter) -> None:

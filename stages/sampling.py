@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import Field
 
+from comat_core.backbones.quantisation import Quantisation
 from comat_core.settings import Sampler
 from stages.devices import AUTO, choose_device
 from stages.models.model_references import Checkpoint
-from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
 from stages.plan.stage import Inputs
 
 if TYPE_CHECKING:
@@ -33,8 +34,31 @@ class SamplingConfig(StageConfig):
     base: Checkpoint = Field(description="the text-to-image checkpoint")
     sampling: Sampler = Sampler()
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="of the model's weights")
+    base_quantisation: Annotated[Quantisation | None, NOT_IN_KEY_IF_EMPTY] = Field(
+        default=None, description="keep the base's largest networks in fewer bits"
+    )
     batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, le=4096, description="prompts denoised together")
     device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
+
+    def fetch_files(self) -> None:
+        """Make sure that the base can be quantised here, if it is to be."""
+        check_quantisation(self.base_quantisation, self.precision, self.device)
+
+
+def check_quantisation(asked: Quantisation | None, precision: str, device: str) -> None:
+    """Make sure, before anything runs, that this machine can quantise a base as asked.
+
+    Args:
+        precision: of the other weights, as settings name it.
+        device: a setting of that name.
+
+    Raises:
+        UserError: a package is missing, or does not do it on this device or in this precision.
+    """
+    if asked is not None:
+        from comat_core.support.precisions import PRECISIONS
+
+        asked.check(str(PRECISIONS[precision]), choose_device(device).type)
 
 
 @contextmanager
@@ -58,6 +82,7 @@ def sampling_model(config: SamplingConfig, inputs: Inputs, vae: ModelReference |
             denoiser=denoiser,
             dtype=PRECISIONS[config.precision],
             device=choose_device(config.device),
+            quantisation=config.base_quantisation,
         )
         if "train" in inputs:
             load_lora(model, stack.enter_context(inputs["train"].local_path("lora/")), TUNED)

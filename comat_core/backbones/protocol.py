@@ -21,6 +21,7 @@ from comat_core.backbones.lora.original_layers import OriginalLayer
 from comat_core.backbones.text_layout import TextLayout
 from comat_core.schedulers import FlowWalk, Scheduler, make_scheduler
 from comat_core.support.errors import UserError
+from comat_core.support.offloading import HOME, visiting
 
 TEXT_ENCODERS: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
 """Names of a pipeline's parts; a kind of pipeline has one, two or three."""
@@ -42,6 +43,8 @@ class Backbone(ABC):
     """What people call it."""
     adapter_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     """Ends of the names of the linear layers that a LoRA adapts."""
+    attention_layers_source: ClassVar[str]
+    """Where `attention_layers_by_default` comes from: who measured it, or that nobody has (docs/backbones.md)."""
     attention_probe: ClassVar[AttentionProbe]
     """How attention layers are found and read."""
     flow_walk: ClassVar[FlowWalk] = FlowWalk()
@@ -60,9 +63,10 @@ class Backbone(ABC):
         self.denoiser = getattr(pipeline, self.denoiser_part).requires_grad_(False).eval()
         self.scheduler = pipeline.scheduler
         self.autoencoder = self._make_autoencoder(pipeline.vae.requires_grad_(False).eval())
-        for name in TEXT_ENCODERS:
-            if getattr(pipeline, name, None) is not None:
-                getattr(pipeline, name).requires_grad_(False).eval()
+        self._waiting: list[nn.Module] = []
+        """Text encoders that are with the denoiser only while they encode."""
+        for encoder in self.text_encoders.values():
+            encoder.requires_grad_(False).eval()
 
     # What a family does its own way.
 
@@ -132,11 +136,15 @@ class Backbone(ABC):
         return self.autoencoder.network
 
     @property
+    def text_encoders(self) -> dict[str, nn.Module]:
+        """Those that the checkpoint has, by name."""
+        found = {name.replace("_", " "): getattr(self.pipeline, name, None) for name in TEXT_ENCODERS}
+        return {name: encoder for name, encoder in found.items() if encoder is not None}
+
+    @property
     def networks(self) -> dict[str, nn.Module]:
         """The networks that it is made of, by name."""
-        encoders = {name.replace("_", " "): getattr(self.pipeline, name, None) for name in TEXT_ENCODERS}
-        found = {self.denoiser_label: self.denoiser, "autoencoder": self.vae, **encoders}
-        return {name: network for name, network in found.items() if network is not None}
+        return {self.denoiser_label: self.denoiser, "autoencoder": self.vae, **self.text_encoders}
 
     @property
     def device(self) -> torch.device:
@@ -169,6 +177,10 @@ class Backbone(ABC):
         for model in (self.denoiser, self.vae):
             model.to(memory_format=torch.channels_last)
 
+    def offload_text_encoders(self) -> None:
+        """Let the text encoders wait in the CPU's memory, and come to the denoiser for the length of a call."""
+        self._waiting = [encoder.to(HOME) for encoder in self.text_encoders.values()]
+
     def make_scheduler(self, name: str, resolution: int) -> Scheduler:
         """Make the named scheduler with the checkpoint's noise levels.
 
@@ -196,7 +208,8 @@ class Backbone(ABC):
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """Encode B prompts for square images of `resolution` pixels, as the stock pipeline does."""
-        return self._encode_prompts(prompts, resolution)
+        with visiting(self._waiting, self.device):
+            return self._encode_prompts(prompts, resolution)
 
     @torch.no_grad()
     def encode_unconditional(self, count: int, resolution: int) -> Conditioning:
@@ -204,7 +217,8 @@ class Backbone(ABC):
 
         Not always the empty prompt: SDXL's is all zeros.
         """
-        return self._encode_unconditional(resolution).repeat(count)
+        with visiting(self._waiting, self.device):
+            return self._encode_unconditional(resolution).repeat(count)
 
     def predict(
         self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float | None = None

@@ -1,12 +1,15 @@
 """How many bytes of activations a call keeps for its backward pass, counted without computing anything."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._guards import active_fake_mode
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
+
+from comat_core.support.stored_bytes import stored_parts
 
 
 def without_data() -> Any:
@@ -14,19 +17,21 @@ def without_data() -> Any:
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
-def kept_activations(call: Callable[[], object], planned: nn.Module | None = None, context: Any = None) -> int:
+def kept_activations(call: Callable[[], object], planned: Iterable[nn.Module] = ()) -> int:
     """Run a call on tensors without data and return the bytes that its graph keeps.
 
     The models in it may be real: their weights, which are resident anyway, are not counted, but half-precision copies
-    that autocast makes of them are. Tensors made inside the call have shapes and types but no memory.
+    that autocast makes of them are. Tensors made inside the call have shapes and types but no memory. A call may count
+    a part of itself in the same way.
 
     Args:
-        planned: a model that was made in a `without_data()` context; its weights are not counted either.
-        context: that context.
+        planned: the models in it that were made in a `without_data()` context; the weights of these are not counted
+            either.
     """
-    mode: Any = context or without_data()
+    weights = [*_weights_without_data(planned)]
+    mode: Any = active_fake_mode() or (weights[0].fake_mode if weights else without_data())
     convert = mode.fake_tensor_converter.from_real_tensor
-    resident: list[Tensor] = [] if planned is None else [*planned.parameters()]
+    resident: list[Tensor] = [*weights]
     kept: list[Tensor] = []
 
     def remember(*arguments: Any, **settings: Any) -> Tensor:
@@ -49,6 +54,13 @@ def kept_activations(call: Callable[[], object], planned: nn.Module | None = Non
     for storage in _storages(resident):
         counted.pop(storage, None)
     return sum(counted.values())
+
+
+def _weights_without_data(models: Iterable[nn.Module]) -> Iterator[FakeTensor]:
+    for model in models:
+        for weight in (part for parameter in model.parameters() for part in stored_parts(parameter)):
+            if isinstance(weight, FakeTensor):
+                yield weight
 
 
 def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:

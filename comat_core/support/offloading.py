@@ -50,13 +50,13 @@ class OffloadedCaptioner(_Offloaded[ImageToText]):
         masks: list[Tensor] = []
 
         def score(some_images: Tensor) -> Tensor:
-            with _visiting(self._models, some_images.device):
+            with visiting(self._models, some_images.device):
                 likelihood = self.model.log_likelihood(some_images, captions)
                 masks[:] = [likelihood.mask]
                 return likelihood.log_probabilities
 
         def gradient(some_images: Tensor, of_scores: Tensor) -> Tensor:
-            with _visiting(self._models, some_images.device):
+            with visiting(self._models, some_images.device):
                 leaf = some_images.detach().requires_grad_()
                 scores = self.model.log_likelihood(leaf, captions).log_probabilities
                 return torch.autograd.grad(scores, leaf, of_scores)[0]
@@ -73,12 +73,12 @@ class OffloadedReward(_Offloaded[Reward]):
         score_at_home = self.model.prepare(prompts, device)
 
         def score(images: Tensor) -> Tensor:
-            with _visiting(self._models, images.device):
+            with visiting(self._models, images.device):
                 return score_at_home(images)
 
         def gradient(images: Tensor, of_scores: Tensor) -> Tensor:
             leaf = images.detach().requires_grad_()
-            with _visiting(self._models, images.device):
+            with visiting(self._models, images.device):
                 return torch.autograd.grad(score_at_home(leaf), leaf, of_scores)[0]
 
         def recomputed(images: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class OffloadedSegmenter(_Offloaded[Segmenter]):
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Find nouns[i] in images[i]; see `Segmenter`."""
-        with _visiting(self._models, images.device):
+        with visiting(self._models, images.device):
             return self.model.segment(images, nouns)
 
 
@@ -119,7 +119,7 @@ class _Recomputed(torch.autograd.Function):
 
 
 @contextmanager
-def _visiting(models: Sequence[nn.Module], device: torch.device) -> Iterator[None]:
+def visiting(models: Sequence[nn.Module], device: torch.device) -> Iterator[None]:
     """Within the context the models are on the device."""
     for model in models:
         model.to(device)

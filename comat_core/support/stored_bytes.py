@@ -1,17 +1,31 @@
 """How many bytes a tensor's numbers take, whatever it is made of."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
 
 
 def stored_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor's data; of a quantised one those of its integers and their scales.
+    """Bytes of a tensor's data; of a quantised one those of its integers and their scales."""
+    return sum(part.numel() * part.element_size() for part in stored_parts(tensor))
 
-    A quantised tensor of torchao has shape and type of what it stands for, and keeps other tensors inside.
+
+def stored_parts(tensor: Tensor) -> Iterator[Tensor]:
+    """The plain tensors that hold a tensor's data: itself, unless it is quantised.
+
+    torchao's have shape and type of what they stand for, and keep other tensors inside. bitsandbytes' hold pairs of
+    4-bit numbers, and the scales of their blocks beside.
     """
     flatten: Any = getattr(tensor, "__tensor_flatten__", None)
-    if flatten is None:
-        return tensor.numel() * tensor.element_size()
-    names, _ = flatten()
-    return sum(stored_bytes(getattr(tensor, name)) for name in names)
+    if flatten is not None:
+        names, _ = flatten()
+        for name in names:
+            yield from stored_parts(getattr(tensor, name))
+        return
+    yield tensor
+    scales: Any = getattr(tensor, "quant_state", None)
+    while scales is not None:
+        yield scales.absmax
+        yield scales.code
+        scales = scales.state2  # the scales' own, if they are quantised too

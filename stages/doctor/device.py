@@ -29,6 +29,10 @@ def examine_device(config: TrainConfig) -> Iterator[Finding]:
         except UserError as error:
             yield problem("device", error.what, "set train.device to auto")
             return
+    try:
+        config.check_packages()
+    except UserError as error:
+        yield problem("device", error.what, error.what_to_do)
     if not gpus:
         yield good("device", f"CPU, {os.cpu_count()} cores, {gigabytes(device_memory())} of memory free")
         if config.precision != "fp32":

@@ -95,8 +95,8 @@ def build_shard(config: PairsConfig, inputs: Inputs, writer: ArtifactWriter, ind
         vae=config.vae.resolve() if config.vae else None,
         vae_revision=config.vae.revision if config.vae else None,
         dtype=PRECISIONS[config.precision],
-        device=choose_device(config.device),
     )
+    model.vae.to(choose_device(config.device))  # nothing else of the model is called
     latents: list[Tensor] = []
     rows: list[dict[str, Any]] = []
     for batch in progress_bar(in_parts(numbers, config.batch_size), f"Pairs, shard {index + 1}"):

@@ -18,7 +18,7 @@ from stages.models.model_references import Checkpoint, Vae, spacy_pipelines
 from stages.models.rewards import AnyReward
 from stages.models.segmenters import AnySegmenter, ClipSeg
 from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
-from stages.sampling import SamplingConfig
+from stages.sampling import SamplingConfig, check_quantisation
 from stages.store.local_disk import check_folder
 from stages.train.hardware import HardwareSettings
 
@@ -159,8 +159,21 @@ class TrainConfig(StepSettings, StageConfig):
         return super().key_payload() | ({"parsers": parsers} if parsers else {})
 
     def fetch_files(self) -> None:
-        """Make sure that the logs can be written, which training needs only after all stages before it."""
+        """Make sure of what training needs only after all stages before it: the logs' folder, and packages."""
         self.tracking.check_folder()
+        self.check_packages()
+
+    def check_packages(self) -> None:
+        """Make sure that this machine can do what not every installation can.
+
+        Raises:
+            UserError: a package is missing, or does not do it on this device or in this precision.
+        """
+        check_quantisation(self.base_quantisation, self.precision, self.device)
+        if self.optimizer == "adamw_8bit":
+            from stages.train.optimizers import check_installed
+
+            check_installed(self.optimizer)
 
     def check_beside(self, sections: Mapping[str, StageConfig]) -> None:
         """The discriminator would tell a difference in sampling instead of one between the models."""

@@ -18,5 +18,9 @@ class HardwareSettings(Settings):
         Field(min_length=1, description="torch.compile the denoiser's transformer blocks (inductor, ...), or do not"),
     ] = None
     offload: Annotated[
-        bool, Field(description="keep captioner and segmenter in the CPU's memory between their calls; costs time")
+        bool,
+        Field(description="keep captioner, rewards, segmenter and text encoders on the CPU between calls; costs time"),
+    ] = False
+    recompute_blocks: Annotated[
+        bool, Field(description="keep the inputs of the denoiser's blocks alone for the backward pass; costs time")
     ] = False

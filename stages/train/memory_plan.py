@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.backbones.guided_denoiser import GuidedDenoiser
+from comat_core.backbones.recomputed_blocks import recomputed_blocks_of
 from comat_core.captioners.protocol import ImageToText
 from comat_core.rewards.names import reward_role
 from comat_core.rewards.protocol import Reward
@@ -25,6 +26,8 @@ from stages.train.models import ADAPTER_NAME
 from stages.train.optimizers import state_bytes
 
 MEGABYTE, GIGABYTE = 2**20, 2**30
+ONE_BLOCK = "denoiser, the largest block"
+"""What is kept for as long as the backward pass is in one block, if blocks are recomputed."""
 EXAMPLE_CAPTION = "a red bird sits to the left of a striped blue cube on a small wooden table"
 
 
@@ -72,7 +75,8 @@ def plan_memory(config: TrainConfig, models: CoMatModels) -> MemoryPlan:
     parameters, visiting = _frozen_weights(models, visitors, {id(value) for value in learned})
     activations = _activations(config, models)
     resident = sum(parameters.values()) + 2 * adapters + optimizers
-    peak = resident + _highest(config, activations, visitors)
+    encoders = sum(visitors.get(name, 0) for name in models.online.text_encoders)  # all come for the prompts
+    peak = resident + max(_highest(config, activations, visitors), encoders)
     return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, _three_roles(models, learned))
 
 
@@ -110,8 +114,9 @@ def _visitors(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     """Bytes that come to the device with each model that waits on the CPU between its calls."""
     if not config.hardware.offload:
         return {}
-    waiting = {role: model for role, model in models.helpers.items() if role != "discriminator"}
-    return {role: _bytes(_weights(model.networks.values(), set())) for role, model in waiting.items()}
+    waiting = {role: [*model.networks.values()] for role, model in models.helpers.items() if role != "discriminator"}
+    waiting |= {name: [encoder] for name, encoder in models.online.text_encoders.items()}
+    return {role: _bytes(_weights(networks, set())) for role, networks in waiting.items()}
 
 
 def _three_roles(models: CoMatModels, learned: Sequence[Tensor]) -> tuple[int, int] | None:
@@ -171,8 +176,21 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     if discriminator is not None:
         shown = images if discriminator.reads == "images" else latents
         calls["discriminator"] = lambda: discriminator.score_keeping(shown(2 * prompts))
+    planned, one_block = _networks(models), [0]
+    blocks = recomputed_blocks_of(online.denoiser)
+    if blocks is not None:
+        blocks.observer = lambda call: one_block.append(kept_activations(call, planned))
     with active_adapter(online.denoiser, ADAPTER_NAME), _autocast(config, online.device):
-        return {name: kept_activations(call) for name, call in calls.items()}
+        kept = {name: kept_activations(call, planned) for name, call in calls.items()}
+    if blocks is not None:
+        blocks.observer = None
+        kept[ONE_BLOCK] = max(one_block)
+    return kept
+
+
+def _networks(models: CoMatModels) -> list[nn.Module]:
+    helping = [network for model in models.helpers.values() for network in model.networks.values()]
+    return [*models.online.networks.values(), *helping]
 
 
 def _image_scorers(
@@ -196,7 +214,7 @@ def _image_scorers(
 def _highest(config: TrainConfig, activations: dict[str, int], visiting: dict[str, int]) -> int:
     """Bytes above the resident ones at the fullest moment of a step."""
     denoiser, discriminator = activations["denoiser, one step"], activations.get("discriminator", 0)
-    decoder = activations.get("decoder", 0)
+    decoder, one_block = activations.get("decoder", 0), activations.get(ONE_BLOCK, 0)
     scorers = {
         role: size for role, size in activations.items() if role in ("captioner", *map(reward_role, config.rewards))
     }
@@ -207,9 +225,9 @@ def _highest(config: TrainConfig, activations: dict[str, int], visiting: dict[st
     moments = {
         **{role: decoder + size for role, size in calls.items()},
         "segmenter": decoder + visiting.get("segmenter", 0) + kept,
-        "denoiser": denoiser if config.checkpoint_denoiser else 0,
+        "denoiser": one_block + (denoiser if config.checkpoint_denoiser else 0),
     }
-    return max(throughout + max(moments.values()), discriminator)
+    return max(throughout + max(moments.values()), discriminator + one_block)
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from comat_core.backbones.adapters import add_lora, lora_parameters
 from comat_core.backbones.loading import load_backbone
+from comat_core.backbones.recomputed_blocks import recompute_blocks
 from comat_core.rewards.protocol import WeightedReward
 from comat_core.support.offloading import OffloadedCaptioner, OffloadedReward, OffloadedSegmenter
 from comat_core.support.precisions import PRECISIONS
@@ -63,6 +64,8 @@ def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None
         online.use_channels_last()
     if config.hardware.compile_backend is not None:
         online.denoiser.compile_repeated_blocks(backend=config.hardware.compile_backend)
+    if config.hardware.recompute_blocks:
+        recompute_blocks(online.denoiser)
     add_lora(online, ADAPTER_NAME, rank=config.online.rank, seed=config.seed)
     models = CoMatModels(
         online=online,
@@ -97,7 +100,8 @@ def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None
 
 
 def _offload(models: CoMatModels) -> None:
-    """Let all frozen models but the online one wait for their calls in the CPU's memory."""
+    """Let all frozen models but the online model's denoiser and autoencoder wait for their calls on the CPU."""
+    models.online.offload_text_encoders()
     models.rewards = {
         name: WeightedReward(OffloadedReward(one.reward), one.weight) for name, one in models.rewards.items()
     }

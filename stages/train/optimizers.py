@@ -34,12 +34,21 @@ def make_optimizer(
     """
     settings: dict[str, Any] = {"lr": learning_rate, "betas": betas, "weight_decay": weight_decay}
     in_8_bits = keeps_8_bits(kind)
-    if kind == "adamw_8bit" and not in_8_bits:
-        advice = f"pip install {PACKAGE}, or write adamw"
-        raise UserError(f"8-bit AdamW needs {PACKAGE}, which is not installed", "train.optimizer", advice)
+    check_installed(kind)
     if kind == "adamw_8bit_if_installed":
         logger.info("train: AdamW's state takes %s", "8 bits" if in_8_bits else f"32 bits: {PACKAGE} is not installed")
     return _adamw_8bit(parameters, settings) if in_8_bits else torch.optim.AdamW(parameters, **settings)
+
+
+def check_installed(kind: OptimizerKind) -> None:
+    """Make sure that there is what keeps 8 bits, if they are demanded.
+
+    Raises:
+        UserError: there is not.
+    """
+    if kind == "adamw_8bit" and not keeps_8_bits(kind):
+        advice = f"pip install {PACKAGE}, or write adamw"
+        raise UserError(f"8-bit AdamW needs {PACKAGE}, which is not installed", "train.optimizer", advice)
 
 
 def keeps_8_bits(kind: OptimizerKind) -> bool:

@@ -70,3 +70,17 @@ def test_a_folder_without_models_is_refused(
     with pytest.raises(SystemExit):
         train_step.main()
     assert "holds no folder named base" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["sd3", "pixart"])
+def test_a_base_of_another_family_is_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], family: str
+) -> None:
+    flags = ["--family", family, "--parts", "time", "--prompts", "1", "--pairs", "1", "--rank", "2"]
+    flags += ["--num-inference-steps", "2", "--gradient-steps", "1", "--repetitions", "1"]
+    monkeypatch.setattr("sys.argv", ["train_step", *flags])
+    train_step.main()
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["family"] == family
+    assert result["time"]["ratio"] > 0.5

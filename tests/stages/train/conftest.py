@@ -15,6 +15,7 @@ from stages.store.artifacts import Artifact, ArtifactWriter
 from stages.store.store import Store
 from stages.train import TrainConfig
 from tests.tiny_captioners import save_tiny_blip
+from tests.tiny_families import TINY_FAMILIES
 from tests.tiny_models import IMAGE_SIDE, LATENT_CHANNELS, LATENT_SIDE
 from tests.tiny_segmenters import save_tiny_clipseg
 
@@ -40,9 +41,49 @@ def segmenter_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """Artifacts as the stages before training write them."""
-    store = Store(str(tmp_path_factory.mktemp("inputs")))
-    builders = {"prompts": _prompts, "entities": _entities, "latents": _latents, "pairs": _pairs}
+    return make_inputs(tmp_path_factory.mktemp("inputs"), (LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE))
+
+
+def make_inputs(folder: Path, latent_shape: tuple[int, int, int]) -> dict[str, Artifact]:
+    """Write artifacts as the stages before training do.
+
+    Args:
+        latent_shape: (C, h, w) of the base model.
+    """
+    store = Store(str(folder))
+    builders = {
+        "prompts": _prompts,
+        "entities": _entities,
+        "latents": lambda writer: _latents(writer, latent_shape),
+        "pairs": lambda writer: _pairs(writer, latent_shape),
+    }
     return {name: _fake_stage(name, builder).run(StageConfig(), {}, store) for name, builder in builders.items()}
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Tiny checkpoints by the name of their family, each made once."""
+    made: dict[str, Path] = {}
+
+    def folder(family: str) -> Path:
+        if family not in made:
+            made[family] = TINY_FAMILIES[family].save(tmp_path_factory.mktemp("families") / family)
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture
+def config_of(
+    make_config: Callable[..., TrainConfig], family_folder: Callable[[str], Path]
+) -> Callable[..., TrainConfig]:
+    """As `make_config`, of the base of a family, with one of its schedulers."""
+
+    def make(family: str, **changes: Any) -> TrainConfig:
+        sampling = {"scheduler": TINY_FAMILIES[family].scheduler} | changes.pop("sampling", {})
+        return make_config(base={"path": str(family_folder(family))}, sampling=sampling, **changes)
+
+    return make
 
 
 @pytest.fixture
@@ -111,8 +152,8 @@ def _entities(writer: ArtifactWriter) -> None:
     writer.write_table("entities.parquet", pa.Table.from_pylist(rows))
 
 
-def _latents(writer: ArtifactWriter) -> None:
-    _write_latents(writer, len(PROMPTS))
+def _latents(writer: ArtifactWriter, shape: tuple[int, int, int]) -> None:
+    _write_latents(writer, len(PROMPTS), shape)
     rows = [
         {"prompt_id": f"p{row}", "trajectory_seed": 100 + row, "shard": "latents/00000.safetensors", "row": row}
         for row in range(len(PROMPTS))
@@ -120,8 +161,8 @@ def _latents(writer: ArtifactWriter) -> None:
     writer.write_table("index.parquet", pa.Table.from_pylist(rows))
 
 
-def _pairs(writer: ArtifactWriter) -> None:
-    _write_latents(writer, PAIRS)
+def _pairs(writer: ArtifactWriter, shape: tuple[int, int, int]) -> None:
+    _write_latents(writer, PAIRS, shape)
     rows = [
         {"pair_id": f"g{row}", "caption": PROMPTS[row], "shard": "latents/00000.safetensors", "row": row}
         for row in range(PAIRS)
@@ -129,7 +170,6 @@ def _pairs(writer: ArtifactWriter) -> None:
     writer.write_table("index.parquet", pa.Table.from_pylist(rows))
 
 
-def _write_latents(writer: ArtifactWriter, count: int) -> None:
-    shape = (count, LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE)
-    latents = torch.randn(shape, generator=make_generator(0, "test latents", count))
+def _write_latents(writer: ArtifactWriter, count: int, shape: tuple[int, int, int]) -> None:
+    latents = torch.randn((count, *shape), generator=make_generator(0, "test latents", count))
     writer.write_tensors("latents/00000.safetensors", {"latents": latents})

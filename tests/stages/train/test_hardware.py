@@ -31,7 +31,9 @@ def gradients(config: TrainConfig, inputs: dict[str, Artifact]) -> list[torch.Te
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-@pytest.mark.parametrize("hardware", [{"channels_last": True}, {"offload": True}, {"compile_backend": "eager"}])
+@pytest.mark.parametrize(
+    "hardware", [{"channels_last": True}, {"offload": True}, {"compile_backend": "eager"}, {"recompute_blocks": True}]
+)
 def test_no_hardware_setting_changes_gradients_or_key(
     make_config: MakeConfig, inputs: dict[str, Artifact], hardware: dict[str, Any]
 ) -> None:

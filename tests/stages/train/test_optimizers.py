@@ -30,9 +30,13 @@ def _without_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_without_bitsandbytes")
-def test_without_bitsandbytes_8_bits_are_refused_or_given_up_aloud(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_bitsandbytes_8_bits_are_refused_or_given_up_aloud(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(UserError, match="8-bit AdamW needs bitsandbytes, which is not installed"):
         made("adamw_8bit")
+    with pytest.raises(UserError, match="8-bit AdamW needs bitsandbytes, which is not installed"):
+        make_config(optimizer="adamw_8bit").fetch_files()
     with caplog.at_level(logging.INFO, "comat"):
         assert type(made("adamw_8bit_if_installed")) is torch.optim.AdamW
     assert "AdamW's state takes 32 bits: bitsandbytes is not installed" in caplog.text

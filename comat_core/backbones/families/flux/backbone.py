@@ -38,6 +38,7 @@ class Flux(Backbone):
 
     family = FAMILIES["FluxPipeline"]
     adapter_targets = JOINT_PROJECTIONS
+    attention_layers_source = "ConceptAttention (2025), which measured FLUX.1 dev"
     attention_probe = RotatedAttentionProbe(FluxAttention, latents_per_position=LATENTS_PER_POSITION)
     flow_walk = FlowWalk(down_to_one_step=True)
 

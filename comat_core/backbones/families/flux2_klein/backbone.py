@@ -27,6 +27,7 @@ class Flux2Klein(Backbone):
 
     family = FAMILIES["Flux2KleinPipeline"]
     adapter_targets = (*JOINT_PROJECTIONS, "attn.to_qkv_mlp_proj")
+    attention_layers_source = "not measured"
     attention_probe = RotatedAttentionProbe(Flux2Attention, Flux2ParallelSelfAttention, latents_per_position=1)
     flow_walk = FlowWalk(down_to_one_step=True, dynamic_shift=compute_empirical_mu)
 
@@ -53,7 +54,7 @@ class Flux2Klein(Backbone):
 
     @property
     def attention_layers_by_default(self) -> tuple[str, ...]:
-        """Double blocks, at the published depth."""
+        """Double blocks at the depth that was measured of FLUX.1; of this model nobody has."""
         return localising_blocks(self.denoiser.config.num_layers)
 
     def _make_autoencoder(self, vae: Any) -> Autoencoder:

@@ -21,12 +21,13 @@ class PixArt(Backbone):
     """A transformer on patches of latents, whose cross-attention leaves the text's padding out."""
 
     family = FAMILIES["PixArtAlphaPipeline"]
+    attention_layers_source = "not measured"
     attention_probe = CrossAttentionProbe()
     lora_files = PeftLoraFiles()
 
     @property
     def attention_layers_by_default(self) -> tuple[str, ...]:
-        """The cross-attention of the middle blocks."""
+        """The cross-attention of the middle blocks: a guess."""
         return middle_half(self.denoiser.config.num_layers)
 
     def _encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:

@@ -26,6 +26,7 @@ class Sana(Backbone):
     """A transformer on latents, whose cross-attention leaves the text's padding out."""
 
     family = FAMILIES["SanaPipeline"]
+    attention_layers_source = "not measured"
     attention_probe = CrossAttentionProbe()
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:
@@ -41,7 +42,7 @@ class Sana(Backbone):
 
     @property
     def attention_layers_by_default(self) -> tuple[str, ...]:
-        """The cross-attention of the middle blocks."""
+        """The cross-attention of the middle blocks: a guess."""
         return middle_half(self.denoiser.config.num_layers)
 
     def _make_autoencoder(self, vae: Any) -> Autoencoder:

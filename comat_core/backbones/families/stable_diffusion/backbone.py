@@ -22,6 +22,7 @@ class StableDiffusion(Backbone):
     family = FAMILIES["StableDiffusionPipeline"]
     denoiser_part: ClassVar[Literal["unet", "transformer"]] = "unet"
     denoiser_label = "UNet"
+    attention_layers_source = "the paper"
     attention_probe = CrossAttentionProbe()
 
     def __init__(self, pipeline: Any, source: str = "the base model") -> None:

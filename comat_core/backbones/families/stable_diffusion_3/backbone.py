@@ -26,6 +26,7 @@ class StableDiffusion3(Backbone):
 
     family = FAMILIES["StableDiffusion3Pipeline"]
     adapter_targets = JOINT_PROJECTIONS
+    attention_layers_source = "Seg4Diff (2025), which measured SD3"
     attention_probe = JointAttentionProbe()
 
     @property
