@@ -20,6 +20,16 @@ class Helper:
     """Its checkpoints; none if it stands on the base model's."""
 
 
+def judges_of(config: TrainConfig) -> Iterator[Helper]:
+    """Those that no loss looks at: the brake's."""
+    if config.brake is not None:
+        named: list[tuple[str, Variant]] = [(f"judge {name}", one) for name, one in config.brake.judges.items()]
+        named += [(f"features {name}", one) for name, one in config.brake.distances.items()]
+        for role, settings in named:
+            own = (found for _, found in references(settings, role) if isinstance(found, ModelReference))
+            yield Helper(role, settings, tuple(own))
+
+
 def helpers_of(config: TrainConfig) -> Iterator[Helper]:
     """Those that the weights call for."""
     weights = config.weights

@@ -27,3 +27,9 @@ def loaded(load: Callable[..., Model], *arguments: Any, **settings: Any) -> Mode
         _kept[call] = load(*arguments, **settings)
     _kept.move_to_end(call)
     return _kept[call]
+
+
+def forget(model: object) -> None:
+    """Keep a model no longer: whoever loaded it moves it about, and nobody else must meet it there."""
+    for call in [call for call, kept in _kept.items() if kept is model]:
+        del _kept[call]
