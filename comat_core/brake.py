@@ -22,6 +22,8 @@ class Yardstick(BaseModel):
     """Judge -> mean score over the prompts."""
     deviations: dict[str, float]
     """Judge -> standard deviation over the prompts: its unit."""
+    counts: dict[str, int]
+    """Judge -> how many of the prompts it can say something of."""
     distances: dict[str, float]
     """Distance's name -> the base model's own."""
 

@@ -18,7 +18,10 @@ from comat_core.brake import (
 )
 
 BASE = Yardstick(
-    scores={"vqa": -2.0, "git": -40.0}, deviations={"vqa": 0.5, "git": 10.0}, distances={"dino": 4.0, "clip": 0.5}
+    scores={"vqa": -2.0, "git": -40.0},
+    deviations={"vqa": 0.5, "git": 10.0},
+    counts={"vqa": 8, "git": 8},
+    distances={"dino": 4.0, "clip": 0.5},
 )
 NUMBERS = st.floats(-10, 10) | st.just(math.nan)
 RATIOS = st.floats(0.01, 10) | st.just(math.nan) | st.just(math.inf)

@@ -10,8 +10,8 @@ _SECTION = """
 ## Which step this is
 
 This training {outcome}.
-Every {every} steps, {prompts} prompts (split "{split}") were drawn from the same noise, and models that no loss looks at
-judged the images. {rule}
+Every {every} steps, {prompts} prompts (split "{split}") were drawn from the same noise, and models that no loss looks
+at judged the images. {rule}
 *Gain* is the weighted mean of what the judges' scores gained over the base model's, in standard deviations of the base
 model's scores over the prompts.
 {remark}

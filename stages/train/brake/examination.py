@@ -31,6 +31,7 @@ class Measured:
 
     scores: dict[str, float]
     deviations: dict[str, float]
+    counts: dict[str, int]
     distances: dict[str, float]
 
 
@@ -55,18 +56,28 @@ class Examiner:
             if not math.isfinite(value):
                 what = f"{name} has no finite number for the base model's images"
                 raise UserError(what, "train.brake", "name a judge that can read these prompts and images")
-        return Yardstick(scores=measured.scores, deviations=measured.deviations, distances=measured.distances)
+        return Yardstick(
+            scores=measured.scores,
+            deviations=measured.deviations,
+            counts=measured.counts,
+            distances=measured.distances,
+        )
 
     def evaluate(self, step: int, base: Yardstick, *, averaged: bool) -> Evaluation:
         """Judge the online model with the weights that it has now."""
         measured = self._measure()
+        # A judge that falls silent over images, which is not for the prompt, has given no score.
+        scores = {
+            name: score if measured.counts[name] == base.counts[name] else math.nan
+            for name, score in measured.scores.items()
+        }
         weights = {name: judge.weight for name, judge in self.settings.judges.items()}
         return Evaluation(
             step=step,
             averaged=averaged,
-            scores=measured.scores,
+            scores=scores,
             distances=measured.distances,
-            gain=judges_gain(measured.scores, base, weights),
+            gain=judges_gain(scores, base, weights),
             ratio=largest_ratio(measured.distances, base),
         )
 
@@ -76,14 +87,14 @@ class Examiner:
         features: dict[str, list[Tensor]] = {name: [] for name in self.bench.extractors}
         finite = []
         for texts, images in self._drawn([prompt.seed for prompt in self.prompts]):
-            finite.append(images.isfinite().all(dim=(1, 2, 3)))
+            finite.append(images.isfinite().all(dim=(1, 2, 3)).float())
             shown = as_bytes(images.nan_to_num().clamp(0, 1))
             with self.run.autocast():
                 _add(scores, self.bench.scores_of(shown, texts))
             _add(features, self.bench.features_of(shown))
-        if not self._all_of({"finite": finite})["finite"].all():
+        if not self._all_of({"finite": finite})["finite"].bool().all():
             unknown = dict.fromkeys(scores, math.nan)
-            return Measured(unknown, unknown, dict.fromkeys(features, math.nan))
+            return Measured(unknown, unknown, dict.fromkeys(scores, 0), dict.fromkeys(features, math.nan))
         known = {name: values[~values.isnan()].double() for name, values in self._all_of(scores).items()}
         distances = {
             name: frechet_distance(_summary(items), self._references[name])
@@ -92,6 +103,7 @@ class Examiner:
         return Measured(
             {name: values.mean().item() for name, values in known.items()},
             {name: values.std(correction=0).item() for name, values in known.items()},
+            {name: len(values) for name, values in known.items()},
             distances,
         )
 

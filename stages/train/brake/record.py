@@ -5,7 +5,7 @@ import logging
 from pydantic import BaseModel
 
 from comat_core.brake import Evaluation, Yardstick, best_of, evaluations_since_best, is_within, steered
-from stages.train.brake.settings import BrakeSettings
+from stages.train.brake.settings import GAIN, BrakeSettings
 
 logger = logging.getLogger("comat")
 
@@ -62,7 +62,7 @@ def metrics_of(evaluation: Evaluation, base: Yardstick) -> dict[str, float]:
         for name, distance in evaluation.distances.items()
         if base.distances[name]
     }
-    named = {**evaluation.scores, **evaluation.distances, **ratios, "gain": evaluation.gain}
+    named = {**evaluation.scores, **evaluation.distances, **ratios, GAIN: evaluation.gain}
     return {f"{prefix}/{name}": value for name, value in named.items()}
 
 

@@ -12,6 +12,8 @@ from stages.plan.config import NOT_IN_KEY
 from stages.plan.splits import TRAIN
 
 Name = Annotated[str, Field(pattern=r"^\w+$")]
+GAIN = "gain"
+"""Name of the curve of all judges together."""
 FEWEST = 2
 """Images that a distribution can be fitted to."""
 
@@ -96,6 +98,14 @@ class BrakeSettings(Settings):
             if isinstance(features, JudgeFeatures) and features.model is None:
                 raise ValueError(f"{name} needs a model")
         return distances
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> "BrakeSettings":
+        names = [GAIN, *self.judges, *self.distances]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"there are two curves named {name!r}: choose another name")
+        return self
 
     @model_validator(mode="after")
     def _has_what_it_steers_by(self) -> "BrakeSettings":

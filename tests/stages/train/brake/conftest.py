@@ -59,7 +59,7 @@ def judged_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Verdicts], None]:
                 step=step, averaged=averaged, scores=base.scores, distances=base.distances, gain=gain, ratio=ratio
             )
 
-        base = Yardstick(scores={"vqa": 0.0}, deviations={"vqa": 1.0}, distances={"clip": 1.0})
+        base = Yardstick(scores={"vqa": 0.0}, deviations={"vqa": 1.0}, counts={"vqa": 3}, distances={"clip": 1.0})
         monkeypatch.setattr(Examiner, "measure_base", lambda _examiner: base)
         monkeypatch.setattr(Examiner, "evaluate", evaluate)
 
