@@ -88,7 +88,7 @@ class Outcome(BaseModel):
     def __str__(self) -> str:
         ended = f"stopped at step {self.stopped_at} of {self.planned_steps}"
         if self.stopped_at == self.planned_steps:
-            ended = f"trained for {self.planned_steps} steps"
+            ended = f"ended at its last step, {self.planned_steps}"
         which = "the averaged weights of step" if self.delivered_average else "step"
         return f"{ended}, delivered {which} {self.delivered_step}"
 
