@@ -18,7 +18,7 @@ from stages.train.brake.examination import Examiner
 from stages.train.brake.files import OUTCOME
 from stages.train.processes.job import Job
 from stages.train.state import TENSORS, TrainingState, checkpoints
-from tests.stages.train.brake.conftest import Verdicts
+from tests.stages.train.brake.conftest import ONE_LOSS, Verdicts
 
 MakeConfig = Callable[..., TrainConfig]
 JudgedAs = Callable[[Verdicts], None]
@@ -77,6 +77,7 @@ def test_it_ends_when_nothing_improves_and_delivers_a_step_whose_checkpoint_is_l
     assert_equal(lora_of(stopped), lora_of(run(make_braked(steps=2), inputs, store)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["before an evaluation", "after an evaluation", "after its checkpoint"])
 def test_a_kill_around_an_evaluation_changes_nothing(
     make_braked: MakeConfig,
@@ -159,7 +160,8 @@ def test_the_average_is_delivered_where_it_is_the_better_one(
 def test_without_a_brake_the_moving_average_is_delivered(
     make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    config = make_config(steps=3, online={"average_decay": 0.3}, checkpoints={"every": 1, "keep": 9})
+    kept, online = {"every": 1, "keep": 9}, {"average_decay": 0.3}
+    config = make_config(steps=3, weights=ONE_LOSS, online=online, checkpoints=kept)
     job = Job(config=config, inputs=inputs, folder=tmp_path, run_name="run")
     job.run()
     average: dict[str, torch.Tensor] = {}
