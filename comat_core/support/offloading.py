@@ -97,6 +97,19 @@ class OffloadedSegmenter(_Offloaded[Segmenter]):
             return self.model.segment(images, nouns)
 
 
+class OffloadedNetwork:
+    """A network called without a graph, that is on the GPU only while it looks at its input."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Take a loaded network home."""
+        self.network = network.to(HOME)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Call the network on images, on their device."""
+        with visiting([self.network], images.device), torch.no_grad():
+            return self.network(images)
+
+
 class _Recomputed(torch.autograd.Function):
     """A function of images whose forward call leaves no graph; its gradient is computed from the images again."""
 

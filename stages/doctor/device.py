@@ -57,10 +57,13 @@ def examine_memory(preset: Preset, config: TrainConfig) -> tuple[Finding, int | 
     if size > LARGEST_LOADED:
         told = f"training's models hold {gigabytes(size)}, too much to load for a plan here"
         return note("memory", told, "a run prints its memory plan before its first step"), None
+    from stages.train.brake.bench import load_bench
     from stages.train.memory_plan import plan_memory
     from stages.train.models import load_models
 
-    plan = plan_memory(config, load_models(config, torch.device("cpu")))
+    cpu = torch.device("cpu")
+    judges = load_bench(config, config.brake, cpu).networks if config.brake is not None else {}
+    plan = plan_memory(config, load_models(config, cpu), judges)
     there = device_memory()
     needed = plan.peak * (1 if torch.cuda.is_available() else config.processes)
     told = f"training needs about {gigabytes(needed)} at its peak; the device has {gigabytes(there)}"

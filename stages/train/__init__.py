@@ -1,13 +1,16 @@
 """The train stage: fine-tune a LoRA of the base model with the CoMat losses (Algorithm 1).
 
 Writes `lora/pytorch_lora_weights.safetensors`, which `pipe.load_lora_weights()` takes, and `metrics.parquet` with one
-row per step. Checkpoints stand in the artifact's working folder until it is finished.
+row per step; with a brake also `evaluations.parquet`, a row per evaluation, and `outcome.json`. Checkpoints stand in
+the artifact's working folder until it is finished.
 """
 
 from pathlib import Path
 
 from stages.plan.stage import Inputs, Stage
 from stages.store.artifacts import ArtifactWriter
+from stages.train.brake.files import EVALUATIONS_TABLE, OUTCOME, evaluations_table, read_outcome
+from stages.train.brake.independence import check_judges
 from stages.train.config import TrainConfig
 from stages.train.metrics import METRICS, metrics_table
 
@@ -20,6 +23,7 @@ def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
 
     check_trackers(config.tracking.trackers)
     config.tracking.check_folder()
+    check_judges(config)
     job = Job(
         config=config,
         inputs=dict(inputs),
@@ -33,6 +37,19 @@ def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
         run_in_processes(job)
     writer.add_folder(job.lora_folder, "lora/")
     writer.write_table(METRICS, metrics_table(job.read_history()))
+    if config.brake is not None:
+        writer.write_table(EVALUATIONS_TABLE, evaluations_table(job.folder))
+        writer.write_json(OUTCOME, read_outcome(job.folder))
+
+
+def fetch_files(config: TrainConfig) -> None:
+    """What the config does, once it is known that the brake's judges are independent.
+
+    Raises:
+        UserError: one is a model that a loss looks at, or a file cannot be had.
+    """
+    check_judges(config)
+    config.fetch_files()
 
 
 def progress(config: TrainConfig, folder: Path) -> float:
@@ -49,6 +66,7 @@ STAGE = Stage(
     config_type=TrainConfig,
     inputs=("prompts", "entities", "latents", "pairs"),
     optional_inputs=("adapt",),
+    fetch=fetch_files,
     build=build,
     resumable=True,
     progress=progress,

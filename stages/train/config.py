@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,7 +20,12 @@ from stages.models.segmenters import AnySegmenter, ClipSeg
 from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
 from stages.sampling import SamplingConfig, check_quantisation
 from stages.store.local_disk import check_folder
+from stages.train.brake.settings import BrakeSettings
+from stages.train.brake.validation_set import read_candidates
 from stages.train.hardware import HardwareSettings
+
+if TYPE_CHECKING:
+    from stages.store.artifacts import Artifact
 
 Betas = Annotated[
     tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Field(description="AdamW's betas")
@@ -46,6 +51,11 @@ class OnlineSettings(LearnerSettings):
     """The online model's LoRA and its optimiser."""
 
     rank: Annotated[int, Field(ge=1, le=1024, description="rank of the LoRA")] = 128
+    average_decay: Annotated[
+        float | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(gt=0, lt=1, description="keep a moving average of the LoRA, and deliver it; none keeps none"),
+    ] = None
 
 
 class DiscriminatorSettings(LearnerSettings, AdversarySettings):
@@ -136,6 +146,11 @@ class TrainConfig(StepSettings, StageConfig):
         Field(default_factory=dict, description="name -> what is rewarded beside concept activation"),
     ]
     segmentation: Annotated[AnySegmenter, Field(description="what the segmenter is")] = ClipSeg()
+    brake: Annotated[
+        BrakeSettings | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(description="judges that choose which step is delivered, and may end training; none: the last step is"),
+    ] = None
     device: Annotated[str, NOT_IN_KEY, Field(description="torch device; auto takes a GPU when there is one")] = AUTO
     hardware: Annotated[HardwareSettings, NOT_IN_KEY] = HardwareSettings()
     checkpoints: Annotated[CheckpointSettings, NOT_IN_KEY] = CheckpointSettings()
@@ -153,15 +168,25 @@ class TrainConfig(StepSettings, StageConfig):
         return self.weights.concept_activation != 0 or any(one.needs_captioner for one in self.rewards.values())
 
     def key_payload(self) -> dict[str, Any]:
-        """The settings; and how the rewards read prompts, which the pipelines' names alone do not say."""
-        pipelines = sorted({name for _, name in spacy_pipelines(self.rewards, "rewards")})
-        parsers = {name: parser_identity(name) for name in pipelines}
-        return super().key_payload() | ({"parsers": parsers} if parsers else {})
+        """The settings; and how rewards and judges read prompts, which the pipelines' names alone do not say."""
+        pipelines = {
+            name for setting in ("rewards", "brake") for _, name in spacy_pipelines(getattr(self, setting), setting)
+        }
+        parsers = {name: parser_identity(name) for name in sorted(pipelines)}
+        real = self.brake.identity_of_real if self.brake is not None else []
+        return super().key_payload() | ({"parsers": parsers} if parsers else {}) | ({"real": real} if real else {})
 
     def fetch_files(self) -> None:
-        """Make sure of what training needs only after all stages before it: the logs' folder, and packages."""
+        """Make sure of what is needed only after all stages before it: logs' folder, packages, the brake's files."""
         self.tracking.check_folder()
         self.check_packages()
+        if self.brake is not None:
+            self.brake.fetch_files()
+
+    def check_prompts(self, prompts: "Artifact") -> None:
+        """Make sure that there are prompts to judge by."""
+        if self.brake is not None:
+            read_candidates(self.brake, prompts)
 
     def check_packages(self) -> None:
         """Make sure that this machine can do what not every installation can.
@@ -211,4 +236,10 @@ class TrainConfig(StepSettings, StageConfig):
     def _real_images_are_there(self) -> "TrainConfig":
         if self.weights.fidelity and self.discriminator.real == "real" and not self.pair_batch_size:
             raise ValueError("discriminator.real = real needs a pair_batch_size of 1 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_steered(self) -> "TrainConfig":
+        if self.brake is not None and self.brake.steering is not None and not self.weights.fidelity:
+            raise ValueError("brake.steering multiplies weights.fidelity, which must be above 0")
         return self

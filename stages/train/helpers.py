@@ -20,6 +20,15 @@ class Helper:
     """Its checkpoints; none if it stands on the base model's."""
 
 
+def judges_of(config: TrainConfig) -> Iterator[Helper]:
+    """Those that no loss looks at: the brake's."""
+    if config.brake is not None:
+        named: list[tuple[str, Variant]] = [(f"judge {name}", one) for name, one in config.brake.judges.items()]
+        named += [(f"features {name}", one) for name, one in config.brake.distances.items()]
+        for role, settings in named:
+            yield Helper(role, settings, tuple(_checkpoints(settings, role)))
+
+
 def helpers_of(config: TrainConfig) -> Iterator[Helper]:
     """Those that the weights call for."""
     weights = config.weights
@@ -33,6 +42,10 @@ def helpers_of(config: TrainConfig) -> Iterator[Helper]:
         roles.append((reward_role(name), reward.weight, asked, reward))
     for role, weight, checkpoint, settings in roles:
         if weight:
-            found = (named.reference for named in named_models(settings, role))
-            own = [reference for reference in found if isinstance(reference, ModelReference)]
+            own = _checkpoints(settings, role)
             yield Helper(role, settings, tuple(([checkpoint] if checkpoint else []) + own))
+
+
+def _checkpoints(settings: Variant, role: str) -> list[ModelReference]:
+    found = (named.reference for named in named_models(settings, role))
+    return [reference for reference in found if isinstance(reference, ModelReference)]

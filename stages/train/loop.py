@@ -1,5 +1,6 @@
 """The training loop: Algorithm 1, step after step, resumable at every checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,12 @@ from comat_core.backbones.adapters import active_adapter
 from comat_core.support.errors import UserError
 from comat_core.training_inputs import CoMatModels
 from stages.store.locks import Lease
+from stages.train.averages import copied, decay_after, update_average
+from stages.train.brake.bench import Bench
+from stages.train.brake.brake import Brake
+from stages.train.brake.files import write_record
+from stages.train.brake.record import BrakeRecord
+from stages.train.brake.validation_set import ValidationPrompt
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
 from stages.train.models import ADAPTER_NAME, make_trainee
@@ -29,8 +36,9 @@ def train(
     checkpoint_folder: Path,
     run_name: str,
     held: Lease | None = None,
+    watched: tuple[Bench, Sequence[ValidationPrompt]] | None = None,
 ) -> TrainingState:
-    """Train until `config.steps`, from the newest checkpoint if there is one.
+    """Train until `config.steps`, or until the brake ends it, from the newest checkpoint if there is one.
 
     Args:
         models: loaded models, the online one with its fresh LoRA; trained in place.
@@ -38,6 +46,7 @@ def train(
         checkpoint_folder: local folder of the checkpoints.
         run_name: of the logs.
         held: the lease under which checkpoints are written.
+        watched: who judges, and the prompts that they see images of; needed if `config.brake` is set.
 
     Raises:
         UserError: too many steps in a row had a non-finite loss or gradient.
@@ -46,27 +55,32 @@ def train(
     """
     # Initialize what learns and what stays.
     scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
-    state = TrainingState(make_trainee(config, models), scaler)
+    state = _fresh_state(config, models, scaler)
     run = Run(config, models, training_data, accelerator)
 
     # Load the previous checkpoint.
     random_states = state.restore_latest(checkpoint_folder, tell=accelerator.is_main_process)
     if random_states is not None:
         restore_random_states(random_states, accelerator)
+    brake = None if watched is None else Brake(run, state, *watched)
     reporter = Reporter(config, accelerator, run_name, state.step)
 
     # Main training loop.
     with termination_noticed() as termination, active_adapter(models.online.denoiser, ADAPTER_NAME):
         if random_states is None:
             _validate(run, reporter, step=0)
-        while state.step < config.steps:
+            if brake is not None:
+                brake.judge_base()
+        while state.step < config.steps and not (brake is not None and brake.is_over):
             micro_batches, online = online_step(run, state)
             discriminator = discriminator_update(run, state, micro_batches)
             scaler.update()
 
             # Count the step and report it.
             _count(config, state, (*online.nonfinite, *discriminator.nonfinite))
+            _average(config, state, online.nonfinite)
             metrics = online.metrics | discriminator.metrics | {"skipped": float(state.skipped)}
+            metrics |= brake.after_step() if brake is not None else {}
             state.history.append({"step": float(state.step), **metrics})
             reporter.step(state.step, metrics, micro_batches[0][1].images)
             _validate(run, reporter, step=state.step)
@@ -74,6 +88,8 @@ def train(
             # Save a checkpoint, unless the folder has become another run's.
             if held is not None and accelerator.is_main_process:
                 held.check()
+            if brake is not None and brake.has_judged and accelerator.is_main_process:
+                write_record(checkpoint_folder.parent, brake.record)
             stopping = _noticed_anywhere(bool(termination), accelerator)
             if stopping or state.step % config.checkpoints.every == 0:
                 random_states = gather_random_states(accelerator)
@@ -85,6 +101,22 @@ def train(
                 raise TrainingStopped(f"training stopped by a signal after step {state.step}; run again to go on")
     reporter.close()
     return state
+
+
+def _fresh_state(config: TrainConfig, models: CoMatModels, scaler: torch.amp.GradScaler) -> TrainingState:
+    state = TrainingState(make_trainee(config, models), scaler)
+    if config.online.average_decay is not None:
+        state.average = copied(state.trainee.online.parameters)
+    if config.brake is not None:
+        state.brake = BrakeRecord(fidelity_weight=config.weights.fidelity)
+    return state
+
+
+def _average(config: TrainConfig, state: TrainingState, nonfinite: Sequence[str]) -> None:
+    """Let the moving average follow a step that was not skipped."""
+    decay = config.online.average_decay
+    if decay is not None and state.average is not None and not nonfinite:
+        update_average(state.average, state.trainee.online.parameters, decay_after(state.step, decay))
 
 
 def _count(config: TrainConfig, state: TrainingState, nonfinite: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -42,6 +42,7 @@ class MemoryPlan:
     adapters: int
     """LoRA weights and the discriminator's head, of both learners."""
     optimizers: int
+    """Their state, with the moving average and the best weights so far where they are kept."""
     activations: dict[str, int]
     peak: int
     three_roles: tuple[int, int] | None
@@ -64,19 +65,31 @@ class MemoryPlan:
         return "\n".join(lines)
 
 
-def plan_memory(config: TrainConfig, models: CoMatModels) -> MemoryPlan:
-    """Count the weights of loaded models, and the activations of one micro-batch without computing it."""
-    learned: list[Tensor] = [*lora_parameters(models.online.denoiser, ADAPTER_NAME)]
+def plan_memory(
+    config: TrainConfig, models: CoMatModels, judges: Mapping[str, Sequence[nn.Module]] | None = None
+) -> MemoryPlan:
+    """Count the weights of loaded models, and the activations of one micro-batch without computing it.
+
+    Args:
+        judges: role -> networks of those that look at validation images between the steps, where nothing keeps
+            activations (`stages.train.brake.bench`).
+    """
+    judges = judges or {}
+    online = lora_parameters(models.online.denoiser, ADAPTER_NAME)
+    learned: list[Tensor] = [*online]
     if models.discriminator is not None:
         learned += models.discriminator.named_trainable_parameters().values()
     adapters = _bytes(learned)
-    optimizers = state_bytes(config.optimizer, learned)
+    optimizers = state_bytes(config.optimizer, learned) + _copies(config) * _bytes(online)
     visitors = _visitors(config, models)
-    parameters, visiting = _frozen_weights(models, visitors, {id(value) for value in learned})
+    judging = {role: _bytes(_weights(own, set())) for role, own in judges.items()} if config.hardware.offload else {}
+    networks = {name: [network] for name, network in models.online.networks.items()}
+    networks |= {role: [*model.networks.values()] for role, model in models.helpers.items()} | dict(judges)
+    parameters, visiting = _frozen_weights(networks, visitors | judging, {id(value) for value in learned})
     activations = _activations(config, models)
     resident = sum(parameters.values()) + 2 * adapters + optimizers
     encoders = sum(visitors.get(name, 0) for name in models.online.text_encoders)  # all come for the prompts
-    peak = resident + max(_highest(config, activations, visitors), encoders)
+    peak = resident + max(_highest(config, activations, visitors), encoders, *judging.values())
     return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, _three_roles(models, learned))
 
 
@@ -94,15 +107,18 @@ def describe_peak(device: torch.device) -> str:
     return f"Measured peak: {_readable(peak_bytes(device))} {of_what}"
 
 
+def _copies(config: TrainConfig) -> int:
+    """How many more sets of the LoRA's weights a training keeps."""
+    return (config.online.average_decay is not None) + (config.brake is not None)
+
+
 def _frozen_weights(
-    models: CoMatModels, visitors: Container[str], learned: set[int]
+    networks: Mapping[str, Iterable[nn.Module]], visitors: Container[str], learned: set[int]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Bytes of the frozen weights by model: those that stay on the device, and those that visit it.
 
     Each weight counts once, where it is met first: what the discriminator shares counts as the online model's.
     """
-    networks = {name: [network] for name, network in models.online.networks.items()}
-    networks |= {role: [*model.networks.values()] for role, model in models.helpers.items()}
     counted, staying, visiting = set(learned), {}, {}
     for name, modules in networks.items():
         if size := _bytes(_weights(modules, counted)):

@@ -13,8 +13,9 @@ STEP: Final = "step"
 
 
 def metrics_table(history: Sequence[dict[str, float]]) -> pa.Table:
-    """The table of a training's history, whose first step has every value."""
-    columns = {name: [row.get(name) for row in history] for name in history[0]}
+    """The table of a training's history; what only some steps have is null at the others."""
+    names = dict.fromkeys(name for row in history for name in row)
+    columns = {name: [row.get(name) for row in history] for name in names}
     return pa.table({**columns, STEP: [int(row[STEP]) for row in history]})
 
 

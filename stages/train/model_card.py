@@ -6,7 +6,7 @@ from stages.models.published_facts import UNKNOWN, licence_of, published_facts
 from stages.models.rewards import RewardSettings
 from stages.plan.config import ModelReference
 from stages.train.config import TrainConfig
-from stages.train.helpers import Helper, helpers_of
+from stages.train.helpers import Helper, helpers_of, judges_of
 
 MODEL_CARD = "README.md"
 
@@ -28,7 +28,7 @@ an image captioner scores each generated image against its prompt, and the gradi
     pipeline = DiffusionPipeline.from_pretrained({load})
     {usage}
     image = pipeline("{example}", height={resolution}, width={resolution}).images[0]
-{warning}
+{warning}{chosen}
 ## Training
 
 | setting | value |
@@ -66,11 +66,12 @@ def base_name(config: TrainConfig) -> str:
     return _model_name(config) + (f"@{config.base.revision}" if config.base.revision else "")
 
 
-def write_model_card(config: TrainConfig, *, adapted: bool, usage: Sequence[str]) -> str:
+def write_model_card(config: TrainConfig, *, adapted: bool, usage: Sequence[str], chosen: str = "") -> str:
     """Compose the card, in Markdown.
 
     Args:
         adapted: whether the LoRA stands on a denoiser that the adapt stage has changed.
+        chosen: what is to be said of the step that is delivered (`stages.train.brake.card`).
         usage: lines of Python that load the LoRA (`comat_core.backbones.lora.lora_files.LoraFiles`).
     """
     revision = f', revision="{config.base.revision}"' if config.base.revision else ""
@@ -86,11 +87,19 @@ def write_model_card(config: TrainConfig, *, adapted: bool, usage: Sequence[str]
         pairs=micro_batches * config.denoised_pairs,
         rank=config.online.rank,
         learning_rate=config.online.learning_rate,
-        helpers="\n".join(_describe(helper) for helper in helpers_of(config)),
+        chosen=chosen,
+        helpers="\n".join(
+            [*map(_describe, helpers_of(config)), *map(_describe, judges_of(config)), *_averaging(config)]
+        ),
         **config.weights.model_dump(),
         **config.sampling.model_dump(include={"scheduler", "num_inference_steps", "guidance_scale", "gradient_steps"}),
         **config.model_dump(include={"steps", "resolution", "precision", "seed"}),
     )
+
+
+def _averaging(config: TrainConfig) -> list[str]:
+    decay = config.online.average_decay
+    return [] if decay is None else [f"| moving average of the LoRA | decay {decay:g} |"]
 
 
 def _describe(helper: Helper) -> str:

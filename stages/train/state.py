@@ -23,6 +23,8 @@ from comat_core.files.regular_files import read_file
 from comat_core.support.errors import UserError, first_line
 from stages.plan.digests import digest_file
 from stages.store.local_disk import disk_errors_told
+from stages.train.averages import put_in
+from stages.train.brake.record import BrakeRecord
 from stages.train.models import Learner, Trainee
 
 logger = logging.getLogger("comat")
@@ -34,6 +36,8 @@ TENSORS = "state.safetensors"
 FOLDER_PREFIX = "step-"
 RANDOM = "random/"
 """Prefix of the tensors with the processes' global random generators."""
+AVERAGE, BEST = "average/parameter/", "best/parameter/"
+"""Prefixes of the tensors with other values of the online model's parameters."""
 
 
 class Numbers(BaseModel):
@@ -48,6 +52,7 @@ class Numbers(BaseModel):
     schedules: dict[str, dict[str, Any]]
     tensors: str | None = None
     """Digest of the tensors' file; checkpoints of earlier versions have none."""
+    brake: BrakeRecord | None = None
 
 
 @dataclass
@@ -63,6 +68,19 @@ class TrainingState:
     skipped_in_a_row: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     """One row of metrics per step."""
+    average: dict[str, torch.Tensor] | None = None
+    """Moving average of the online model's parameters; None if none is kept."""
+    brake: BrakeRecord | None = None
+    """What the brake has found; None without one."""
+    best: dict[str, torch.Tensor] | None = None
+    """Parameters of the evaluation that the brake holds for the best so far. They stand in every checkpoint, so that
+    they stay however many of those are removed."""
+
+    def put_in_delivered(self) -> None:
+        """Give the online model the parameters that are delivered: the best or averaged ones if there are any."""
+        values = self.average if self.best is None else self.best
+        if values is not None:
+            put_in(values, self.trainee.online.parameters)
 
     def save(self, folder: Path, random_states: Mapping[str, torch.Tensor], *, keep: int) -> None:
         """Save a checkpoint below `folder`, then remove all but the last `keep` ones up to it.
@@ -139,6 +157,11 @@ class TrainingState:
             raise ValueError(f"{MARKER} is of other learners")
         if any(name not in tensors or tensors[name].shape != shape for name, shape in shapes.items()):
             raise ValueError(f"{TENSORS} is of other parameters")
+        has_best = numbers.brake is not None and numbers.brake.evaluations != []
+        if (numbers.brake is None) != (self.brake is None) or has_best != any(
+            name.startswith(BEST) for name in tensors
+        ):
+            raise ValueError(f"{MARKER} is of another brake")
         return numbers, tensors
 
     def _restore(self, numbers: Numbers, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -151,6 +174,8 @@ class TrainingState:
             self.scaler.load_state_dict(numbers.scaler)
         self.step, self.skipped = numbers.step, numbers.skipped
         self.skipped_in_a_row, self.history = numbers.skipped_in_a_row, numbers.history
+        self.average = _taken(tensors, AVERAGE, self.trainee.online)
+        self.brake, self.best = numbers.brake, _taken(tensors, BEST, self.trainee.online)
         return {name.removeprefix(RANDOM): value for name, value in generators.items()}
 
     def _learners(self) -> dict[str, Learner]:
@@ -165,6 +190,8 @@ class TrainingState:
                 for quantity, value in learner.optimizer.state.get(parameter, {}).items():
                     # Cloned because 8-bit optimisers share tables between parameters, which safetensors refuses.
                     tensors[f"{role}/{quantity}/{name}"] = torch.as_tensor(value).detach().clone().contiguous()
+        for prefix, values in ((AVERAGE, self.average), (BEST, self.best)):
+            tensors |= {f"{prefix}{name}": value.contiguous() for name, value in (values or {}).items()}
         return tensors
 
     def _numbers(self, tensors: str) -> Numbers:
@@ -179,6 +206,7 @@ class TrainingState:
             },
             schedules={role: learner.schedule.state_dict() for role, learner in self._learners().items()},
             tensors=tensors,
+            brake=self.brake,
         )
 
 
@@ -195,6 +223,16 @@ def _tell(damage: list[str], what_now: str, *, tell: bool) -> None:
 def _flush(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _taken(tensors: Mapping[str, torch.Tensor], prefix: str, online: Learner) -> dict[str, torch.Tensor] | None:
+    """The tensors of a prefix by the parameters' names, on their device; None if there are none."""
+    taken = {
+        name: tensors[f"{prefix}{name}"].to(parameter.device)
+        for name, parameter in online.parameters.items()
+        if f"{prefix}{name}" in tensors
+    }
+    return taken or None
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ def online_step(run: Run, state: TrainingState) -> tuple[MicroBatches, StepRecor
     for number in _micro_batch_numbers(run, state.step):
         batch = run.training_data.batch(number, config.batch_size, config.pair_batch_size)
         with run.autocast():
-            output = training_step(run.models, batch, config, seed=config.seed, step=state.step)
+            output = training_step(run.models, batch, _settings_now(config, state), seed=config.seed, step=state.step)
         state.scaler.scale(output.total / config.gradient_accumulation).backward()
         output.total = output.total.detach()
         micro_batches.append((batch, output))
@@ -72,6 +72,14 @@ def discriminator_update(run: Run, state: TrainingState, micro_batches: MicroBat
     metrics = _averages(run, results)
     update = apply_gradients(learner, state.scaler, metrics)
     return StepRecord(metrics | {"discriminator_gradient_norm": update.gradient_norm}, update.nonfinite)
+
+
+def _settings_now(config: TrainConfig, state: TrainingState) -> TrainConfig:
+    """The settings, with the weight of fidelity where the brake has steered it."""
+    if state.brake is None or state.brake.fidelity_weight == config.weights.fidelity:
+        return config
+    weights = config.weights.model_copy(update={"fidelity": state.brake.fidelity_weight})
+    return config.model_copy(update={"weights": weights})
 
 
 def _micro_batch_numbers(run: Run, step: int) -> range:

@@ -35,3 +35,9 @@ def loaded(load: Callable[..., Model], *arguments: Any, **settings: Any) -> Mode
 def loaded_model(load: Callable[..., Model], model: ModelReference, device: str, **settings: Any) -> Model:
     """What settings name, on the device that they name; see `loaded`."""
     return loaded(load, model.resolve(), revision=model.revision, device=choose_device(device), **settings)
+
+
+def forget(model: object) -> None:
+    """Keep a model no longer: whoever loaded it moves it about, and nobody else must meet it there."""
+    for call in [call for call, kept in _kept.items() if kept is model]:
+        del _kept[call]

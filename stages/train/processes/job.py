@@ -54,6 +54,11 @@ class Job(BaseModel):
         """
         from comat_core.backbones.adapters import save_lora
         from comat_core.backbones.lora.lora_metadata import describe_lora
+        from stages.train.brake.bench import load_bench
+        from stages.train.brake.card import brake_section
+        from stages.train.brake.files import write_outcome, write_record
+        from stages.train.brake.record import outcome_of
+        from stages.train.brake.validation_set import choose_prompts
         from stages.train.dataset import TrainingData
         from stages.train.loop import train
         from stages.train.memory_plan import describe_peak, plan_memory
@@ -66,8 +71,13 @@ class Job(BaseModel):
         training_data = TrainingData.read(self.inputs, seed=self.config.seed)
         with self.inputs["adapt"].local_path("denoiser/") if "adapt" in self.inputs else nullcontext() as denoiser:
             models = load_models(self.config, accelerator.device, denoiser)
+        watched, brake, outcome, chosen = None, self.config.brake, None, ""
+        if brake is not None:
+            prompts = choose_prompts(brake, self.inputs["prompts"], seed=self.config.seed)
+            watched = (load_bench(self.config, brake, accelerator.device), prompts)
         if accelerator.is_main_process:
-            tqdm.write(str(plan_memory(self.config, models)), file=sys.stderr)
+            judging = watched[0].networks if watched is not None else {}
+            tqdm.write(str(plan_memory(self.config, models, judging)), file=sys.stderr)
         state = train(
             self.config,
             models,
@@ -76,20 +86,34 @@ class Job(BaseModel):
             checkpoint_folder=self.checkpoint_folder,
             run_name=self.run_name,
             held=held,
+            watched=watched,
         )
+        state.put_in_delivered()
         if accelerator.is_main_process:
             tqdm.write(describe_peak(accelerator.device), file=sys.stderr)
             title, base = model_title(self.config), base_name(self.config)
             metadata = describe_lora(
                 models.online, ADAPTER_NAME, base=base, resolution=self.config.resolution, title=title
             )
-            card = write_model_card(self.config, adapted="adapt" in self.inputs, usage=models.online.lora_files.usage)
+            if brake is not None and state.brake is not None:
+                outcome = outcome_of(state.brake, brake, steps=self.config.steps, stopped_at=state.step)
+                outcome.tell()
+                chosen = brake_section(brake, state.brake, outcome)
+            card = write_model_card(
+                self.config,
+                adapted="adapt" in self.inputs,
+                usage=models.online.lora_files.usage,
+                chosen=chosen,
+            )
             if held is not None:
                 held.check()
             with disk_errors_told("LoRA", self.folder, "free some space; the same command goes on from the last step"):
                 save_lora(models.online, self.lora_folder, ADAPTER_NAME, metadata)
                 (self.lora_folder / MODEL_CARD).write_text(card)
                 write_whole(self._history_file, json.dumps(state.history).encode())
+                if state.brake is not None and outcome is not None:
+                    write_record(self.folder, state.brake)
+                    write_outcome(self.folder, outcome)
 
     @property
     def _history_file(self) -> Path:

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from comat_core.denoising import denoise
 from comat_core.support.randomness import derive_seed
 from comat_core.training_inputs import CoMatModels
-from comat_core.trajectories import start_from_noise
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
+from stages.train.drawing import draw_images
 
 DEFAULT_PROMPTS = 4
 """How many training prompts are taken when the settings name none."""
@@ -22,7 +20,6 @@ def validation_prompts(config: TrainConfig, training_data: TrainingData) -> list
     return list(chosen) or [prompt.text for prompt in training_data.prompts[:DEFAULT_PROMPTS]]
 
 
-@torch.no_grad()
 def draw_validation_images(models: CoMatModels, config: TrainConfig, prompts: Sequence[str]) -> Tensor:
     """Draw one image per prompt with the online model as it is, sampled as in training.
 
@@ -30,15 +27,4 @@ def draw_validation_images(models: CoMatModels, config: TrainConfig, prompts: Se
         (len(prompts), 3, H, W) in [0, 1] with tails.
     """
     seeds = [derive_seed(config.seed, "validation", index) for index in range(len(prompts))]
-    noise, generators = start_from_noise(models.online, seeds, config.resolution)
-    result = denoise(
-        models.online,
-        noise,
-        models.online.encode_prompts(prompts, config.resolution),
-        models.unconditional.repeat(len(prompts)),
-        scheduler=models.scheduler,
-        num_inference_steps=config.sampling.num_inference_steps,
-        guidance_scale=config.sampling.guidance_scale,
-        generators=generators,
-    )
-    return models.online.decode(result.latents)
+    return draw_images(models, config, prompts, seeds)

@@ -1,0 +1,1 @@
+"""The brake against reward hacking: other eyes choose what a training delivers, and may end it."""
