@@ -1,6 +1,6 @@
-"""Generators beside base and tuned: any diffusers text-to-image pipeline, Attend-and-Excite, or a folder of images."""
+"""Generators beside base and tuned: any diffusers text-to-image pipeline, drawn as it is or by a training-free method,
+or a folder of images."""
 
-import inspect
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TAKEN = ("base", "tuned", "real", "lora")
-Method = Literal["as saved", "attend and excite"]
+Method = Literal["as saved", "attend and excite", "composable", "structure"]
 
 
 class OtherGenerator(Settings):
@@ -32,9 +32,13 @@ class OtherGenerator(Settings):
         ImageFolder, Field(description="folder of images named <prompt>_<6 digits>.png, as T2I-CompBench has them")
     ] = None
     method: Annotated[
-        Method, Field(description="attend and excite draws with a Stable Diffusion 1 or 2 checkpoint's parts")
+        Method,
+        Field(
+            description="attend and excite: with a Stable Diffusion 1 or 2 checkpoint's parts; "
+            "composable, structure: Composable Diffusion, StructureDiffusion, with those of XL as well"
+        ),
     ] = "as saved"
-    parser: Annotated[SpacyPipeline, Field(description="spaCy pipeline that finds the nouns to attend to")] = (
+    parser: Annotated[SpacyPipeline, Field(description="spaCy pipeline that reads the prompts for a method")] = (
         DEFAULT_PARSER
     )
     splits: Annotated[
@@ -53,6 +57,11 @@ class OtherGenerator(Settings):
             raise ValueError("give either `pipeline` or `folder`")
         return self
 
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether the images depend on the parser."""
+        return self.method != "as saved"
+
 
 def check_name(name: str) -> None:
     """Refuse names that cannot stand beside base and tuned."""
@@ -65,12 +74,12 @@ def check_name(name: str) -> None:
 
 
 class Painter:
-    """A loaded pipeline."""
+    """A loaded pipeline, and the method and settings that it draws with."""
 
     def __init__(self, generator: OtherGenerator, pipeline: Any, where: str) -> None:
-        self._settings = generator
-        self._pipeline = pipeline
-        self._where = where
+        from stages.images.drawing import METHODS
+
+        self._method = METHODS[generator.method](pipeline, generator.parser, where)
         side = generator.drawn_resolution
         given = {
             "num_inference_steps": generator.num_inference_steps,
@@ -96,28 +105,12 @@ class Painter:
         from comat_core.support.randomness import make_generator
 
         generators = [make_generator(seed, "trajectory") for seed in seeds]
-        if self._settings.method == "as saved":
-            return self._pipeline(prompt=list(prompts), generator=generators, **self._options).images
-        tokens = nouns_of(prompts, self._settings.parser, self._pipeline.tokenizer)
-        rows = zip(prompts, generators, tokens, strict=True)
-        return [self._attend(prompt, generator, found) for prompt, generator, found in rows]
-
-    def _attend(self, prompt: str, generator: Any, tokens: list[int]) -> "Image":
-        """Draw with the attention to the nouns excited; without nouns nothing is left of the method but the model."""
-        if not tokens:
-            from diffusers import StableDiffusionPipeline
-
-            plain: Any = StableDiffusionPipeline(**self._pipeline.components, requires_safety_checker=False)
-            plain.set_progress_bar_config(disable=True)
-            _refuse_non_finite(plain, self._where)
-            return plain(prompt=prompt, generator=generator, **self._options).images[0]
-        unet, scale = self._pipeline.unet, self._pipeline.vae_scale_factor
-        latent_side = (self._settings.drawn_resolution or unet.config.sample_size * scale) // scale
-        # A quarter of the latents' side is the 16 x 16 of the method's paper at 512 px.
-        side = latent_side // 4
-        return self._pipeline(
-            prompt=prompt, token_indices=tokens, generator=generator, attn_res=(side, side), **self._options
-        ).images[0]
+        try:
+            return self._method.draw(prompts, generators, self._options)
+        except (ValueError, TypeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            problem = f"{type(self._method.pipeline).__name__} cannot draw: {reason}"
+            raise UserError(problem, self._method.where, "check the generator's settings") from error
 
 
 @contextmanager
@@ -130,32 +123,17 @@ def opened(generator: OtherGenerator, device: str) -> Iterator[Painter]:
     import torch
 
     from comat_core.support.precisions import PRECISIONS
+    from stages.images.drawing.finite import refuse_non_finite
 
     assert generator.pipeline is not None
     where = generator.pipeline.resolve()
     pipeline = _load(generator, where)
     pipeline.to(choose_device(device), PRECISIONS[generator.precision])
     pipeline.set_progress_bar_config(disable=True)
-    _check_takes_prompts(generator, pipeline, where)
-    _refuse_non_finite(pipeline, where)
+    painter = Painter(generator, pipeline, where)
+    refuse_non_finite(pipeline, where)
     with torch.no_grad():
-        yield Painter(generator, pipeline, where)
-
-
-def nouns_of(prompts: Sequence[str], parser: str, tokenizer: Any) -> list[list[int]]:
-    """The tokens of every prompt's nouns, those that attribute concentration would use.
-
-    Positions in the encoder's input, its start token counted.
-    """
-    from comat_core.language.entities import parse_entities
-    from comat_core.language.parsers import load_parser
-    from comat_core.language.token_alignment import align_prompts
-    from data.noun_filter import load_noun_filter
-
-    found = list(parse_entities(prompts, load_parser(parser), load_noun_filter(None)))
-    spans = [[entity.noun_span for entity in entities if entity.removed_because is None] for entities in found]
-    aligned = align_prompts(tokenizer, prompts, spans, tokenizer.model_max_length)
-    return [[token for noun in of_prompt for token in noun.tokens] for of_prompt in aligned]
+        yield painter
 
 
 def _load(generator: OtherGenerator, where: str) -> Any:
@@ -165,44 +143,13 @@ def _load(generator: OtherGenerator, where: str) -> Any:
     from comat_core.backbones.checkpoints.pipeline_index import left_out_of
     from comat_core.backbones.checkpoints.pipeline_loading import ADVICE, fetch_pipeline, index_of, load_pipeline
     from comat_core.support.loading_errors import loading_errors_told
+    from stages.images.drawing import METHODS
 
     assert generator.pipeline is not None
-    excites = generator.method == "attend and excite"
-    kind: Any = diffusers.StableDiffusionAttendAndExcitePipeline if excites else None
+    put_together_as = METHODS[generator.method].pipeline_class
+    kind: Any = getattr(diffusers, put_together_as) if put_together_as is not None else None
     revision = generator.pipeline.revision
     left_out = left_out_of(index_of(where, revision))
     with loading_errors_told("the pipeline cannot be loaded", where, ADVICE):
         folder = fetch_pipeline(where, revision, left_out)
     return load_pipeline(folder, left_out, torch.float32, kind)
-
-
-def _refuse_non_finite(pipeline: Any, where: str) -> None:
-    """Let a pipeline end with an error where it would draw numbers that are none as black pixels.
-
-    Whatever the architecture, its images come through one of these two converters.
-    """
-    import torch
-
-    from comat_core.support.finite_numbers import check_finite
-
-    converters: tuple[Any, ...] = (pipeline, getattr(pipeline, "image_processor", None))
-    for converter in converters:
-        convert = getattr(converter, "numpy_to_pil", None)
-        if convert is not None:
-
-            def checked(images: Any, convert: Any = convert) -> Any:
-                check_finite(torch.as_tensor(images), "the images that the pipeline draws", where)
-                return convert(images)
-
-            converter.numpy_to_pil = checked
-
-
-def _check_takes_prompts(generator: OtherGenerator, pipeline: Any, where: str) -> None:
-    parameters = inspect.signature(type(pipeline).__call__).parameters
-    needed = {name for name, one in parameters.items() if one.default is inspect.Parameter.empty}
-    needed -= {"self", "prompt", "args", "kwargs"}
-    if generator.method == "attend and excite":
-        needed -= {"token_indices"}
-    if "prompt" not in parameters or "generator" not in parameters or needed:
-        lacks = f"needs {', '.join(sorted(needed))} beside a prompt" if needed else "takes no prompt"
-        raise UserError(f"{type(pipeline).__name__} {lacks}", where, "give a text-to-image pipeline")

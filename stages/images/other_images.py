@@ -43,7 +43,7 @@ class OtherImagesConfig(ImagesToDraw):
         if self.generator.folder is not None:
             _folder_of(self)  # said before anything runs
             payload["reading"] = READING
-        if self.generator.method == "attend and excite":
+        if self.generator.reads_prompts:
             payload["parser"] = parser_identity(self.generator.parser)
         return payload
 

@@ -277,4 +277,4 @@ def test_packaged_presets_are_listed(capsys) -> None:
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     uses_the_world = ["miniature", "miniature-ablation"]
     published = ["sd15", "sd15-8gpu", "sd15-small-gpu", "sd35-medium", "sdxl"]
-    assert names == ["flux-dev", *uses_the_world, "pixart-alpha", "sana", *published]
+    assert names == ["flux-dev", *uses_the_world, "paper-baselines", "pixart-alpha", "sana", *published]

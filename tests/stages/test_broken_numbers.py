@@ -114,7 +114,7 @@ def test_samples_and_comparisons_are_not_drawn_from_broken_weights(
         Comparer(model, sampling, lambda _prompt: []).compare("a red circle", 1)
 
 
-@pytest.mark.parametrize("method", ["as saved", "attend and excite"])
+@pytest.mark.parametrize("method", ["as saved", "attend and excite", "composable", "structure"])
 def test_other_generators_do_not_draw_from_broken_weights(store: Store, tmp_path: Path, method: str) -> None:
     """The second prompt has no noun, so that there is nothing to excite."""
     base = broken(save_tiny_deep_sd(tmp_path / "deep"), tmp_path)

