@@ -95,21 +95,13 @@ class Painter:
         Raises:
             UserError: the pipeline refuses the settings, wants more than prompts, or draws no finite numbers.
         """
-        try:
-            return self._draw(prompts, seeds)
-        except (ValueError, TypeError) as error:
-            problem = f"{type(self._pipeline).__name__} cannot draw: {first_line(error)}"
-            raise UserError(problem, self._where, "check the generator's settings") from error
-
-    def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> "list[Image]":
         from comat_core.support.randomness import make_generator
 
         generators = [make_generator(seed, "trajectory") for seed in seeds]
         try:
             return self._method.draw(prompts, generators, self._options)
         except (ValueError, TypeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            problem = f"{type(self._method.pipeline).__name__} cannot draw: {reason}"
+            problem = f"{type(self._method.pipeline).__name__} cannot draw: {first_line(error)}"
             raise UserError(problem, self._method.where, "check the generator's settings") from error
 
 
