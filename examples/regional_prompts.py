@@ -1,15 +1,16 @@
 """A plan of regions, each with a prompt of its own, drawn by one model with a CoMat LoRA: the case of RPG.
 
 RPG ("Recaption, Plan and Generate", arXiv 2401.11708) lets a language model split a prompt into regions and denoises
-all of them at once. Here the plan is given by hand: columns from left to right, with their shares of the width.
+all of them at once. Here the plan is a file that `examples.plan_regions` writes, or it is given by hand: columns from
+left to right.
 
     python -m examples.regional_prompts --base stable-diffusion-v1-5/stable-diffusion-v1-5 --lora sd15-diffusers \
         --prompt "a street with two cars" --region "a red car" --region "a green car" --output regions.png
+    python -m examples.regional_prompts --base … --lora … --plan plan.json
 """
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,7 @@ from torchvision.utils import save_image
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.loading import wrap_pipeline
-
-
-@dataclass(frozen=True)
-class Region:
-    """A column of the image."""
-
-    prompt: str
-    share: float = 1.0
-    """Of the width, in relation to the other regions' shares."""
+from examples.region_plan import Region, RegionPlan, read_plan
 
 
 @torch.no_grad()
@@ -89,14 +82,15 @@ def main() -> None:
     from diffusers import DiffusionPipeline
 
     arguments = _arguments()
-    pipeline: Any = DiffusionPipeline.from_pretrained(arguments.base)
+    plan = _plan(arguments)
+    pipeline: Any = DiffusionPipeline.from_pretrained(arguments.base, use_safetensors=True)
     if arguments.lora:
         pipeline.load_lora_weights(arguments.lora)
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
     image = draw_regions(
         pipeline,
-        arguments.prompt,
-        [Region(text) for text in arguments.region],
+        plan.prompt,
+        plan.regions,
         resolution=arguments.resolution,
         num_inference_steps=arguments.steps,
         guidance_scale=arguments.guidance,
@@ -111,15 +105,26 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", required=True, help="folder or hub id of the pipeline")
     parser.add_argument("--lora", help="folder of a LoRA, such as `comat export --format diffusers` writes")
-    parser.add_argument("--prompt", required=True, help="of the whole image")
-    parser.add_argument("--region", action="append", required=True, help="prompt of a column; again for the next one")
+    parser.add_argument("--plan", type=Path, help="file with prompt and regions; without it give both here")
+    parser.add_argument("--prompt", help="of the whole image")
+    parser.add_argument("--region", action="append", help="prompt of a column; again for the next one")
     parser.add_argument("--prompt-weight", type=float, default=0.3, help="share of the whole image's prompt (0 to 1)")
     parser.add_argument("--resolution", type=int, default=512, help="side of the image, pixels")
     parser.add_argument("--steps", type=int, default=50, help="denoising steps")
     parser.add_argument("--guidance", type=float, default=7.5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("regions.png"))
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    by_hand = (arguments.prompt, arguments.region)
+    if (None in by_hand) if arguments.plan is None else by_hand != (None, None):
+        parser.error("give either --plan, or --prompt and --region")
+    return arguments
+
+
+def _plan(arguments: argparse.Namespace) -> RegionPlan:
+    if arguments.plan is not None:
+        return read_plan(arguments.plan)
+    return RegionPlan(prompt=arguments.prompt, regions=tuple(Region(prompt=text) for text in arguments.region))
 
 
 if __name__ == "__main__":

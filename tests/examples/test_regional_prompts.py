@@ -10,7 +10,8 @@ from torch import Tensor
 
 from comat_core.backbones.adapters import add_lora, save_lora
 from comat_core.backbones.loading import load_backbone
-from examples.regional_prompts import Region, draw_regions
+from examples.region_plan import Region
+from examples.regional_prompts import draw_regions
 from tests.comat_core.backbones.test_adapters import randomise
 from tests.comat_core.sampling import stock_pipeline
 from tests.tiny_models import IMAGE_SIDE
@@ -35,7 +36,7 @@ def draw(pipeline: Any, *regions: str, prompt: str = LEFT, weight: float = 0.0) 
     return draw_regions(
         pipeline,
         prompt,
-        [Region(text) for text in regions],
+        [Region(prompt=text) for text in regions],
         resolution=IMAGE_SIDE,
         num_inference_steps=4,
         guidance_scale=5.0,

@@ -18,6 +18,8 @@ def nlp() -> Language:
         ("a red circle above a striped blue square", ["a red circle", "a striped blue square"]),
         ("A  RED   BOOK\nAND A  YELLOW VASE", ["A  RED   BOOK", "A  YELLOW VASE"]),
         ("it is raining", []),
+        ("a cup on the left of a plate", ["a cup", "a plate"]),
+        ("a hat on top of the left shoe", ["a hat", "the left shoe"]),
         ("a man who holds an apple", ["a man", "an apple"]),
     ],
 )
