@@ -70,8 +70,8 @@ def instruction_model(answer: str | None) -> tuple[Any, Any]:
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}>"
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
-    sizes["eos_token_id"] = tokenizer.eos_token_id
-    config = LlamaConfig(vocab_size=len(tokenizer), num_attention_heads=2, eos_token_id=tokenizer.eos_token_id, **sizes)
+    sizes |= {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
+    config = LlamaConfig(num_attention_heads=2, **sizes)
     model = LlamaForCausalLM(config)
     if answer is not None:
         said = [*tokenizer(answer).input_ids, tokenizer.eos_token_id]
