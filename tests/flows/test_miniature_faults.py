@@ -132,7 +132,7 @@ def test_stages_killed_at_random_moments_lose_one_shard_or_checkpoint_each(
     reference, seconds = undisturbed
     store, moments = Store(str(tmp_path / "store")), random.Random(11)
     assert set(KILLS) == {node.name for node in dag.plan.nodes}
-    assert sum(KILLS.values()) == 27
+    assert sum(KILLS.values()) == 28
     for node in dag.plan.nodes:
         kills, longest = 0, seconds[node.name]
         while kills < KILLS[node.name]:

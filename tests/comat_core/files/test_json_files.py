@@ -35,7 +35,7 @@ def test_a_document_comes_back_as_it_was_written(tmp_path: Path) -> None:
         (b"[-Infinity]", "-Infinity is no number of JSON"),
         (b"[1e999]", "the number 1e999 does not fit into 64 bits"),
         (b"[1." + b"0" * 5000 + b"]", "does not fit into 64 bits"),
-        (b"[" + b"7" * 5000 + b"]", "the number 7777777777777777777777777777777777777... does not fit into 64 bits"),
+        (b"[" + b"7" * 5000 + b"]", f"the number {'7' * 57}... does not fit into 64 bits"),
         (b"[9223372036854775808]", "the number 9223372036854775808 does not fit"),
         (b'[{"id": 1, "id": 2}]', "'id' is given twice in one object"),
         (rb'{"a": ["\ud83d"]}', r"'\ud83d' holds half a character"),
