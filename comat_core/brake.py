@@ -13,19 +13,19 @@ LARGEST_CHANGE = 2.0
 """Factor by which one evaluation moves lambda at most."""
 
 
-class Yardstick(BaseModel):
-    """What the base model reaches on the validation prompts, before anything is learned."""
+class Measurement(BaseModel):
+    """What judges and distances say of one set of images; of the base model's it is the yardstick for all others."""
 
     model_config = ConfigDict(frozen=True)
 
     scores: dict[str, float]
     """Judge -> mean score over the prompts."""
     deviations: dict[str, float]
-    """Judge -> standard deviation over the prompts: its unit."""
+    """Judge -> standard deviation over the prompts: of the base's, its unit."""
     counts: dict[str, int]
     """Judge -> how many of the prompts it can say something of."""
     distances: dict[str, float]
-    """Distance's name -> the base model's own."""
+    """Distance's name -> to the reference images."""
 
 
 class Evaluation(BaseModel):
@@ -49,7 +49,7 @@ class Evaluation(BaseModel):
         return math.isfinite(self.gain) and math.isfinite(self.ratio)
 
 
-def judges_gain(scores: Mapping[str, float], base: Yardstick, weights: Mapping[str, float]) -> float:
+def judges_gain(scores: Mapping[str, float], base: Measurement, weights: Mapping[str, float]) -> float:
     """Weighted mean of what the judges' scores have gained, each in standard deviations of the base's own scores.
 
     Args:
@@ -64,7 +64,7 @@ def judges_gain(scores: Mapping[str, float], base: Yardstick, weights: Mapping[s
     return sum(weights[name] * gain for name, gain in gains.items()) / sum(weights[name] for name in gains)
 
 
-def largest_ratio(distances: Mapping[str, float], base: Yardstick) -> float:
+def largest_ratio(distances: Mapping[str, float], base: Measurement) -> float:
     """The distance that has grown most over the base's own; 0 where none is measured, which every budget allows."""
     ratios = [_ratio(distance, base.distances[name]) for name, distance in distances.items()]
     return math.nan if any(map(math.isnan, ratios)) else max(ratios, default=0.0)

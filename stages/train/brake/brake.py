@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from comat_core.brake import Evaluation
 from stages.train.averages import copied, put_in_for_now
 from stages.train.brake.bench import Bench
 from stages.train.brake.examination import Examiner
@@ -57,9 +56,10 @@ class Brake:
         record, state, settings = self.record, self._state, self._settings
         if not record.is_due(state.step, self._config.steps, settings):
             return {}
-        own = self._judge(state.trainee.online.parameters)
-        metrics = own | ({} if state.average is None else self._judge_average(state.average))
-        record.steer(self._newest(averaged=False), settings, self._config.weights.fidelity)
+        metrics = self._judge(state.trainee.online.parameters)
+        record.steer(record.evaluations[-1], settings, self._config.weights.fidelity)
+        if state.average is not None:
+            metrics |= self._judge_average(state.average)
         return metrics | ({} if settings.steering is None else {FIDELITY_WEIGHT: record.fidelity_weight})
 
     def _judge_average(self, average: Mapping[str, Tensor]) -> dict[str, float]:
@@ -75,6 +75,3 @@ class Brake:
         if record.best(self._settings) is evaluation:
             state.best = copied(values)
         return metrics_of(evaluation, record.base)
-
-    def _newest(self, *, averaged: bool) -> Evaluation:
-        return [one for one in self.record.evaluations if one.averaged is averaged][-1]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from comat_core.backbones.adapters import active_adapter
-from comat_core.brake import Evaluation, Yardstick, judges_gain, largest_ratio
+from comat_core.brake import Evaluation, Measurement, judges_gain, largest_ratio
 from comat_core.metrics.frechet import GaussianSummary, frechet_distance, summarise
 from comat_core.support.errors import UserError
 from stages.evaluate.images.frechet_features import as_bytes
@@ -25,16 +25,6 @@ from stages.train.drawing import draw_images
 from stages.train.steps import Run
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Numbers of one set of images."""
-
-    scores: dict[str, float]
-    deviations: dict[str, float]
-    counts: dict[str, int]
-    distances: dict[str, float]
-
-
 @dataclass
 class Examiner:
     """Draws and judges. Every process of a training has one, and all call it alike."""
@@ -44,7 +34,7 @@ class Examiner:
     bench: Bench
     prompts: Sequence[ValidationPrompt]
 
-    def measure_base(self) -> Yardstick:
+    def measure_base(self) -> Measurement:
         """Judge the base model.
 
         Raises:
@@ -56,14 +46,9 @@ class Examiner:
             if not math.isfinite(value):
                 what = f"{name} has no finite number for the base model's images"
                 raise UserError(what, "train.brake", "name a judge that can read these prompts and images")
-        return Yardstick(
-            scores=measured.scores,
-            deviations=measured.deviations,
-            counts=measured.counts,
-            distances=measured.distances,
-        )
+        return measured
 
-    def evaluate(self, step: int, base: Yardstick, *, averaged: bool) -> Evaluation:
+    def evaluate(self, step: int, base: Measurement, *, averaged: bool) -> Evaluation:
         """Judge the online model with the weights that it has now."""
         measured = self._measure()
         # A judge that falls silent over images, which is not for the prompt, has given no score.
@@ -82,7 +67,7 @@ class Examiner:
         )
 
     @torch.no_grad()
-    def _measure(self) -> Measured:
+    def _measure(self) -> Measurement:
         scores: dict[str, list[Tensor]] = {name: [] for name in self.bench.judges}
         features: dict[str, list[Tensor]] = {name: [] for name in self.bench.extractors}
         finite = []
@@ -94,17 +79,22 @@ class Examiner:
             _add(features, self.bench.features_of(shown))
         if not self._all_of({"finite": finite})["finite"].bool().all():
             unknown = dict.fromkeys(scores, math.nan)
-            return Measured(unknown, unknown, dict.fromkeys(scores, 0), dict.fromkeys(features, math.nan))
+            return Measurement(
+                scores=unknown,
+                deviations=unknown,
+                counts=dict.fromkeys(scores, 0),
+                distances=dict.fromkeys(features, math.nan),
+            )
         known = {name: values[~values.isnan()].double() for name, values in self._all_of(scores).items()}
         distances = {
             name: frechet_distance(_summary(items), self._references[name])
             for name, items in self._all_of(features).items()
         }
-        return Measured(
-            {name: values.mean().item() for name, values in known.items()},
-            {name: values.std(correction=0).item() for name, values in known.items()},
-            {name: len(values) for name, values in known.items()},
-            distances,
+        return Measurement(
+            scores={name: values.mean().item() for name, values in known.items()},
+            deviations={name: values.std(correction=0).item() for name, values in known.items()},
+            counts={name: len(values) for name, values in known.items()},
+            distances=distances,
         )
 
     @cached_property

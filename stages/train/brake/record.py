@@ -4,7 +4,7 @@ import logging
 
 from pydantic import BaseModel
 
-from comat_core.brake import Evaluation, Yardstick, best_of, evaluations_since_best, is_within, steered
+from comat_core.brake import Evaluation, Measurement, best_of, evaluations_since_best, is_within, steered
 from stages.train.brake.settings import GAIN, BrakeSettings
 
 logger = logging.getLogger("comat")
@@ -16,7 +16,7 @@ AVERAGED_PREFIX = "brake_average"
 class BrakeRecord(BaseModel):
     """All evaluations of a training so far."""
 
-    base: Yardstick | None = None
+    base: Measurement | None = None
     """None until the base model was judged."""
     evaluations: list[Evaluation] = []
     fidelity_weight: float
@@ -54,7 +54,7 @@ class BrakeRecord(BaseModel):
         )
 
 
-def metrics_of(evaluation: Evaluation, base: Yardstick) -> dict[str, float]:
+def metrics_of(evaluation: Evaluation, base: Measurement) -> dict[str, float]:
     """The numbers of an evaluation as a training logs them."""
     prefix = AVERAGED_PREFIX if evaluation.averaged else PREFIX
     ratios = {

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from comat_core.settings import Settings
 from stages.evaluate.images.feature_extractors import AnyFeatures, JudgeFeatures
+from stages.evaluate.images.frechet_features import FEWEST
 from stages.evaluate.images.real_images import RealImages, check_real_images, identity_of_files
 from stages.models.judges import AnyJudge
 from stages.plan.config import NOT_IN_KEY
@@ -14,8 +15,6 @@ from stages.plan.splits import TRAIN
 Name = Annotated[str, Field(pattern=r"^\w+$")]
 GAIN = "gain"
 """Name of the curve of all judges together."""
-FEWEST = 2
-"""Images that a distribution can be fitted to."""
 
 
 class SteeringSettings(Settings):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from comat_core.brake import Evaluation, Yardstick
+from comat_core.brake import Evaluation, Measurement
 from stages.train import TrainConfig
 from stages.train.brake.examination import Examiner
 from tests.tiny_captioners import save_tiny_git, save_tiny_question_answerer
@@ -53,13 +53,13 @@ def judged_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Verdicts], None]:
     """Let the judges say what is written down."""
 
     def write_down(verdicts: Verdicts) -> None:
-        def evaluate(_examiner: Examiner, step: int, base: Yardstick, *, averaged: bool) -> Evaluation:
+        def evaluate(_examiner: Examiner, step: int, base: Measurement, *, averaged: bool) -> Evaluation:
             gain, ratio = verdicts[step, averaged]
             return Evaluation(
                 step=step, averaged=averaged, scores=base.scores, distances=base.distances, gain=gain, ratio=ratio
             )
 
-        base = Yardstick(scores={"vqa": 0.0}, deviations={"vqa": 1.0}, counts={"vqa": 3}, distances={"clip": 1.0})
+        base = Measurement(scores={"vqa": 0.0}, deviations={"vqa": 1.0}, counts={"vqa": 3}, distances={"clip": 1.0})
         monkeypatch.setattr(Examiner, "measure_base", lambda _examiner: base)
         monkeypatch.setattr(Examiner, "evaluate", evaluate)
 
