@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.command_line import ablate_command
 from flows.command_line.cli import main
+from flows.command_line.commands import ablate
 from stages.plan.runs import kept_runs
 from stages.store.store import Store
 from tests.flows.test_bad_input import fails_with
@@ -28,15 +28,15 @@ def test_rows_and_seeds_share_a_store_and_an_interrupted_ablation_goes_on(
     ]
 
     # Interrupted after the first run: nothing is written, what was computed stays.
-    original = ablate_command.logger.info
+    original = ablate.logger.info
 
     def interrupt_second(message: str, *arguments: object) -> None:
         original(message, *arguments)
-        if message == ablate_command.RUN_MESSAGE and arguments[1] == 2:
+        if message == ablate.RUN_MESSAGE and arguments[1] == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ablate_command.logger, "info", interrupt_second)
+        patch.setattr(ablate.logger, "info", interrupt_second)
         assert main(command) == 130
     assert not output.exists()
     first = {folder: folder.stat().st_mtime_ns for folder in store.glob("train/*/manifest.json")}

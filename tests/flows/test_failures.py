@@ -10,8 +10,8 @@ import pytest
 
 from comat_core.support.errors import UserError
 from flows import failures
-from flows.command_line import preset_commands
 from flows.command_line.cli import main
+from flows.command_line.commands import presets
 from flows.failures import failure_line, thread_failures_told
 from tests.flows.conftest import ROOT
 
@@ -32,7 +32,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail() -> list[str]:
         raise error
 
-    monkeypatch.setattr(preset_commands, "preset_names", fail)
+    monkeypatch.setattr(presets, "preset_names", fail)
 
 
 def test_the_screen_gets_one_line_and_the_file_everything(

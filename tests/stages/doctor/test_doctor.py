@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from comat_core.support.errors import UserError
-from flows.command_line import doctor_command
 from flows.command_line.cli import main
+from flows.command_line.commands import doctor
 from stages.doctor import examination, needs, network, software
 from stages.doctor.disk import DiskPlan, count_prompts, examine_disk, plan_disk, with_checkpoints
 from stages.doctor.examination import examine
@@ -193,7 +193,7 @@ class TestCommand:
     def test_exit_code_says_whether_a_run_can_start(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], last: Finding, code: int
     ) -> None:
-        monkeypatch.setattr(doctor_command, "examine", lambda *_: [good("a", "b"), last])
+        monkeypatch.setattr(doctor, "examine", lambda *_: [good("a", "b"), last])
         assert main(["doctor", "miniature"]) == code
         told = capsys.readouterr().out.splitlines()
         assert told[0] == "good     a         b"

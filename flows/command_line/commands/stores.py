@@ -2,7 +2,9 @@
 
 import argparse
 from collections import Counter
+from typing import Any
 
+from flows.command_line.arguments import add_command, add_preset, add_store, positive
 from flows.command_line.presets_and_stores import existing_store, named_plan, named_store
 from stages.plan.dag import stage_names
 from stages.plan.pipeline import PlannedNode, look_up
@@ -12,6 +14,17 @@ from stages.store.store import Condition, Store
 
 SHOWN_PROBLEMS = 3  # of one artifact
 LONGEST_PROBLEM = 200  # characters
+
+
+def add_to(parsers: Any) -> None:
+    add_preset(add_command(parsers, "status", status, "show what the store holds of each stage"))
+    add_store(add_command(parsers, "verify", verify, "compare every file in the store with its checksum"))
+    collect = add_command(parsers, "gc", gc, "list artifacts that no kept run refers to")
+    add_store(collect)
+    collect.add_argument(
+        "--keep", type=positive, default=3, metavar="N", help="runs of each preset to keep (default: 3)"
+    )
+    collect.add_argument("--delete", action="store_true", help="remove them, rather than list them")
 
 
 def status(options: argparse.Namespace) -> int:

@@ -4,10 +4,23 @@ import argparse
 import json
 from typing import Any
 
+from flows.command_line.arguments import add_command, add_preset
 from flows.command_line.presets_and_stores import named_plan, named_store
 from flows.messages import show_messages
 from flows.prefect_start.quiet import quiet_prefect
 from flows.server import prefect_api
+
+
+def add_to(parsers: Any) -> None:
+    command = add_command(parsers, "run", run, "run a preset's stages, or some of them")
+    add_preset(command)
+    command.add_argument(
+        "--only", action="append", default=[], metavar="STAGE", help="run this stage and what it lacks"
+    )
+    command.add_argument(
+        "--refresh", action="append", default=[], metavar="STAGE", help="recompute this stage and what depends on it"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object last: stage -> key, path, ...")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -3,8 +3,11 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from comat_core.support.errors import UserError
+from flows.command_line.arguments import add_command, add_preset, port, positive
+from stages.evaluate.declared.registry import splits
 from stages.plan.presets import load_preset
 from stages.store.store import Store
 from stages.study.answers import serving_alone
@@ -14,6 +17,41 @@ from stages.study.results import gather
 from stages.study.writing import as_lines, write_page
 
 PAGE = "results.html"
+
+
+def add_to(parsers: Any) -> None:
+    study = parsers.add_parser("study", help="let people choose between images of base and tuned", allow_abbrev=False)
+    steps = study.add_subparsers(title="steps", required=True, metavar="STEP")
+    _add_build(steps)
+    _add_serve(steps)
+    _add_results(steps)
+
+
+def _add_build(steps: Any) -> None:
+    command = add_command(steps, "build", build, "write a folder with pairs of a preset's images")
+    add_preset(command)
+    command.add_argument("--out", dest="output", required=True, metavar="FOLDER", help="a new folder")
+    command.add_argument(
+        "--split", choices=splits(), help="whose prompts (default: dsg where the preset draws it, else test)"
+    )
+    command.add_argument("--prompts", type=positive, default=100, metavar="N", help="drawn (default: 100)")
+    command.add_argument("--seed", type=int, metavar="N", help="of the draw and the sides (default: the preset's)")
+
+
+def _add_serve(steps: Any) -> None:
+    command = add_command(steps, "serve", serve, "serve a study's page, one link per rater")
+    command.add_argument("folder", metavar="FOLDER", help="that `comat study build` has written")
+    command.add_argument("--raters", type=positive, default=5, metavar="N", help="links to have (default: 5)")
+    command.add_argument("--port", type=port, default=7870, metavar="N", help="(default: 7870; 0: any)")
+    command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: 127.0.0.1)")
+    command.add_argument("--address", metavar="URL", help="that the links begin with, where raters reach it by another")
+
+
+def _add_results(steps: Any) -> None:
+    command = add_command(steps, "results", results, "tell how often each model was preferred")
+    command.add_argument("folder", metavar="FOLDER", help="that `comat study build` has written")
+    command.add_argument("--output", metavar="FILE", help="HTML page with the chart (default: FOLDER/results.html)")
+    command.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
 
 def build(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from flows.command_line.arguments import add_command, add_preset, positive
 from flows.messages import show_messages
 from flows.prefect_start.quiet import quiet_prefect
 from flows.server import prefect_api
@@ -25,6 +26,16 @@ FILES = (MARKDOWN, NUMBERS, PAGE)
 
 Summaries = dict[tuple[str, ...], dict[str, Any]]
 """Identity of a run -> summary.json of each of its evaluations, by node."""
+
+
+def add_to(parsers: Any) -> None:
+    command = add_command(parsers, "ablate", ablate, "train a preset in the ways that the paper compares")
+    add_preset(command)
+    command.add_argument("--table", action="append", default=[], metavar="TABLE", help="fidelity, parts or captioner")
+    command.add_argument("--row", action="append", default=[], metavar="NAME", help="train this row of the tables")
+    command.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of each row (default: 3)")
+    command.add_argument("--output", metavar="FOLDER", help="of the tables (default: PRESET-ablation)")
+    command.add_argument("--json", action="store_true", help="print one JSON object last: every number")
 
 
 def ablate(options: argparse.Namespace) -> int:

@@ -1,13 +1,22 @@
 """`comat models`: what a preset needs, what of it is here, and fetching the rest."""
 
 import argparse
+from typing import Any
 
+from flows.command_line.arguments import add_command, add_preset
 from stages.ablation.settings import load_ablation
 from stages.ablation.variants import presets_of_rows
 from stages.models.needed_models import NeededModel, fetch_model, needed_models
 from stages.plan.presets import load_preset
 
 MEGABYTE = 10**6
+
+
+def add_to(parsers: Any) -> None:
+    command = add_command(parsers, "models", models, "list the models that a preset needs, or fetch them")
+    add_preset(command, with_store=False)
+    command.add_argument("--download", action="store_true", help="fetch what the caches lack, then list")
+    command.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
 
 
 def models(options: argparse.Namespace) -> int:

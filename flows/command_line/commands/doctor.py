@@ -2,14 +2,25 @@
 
 import argparse
 import json
+from typing import Any
 
-from stages.doctor.examination import examine
+from flows.command_line.arguments import add_command, add_preset, positive
+from stages.doctor.examination import SECONDS, examine
 from stages.doctor.findings import Verdict
 from stages.doctor.probe import Request
 from stages.plan.presets import load_preset
 from stages.store.store import Store
 
 EXIT_OF_PROBLEMS = 2
+
+
+def add_to(parsers: Any) -> None:
+    command = add_command(parsers, "doctor", doctor, "tell whether a preset can run here, and what it will take")
+    add_preset(command)
+    command.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    command.add_argument(
+        "--seconds", type=positive, default=int(SECONDS), metavar="N", help="to wait for answers (default: 8)"
+    )
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -2,15 +2,23 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from comat_core.files.whole_files import write_whole
 from comat_core.support.errors import UserError
+from flows.command_line.arguments import add_command, add_preset
 from stages.plan.history import read_history
 from stages.plan.presets import load_preset
 from stages.report.timeline import timeline_page
 from stages.store.file_names import fitting_name
 from stages.store.local_disk import OUTPUT_ADVICE, check_output_file, disk_errors_told
 from stages.store.store import Store
+
+
+def add_to(parsers: Any) -> None:
+    command = add_command(parsers, "timeline", timeline, "draw the scores of a preset's trainings")
+    add_preset(command)
+    command.add_argument("--output", metavar="FILE", help="HTML file (default: PRESET-timeline.html)")
 
 
 def timeline(options: argparse.Namespace) -> int:

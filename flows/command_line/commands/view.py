@@ -1,14 +1,23 @@
 """`comat view`: a page on this machine that compares the base and the tuned model on any prompt."""
 
 import argparse
+from typing import Any
 
 from comat_core.support.errors import UserError
+from flows.command_line.arguments import add_command, add_preset, port
 from flows.view.site import Site
 from stages.entities import EntitiesConfig
 from stages.plan.presets import load_preset
 from stages.store.store import Store
 from stages.tuned.comparison import comparer_of
 from stages.tuned.tuned_model import find_tuned_model
+
+
+def add_to(parsers: Any) -> None:
+    summary = "compare base and tuned model on any prompt, in the browser"
+    command = add_command(parsers, "view", view, summary)
+    add_preset(command)
+    command.add_argument("--port", type=port, default=7860, metavar="N", help="on 127.0.0.1 (default: 7860; 0: any)")
 
 
 def view(options: argparse.Namespace) -> int:

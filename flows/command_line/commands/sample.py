@@ -2,12 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comat_core.files.text_files import is_text
 from comat_core.files.whole_files import write_whole
 from comat_core.support.errors import UserError
 from data.readers import LONGEST_PROMPT
+from flows.command_line.arguments import add_command, add_preset
 from stages.plan.presets import load_preset
 from stages.store.file_names import fitting_name
 from stages.store.local_disk import OUTPUT_ADVICE, check_output_file, disk_errors_told
@@ -17,6 +18,17 @@ from stages.tuned.tuned_model import find_tuned_model
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def add_to(parsers: Any) -> None:
+    command = add_command(parsers, "sample", sample, "draw images with a preset's trained model")
+    add_preset(command)
+    command.add_argument(
+        "--prompt", action="append", required=True, metavar="TEXT", help="what to draw; again for another row"
+    )
+    command.add_argument("--compare", action="store_true", help="draw the base model's image on the left")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    command.add_argument("--output", metavar="FILE", help="PNG file (default: PRESET-SEED.png)")
 
 
 def sample(options: argparse.Namespace) -> int:

@@ -2,17 +2,37 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from comat_core.support.errors import UserError
+from flows.command_line.arguments import add_command, add_preset
+from stages.evaluate.declared.registry import splits
 from stages.images.finished import find_finished
 from stages.images.image_folders import write_folder
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
-from stages.plan.splits import images_node
+from stages.plan.splits import TEST, images_node
 from stages.prompts.tables import read_prompts
 from stages.store.artifacts import Artifact
 from stages.store.new_folder import new_folder
 from stages.store.store import Store
+
+
+def add_to(parsers: Any) -> None:
+    summary = "write a preset's images as files in T2I-CompBench's layout"
+    command = add_command(parsers, "images", images, summary)
+    add_preset(command)
+    command.add_argument("--output", required=True, metavar="FOLDER", help="a new folder")
+    command.add_argument("--split", default=TEST, choices=splits(), help="whose prompts' images (default: test)")
+    command.add_argument(
+        "--model", default="tuned", metavar="NAME", help="base, tuned or another of the preset (default: tuned)"
+    )
+    command.add_argument(
+        "--skill", action="append", default=[], metavar="SKILL", help="write prompts of this skill only"
+    )
+    command.add_argument(
+        "--manifest", action="store_true", help="number the files, and list their prompts in a manifest.csv"
+    )
 
 
 def images(options: argparse.Namespace) -> int:

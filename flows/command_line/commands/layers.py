@@ -2,14 +2,26 @@
 
 import argparse
 import json
+from typing import Any
 
 from comat_core.support.errors import UserError
+from flows.command_line.arguments import add_command, add_preset, positive
 from flows.command_line.presets_and_stores import existing_store, named_preset
 from stages.attention import AttentionConfig
 from stages.attention.words import choose_prompts
+from stages.evaluate.declared.registry import splits
 from stages.images.finished import find_finished
 from stages.plan.pipeline import make_plan
 from stages.train.config import TrainConfig
+
+
+def add_to(parsers: Any) -> None:
+    summary = "measure which attention layers of the base model find objects"
+    command = add_command(parsers, "layers", layers, summary)
+    add_preset(command)
+    command.add_argument("--prompts", type=positive, default=64, metavar="N", help="to draw (default: 64)")
+    command.add_argument("--split", choices=splits(), help="whose prompts (default: the preset's attention.split)")
+    command.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def layers(options: argparse.Namespace) -> int:
