@@ -12,9 +12,9 @@ from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.discriminators.denoiser import ADAPTER_NAME
 from comat_core.discriminators.protocol import gradient_wanted
+from comat_core.sampling.trajectories import pair_start_steps, start_from_images
 from comat_core.support.randomness import make_generator, normal_noise
-from comat_core.training_step import training_step
-from comat_core.trajectories import pair_start_steps, start_from_images
+from comat_core.training.training_step import training_step
 
 
 @dataclass(frozen=True)

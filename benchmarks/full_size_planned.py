@@ -26,7 +26,7 @@ from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.support.activation_memory import without_data
 from comat_core.support.pretrained import load_processor
-from comat_core.training_inputs import CoMatModels
+from comat_core.training.training_inputs import CoMatModels
 from stages.plan.presets import load_preset
 from stages.train.config import TrainConfig
 from stages.train.memory_plan import plan_memory

@@ -13,9 +13,9 @@ from benchmarks.training_workload import ONLINE, SEED, make_batch
 from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.discriminators.denoiser import memory_of_roles
-from comat_core.step_settings import StepSettings
-from comat_core.training_inputs import CoMatModels
-from comat_core.training_step import discriminator_step, training_step
+from comat_core.training.step_settings import StepSettings
+from comat_core.training.training_inputs import CoMatModels
+from comat_core.training.training_step import discriminator_step, training_step
 from stages.train.memory_plan import peak_bytes
 
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ from comat_core.backbones.adapters import add_lora
 from comat_core.backbones.loading import wrap_pipeline
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import DenoiserDiscriminator
-from comat_core.step_settings import StepSettings, TrainingSampler
-from comat_core.training_inputs import CoMatModels
+from comat_core.training.step_settings import StepSettings, TrainingSampler
+from comat_core.training.training_inputs import CoMatModels
 from stages.plan.presets import load_preset
 
 RESOLUTION = 64

@@ -33,10 +33,10 @@ from benchmarks.peak_memory import peak_bytes
 from benchmarks.training_workload import ONLINE, SEED, Workload, load_workload
 from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.attention_maps import CaptureRequest
-from comat_core.denoising import denoise
-from comat_core.step_settings import StepSettings, TrainingSampler
-from comat_core.training_step import discriminator_step, training_step
-from comat_core.trajectories import start_from_noise
+from comat_core.sampling.denoising import denoise
+from comat_core.sampling.trajectories import start_from_noise
+from comat_core.training.step_settings import StepSettings, TrainingSampler
+from comat_core.training.training_step import discriminator_step, training_step
 
 GRADIENT_STEP_COUNTS = (1, 2, 5, 10)
 INFERENCE_STEP_COUNTS = (10, 25, 50)

@@ -14,9 +14,9 @@ from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.losses.attribute_concentration import EntityTokens
 from comat_core.segmenters.clipseg import ClipSegSegmenter
-from comat_core.step_settings import StepSettings
 from comat_core.support.randomness import derive_seed, make_generator, normal_noise
-from comat_core.training_inputs import CoMatBatch, CoMatModels
+from comat_core.training.step_settings import StepSettings
+from comat_core.training.training_inputs import CoMatBatch, CoMatModels
 
 SEED = 0
 ONLINE = "online"

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from comat_core.language.grammar.phrases import noun_phrase_spans
 from comat_core.language.parsers import load_parser
-from comat_core.language.phrases import noun_phrase_spans
 from comat_core.language.spatial_prompts import read_relation
 from comat_core.support.errors import UserError
 from examples.region_plan import Region, RegionPlan, first_problem

@@ -20,13 +20,13 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from comat_core.support.errors import UserError
-from stages.latent_shards import read_back, write_shard
 from stages.models.model_references import Vae
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.tables import read_training_texts
 from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
 from stages.store.artifacts import ArtifactWriter
+from stages.store.latent_shards import read_back, write_shard
 from stages.store.local_disk import disk_errors_told
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from comat_core.backbones.quantisation import Quantisation
 from comat_core.settings import Sampler
-from stages.devices import AUTO, choose_device
+from stages.models.devices import AUTO, choose_device
 from stages.models.model_references import Checkpoint
 from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
 from stages.plan.stage import Inputs
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from comat_core.backbones.attention_maps import CaptureRequest
     from comat_core.backbones.protocol import Backbone
-    from comat_core.denoising import DenoisingResult, StepCallback
+    from comat_core.sampling.denoising import DenoisingResult, StepCallback
 
 Item = TypeVar("Item")
 
@@ -97,7 +97,7 @@ def sample_latents(
 
     Args:
         prompts: B texts.
-        trajectory_seeds: B seeds (`comat_core.trajectories.start_from_noise`).
+        trajectory_seeds: B seeds (`comat_core.sampling.trajectories.start_from_noise`).
 
     Raises:
         UserError: some are no finite numbers.
@@ -118,9 +118,9 @@ def sample(
     Args:
         callback: called after every step.
     """
-    from comat_core.denoising import denoise
+    from comat_core.sampling.denoising import denoise
+    from comat_core.sampling.trajectories import start_from_noise
     from comat_core.support.finite_numbers import check_finite
-    from comat_core.trajectories import start_from_noise
 
     noise, generators = start_from_noise(model, trajectory_seeds, config.resolution)
     result = denoise(

@@ -10,9 +10,9 @@ from benchmarks.gradient_estimators.estimators import ESTIMATORS
 from benchmarks.gradient_estimators.problem import ONLINE, Problem, WalkOfProblem
 from benchmarks.peak_memory import peak_bytes
 from comat_core.backbones.adapters import active_adapter
-from comat_core.denoising import denoise
+from comat_core.sampling.denoising import denoise
+from comat_core.sampling.trajectories import start_from_noise
 from comat_core.support.randomness import derive_seed, make_generator
-from comat_core.trajectories import start_from_noise
 
 PROMPTS = 2
 """Rows that a cost is measured with: enough to see it, few enough to hold all activations."""

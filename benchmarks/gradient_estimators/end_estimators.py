@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks.gradient_estimators.problem import ONLINE, WalkOfProblem
 from comat_core.backbones.adapters import active_adapter
-from comat_core.schedulers import Scheduler
+from comat_core.sampling.schedulers import Scheduler
 from comat_core.support.randomness import normal_noise
 
 LATE_SHARE = 4

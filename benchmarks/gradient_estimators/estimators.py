@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gradient_estimators.plan import GradientPlan, chained
-from comat_core.gradient_steps import gradient_steps_strided, gradient_steps_uniform
+from comat_core.training.gradient_steps import gradient_steps_strided, gradient_steps_uniform
 
 Estimator = Callable[[Tensor, int, torch.Generator], GradientPlan]
 

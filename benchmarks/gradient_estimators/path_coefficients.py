@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from comat_core.schedulers import Scheduler
+from comat_core.sampling.schedulers import Scheduler
 
 
 def path_coefficients(scheduler: Scheduler, num_inference_steps: int, start_step: int = 0) -> Tensor:

@@ -17,10 +17,10 @@ from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.losses.concept_activation import concept_activation_loss
-from comat_core.schedulers import Scheduler
+from comat_core.sampling.schedulers import Scheduler
+from comat_core.sampling.trajectories import start_from_noise
 from comat_core.settings import Sampler
 from comat_core.support.randomness import derive_seed
-from comat_core.trajectories import start_from_noise
 
 ONLINE = "online"
 

@@ -13,8 +13,8 @@ from comat_core.backbones.attention_maps import AttentionMaps, CaptureRequest
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.guided_denoiser import GuidedDenoiser
 from comat_core.backbones.protocol import Backbone
-from comat_core.denoising import denoise
-from comat_core.schedulers import Scheduler
+from comat_core.sampling.denoising import denoise
+from comat_core.sampling.schedulers import Scheduler
 
 
 @dataclass(frozen=True)

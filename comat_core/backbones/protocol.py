@@ -19,7 +19,7 @@ from comat_core.backbones.family import Family
 from comat_core.backbones.lora.lora_files import LoraFiles, StockLoraFiles
 from comat_core.backbones.lora.original_layers import OriginalLayer
 from comat_core.backbones.text_layout import TextLayout
-from comat_core.schedulers import FlowWalk, Scheduler, make_scheduler
+from comat_core.sampling.schedulers import FlowWalk, Scheduler, make_scheduler
 from comat_core.support.errors import UserError
 from comat_core.support.offloading import HOME, visiting
 

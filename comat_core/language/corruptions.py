@@ -9,9 +9,9 @@ from typing import TypedDict
 
 from spacy.tokens import Doc, Token
 
-from comat_core.language.grammatical_number import change_number
+from comat_core.language.grammar.grammatical_number import change_number
+from comat_core.language.grammar.noun_phrases import NounPhrase, read_noun_phrases
 from comat_core.language.noun_filter import NounFilter
-from comat_core.language.noun_phrases import NounPhrase, read_noun_phrases
 
 Span = tuple[int, int]
 

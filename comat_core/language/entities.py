@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from spacy.language import Language
 from spacy.tokens import Doc, Token
 
+from comat_core.language.grammar.noun_phrases import read_noun_phrases
+from comat_core.language.grammar.nouns import HYPHENS, is_noun
 from comat_core.language.noun_filter import NounFilter
-from comat_core.language.noun_phrases import read_noun_phrases
-from comat_core.language.nouns import HYPHENS, is_noun
 from comat_core.language.parsers import parse_in_blocks
 
 WORD = re.compile(r"\S+")

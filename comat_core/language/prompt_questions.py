@@ -9,9 +9,9 @@ from typing import Literal
 
 from spacy.tokens import Doc
 
+from comat_core.language.grammar.noun_phrases import NounPhrase, read_noun_phrases
+from comat_core.language.grammar.number_words import counted_words
 from comat_core.language.noun_filter import NounFilter
-from comat_core.language.noun_phrases import NounPhrase, read_noun_phrases
-from comat_core.language.number_words import counted_words
 from comat_core.language.spatial_prompts import read_relation
 
 VOWELS = frozenset("aeiou")

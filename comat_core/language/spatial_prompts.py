@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from comat_core.language.pronouns import is_pronoun
+from comat_core.language.grammar.pronouns import is_pronoun
 from comat_core.metrics.attribute_binding import EXCLUDED_CHUNKS
 from comat_core.metrics.spatial import LOCALITIES, Mode, find_locality, locality_of
 

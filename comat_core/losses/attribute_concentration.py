@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from comat_core.step_settings import ConcentrationVariant
 from comat_core.support.numerics import at_least_float32, full_precision, safe_log
+from comat_core.training.step_settings import ConcentrationVariant
 
 COVERAGE_THRESHOLD = 0.5
 SMALLEST_TOTAL = 1e-6

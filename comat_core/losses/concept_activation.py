@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from comat_core.step_settings import TokenReduction
 from comat_core.support.numerics import at_least_float32
+from comat_core.training.step_settings import TokenReduction
 
 CROP_UNIT = 224
 """Pixels of the image's side for each pixel that the crop before captioning may shift by."""

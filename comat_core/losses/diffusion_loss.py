@@ -5,7 +5,7 @@ from torch import Tensor
 
 from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.protocol import Backbone
-from comat_core.schedulers import Scheduler
+from comat_core.sampling.schedulers import Scheduler
 
 
 def diffusion_loss(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from comat_core.language.pronouns import is_pronoun
+from comat_core.language.grammar.pronouns import is_pronoun
 from comat_core.language.question_text import clean_question
 
 if TYPE_CHECKING:

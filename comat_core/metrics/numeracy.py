@@ -68,8 +68,8 @@ def read_counts(doc: "Doc", mode: Mode = "corrected", nouns: Collection[str] = C
     Args:
         nouns: the objects to look for, in the singular and lower case.
     """
-    from comat_core.language.grammatical_number import plural_of
-    from comat_core.language.number_words import counted_words
+    from comat_core.language.grammar.grammatical_number import plural_of
+    from comat_core.language.grammar.number_words import counted_words
 
     singular = {plural_of(noun): noun for noun in nouns} | {noun: noun for noun in nouns}
     found = []

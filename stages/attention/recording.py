@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from comat_core.backbones.protocol import Backbone
-    from comat_core.denoising import StepCallback
+    from comat_core.sampling.denoising import StepCallback
 
 CAPTURED_STEPS: Final = 10
 SIDE: Final = 192  # pixels of a map

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import torch
 
 from comat_core.support.errors import UserError
-from stages.devices import AUTO, choose_device
 from stages.doctor.findings import Finding, gigabytes, good, note, problem
+from stages.models.devices import AUTO, choose_device
 from stages.models.needed_models import needed_models
 from stages.plan.presets import Preset
 from stages.train.config import TrainConfig

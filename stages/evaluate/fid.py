@@ -18,7 +18,6 @@ from pydantic import Field, model_validator
 
 from comat_core.settings import Settings
 from data.downloading.downloads import PublishedFile
-from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.distances import compare_distances, features_of, model_distances
 from stages.evaluate.images.feature_extractors import Inception, Network
@@ -34,6 +33,7 @@ from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_b
 from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, chosen_prompts, reads_no_files, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
+from stages.models.devices import choose_device
 from stages.plan.config import NOT_IN_KEY, ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
@@ -151,8 +151,8 @@ def extract_real(config: FidConfig, batches: "Iterator[Tensor]") -> list[dict[st
 def measure(config: FidConfig, items: pa.Table, real_items: pa.Table) -> "dict[str, Resampled]":
     """Measure a model's distance to the real images; torchmetrics says what it is, the interval around it is ours."""
     from comat_core.metrics.bootstrap import make_numpy_generator
-    from comat_core.metrics.fid import library_distance  # whose import takes seconds
-    from comat_core.metrics.frechet_comparison import measure_distance
+    from comat_core.metrics.distances.fid import library_distance  # whose import takes seconds
+    from comat_core.metrics.distances.frechet_comparison import measure_distance
 
     features, prompts = features_of(items, "fid")
     real, name = np.stack(real_items["features"].to_numpy()), distance_name(config)

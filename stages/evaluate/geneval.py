@@ -16,7 +16,6 @@ from pydantic import Field
 
 from comat_core.metrics.geneval import Checks, Detection, judge_image, read_checks, select_detections
 from comat_core.support.errors import UserError
-from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.images.generated_images import MODELS, GeneratedImage, Prompt
 from stages.evaluate.objects.class_detectors import ClassDetectorSettings
@@ -27,6 +26,7 @@ from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_b
 from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.settings import chosen_prompts
 from stages.evaluate.scoring.summaries import models_of, summarise_items
+from stages.models.devices import choose_device
 from stages.plan.config import NOT_IN_KEY, ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from stages.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.captioned_images import CaptionedImages, squeezed_png
 from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
@@ -35,6 +34,7 @@ from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, reads_no_files
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.models.captioners import AnyCaptioner, Blip, CaptionerSettings
+from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage

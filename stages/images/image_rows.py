@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from comat_core.support.errors import UserError
-from stages.devices import AUTO
+from stages.models.devices import AUTO
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.stage import Inputs
 from stages.prompts.tables import read_texts

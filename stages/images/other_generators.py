@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from comat_core.settings import Settings
 from comat_core.support.errors import UserError, first_line
-from stages.devices import choose_device
+from stages.models.devices import choose_device
 from stages.models.model_references import DEFAULT_PARSER, ImageFolder, SpacyPipeline, Use
 from stages.plan.config import ModelReference
 

@@ -10,13 +10,13 @@ import math
 import pyarrow as pa
 from pydantic import Field
 
-from stages.latent_shards import shard_file, write_shard
 from stages.latents.tables import INDEX, INDEX_SCHEMA, IndexRow
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.prompts.tables import read_training_texts
 from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
 from stages.store.artifacts import ArtifactWriter
+from stages.store.latent_shards import shard_file, write_shard
 
 
 class LatentsConfig(SamplingConfig):

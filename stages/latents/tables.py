@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from stages.latent_shards import read_shards
 from stages.store.artifacts import Artifact
+from stages.store.latent_shards import read_shards
 from stages.store.typed_tables import read_rows
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from comat_core.support.errors import UserError
 from data.real_images.coco_folder import CocoFolder
 from data.real_images.real_pairs import MiniatureWorld, PairSource, RealPair
 from data.real_images.webdataset import WebDatasetShards
-from stages.devices import AUTO, choose_device
 from stages.images.image_checks import check_all
-from stages.latent_shards import shard_file, write_shard
+from stages.models.devices import AUTO, choose_device
 from stages.models.model_references import Checkpoint, ImageFolder, Vae
 from stages.pairs.tables import INDEX, INDEX_OF_SHARDS
 from stages.plan.config import NOT_IN_KEY, StageConfig
@@ -29,6 +28,7 @@ from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
 from stages.store.artifacts import ArtifactWriter
+from stages.store.latent_shards import shard_file, write_shard
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stages.latent_shards import read_shards
 from stages.store.artifacts import Artifact
+from stages.store.latent_shards import read_shards
 from stages.store.typed_tables import read_rows
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stages.page_templates import page_template
+from stages.report.page_templates import page_template
 from stages.report.pictures.charts import Interval
 
 

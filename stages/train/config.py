@@ -10,9 +10,9 @@ from comat_core.backbones.quantisation import Quantisation
 from comat_core.files.paths import user_path
 from comat_core.language.parser_identity import parser_identity
 from comat_core.settings import Sampler, Settings
-from comat_core.step_settings import AdversarySettings, StepSettings
-from stages.devices import AUTO
+from comat_core.training.step_settings import AdversarySettings, StepSettings
 from stages.models.captioners import AnyCaptioner, Blip
+from stages.models.devices import AUTO
 from stages.models.discriminators import AnyDiscriminator, Denoiser
 from stages.models.model_references import Checkpoint, Vae, spacy_pipelines
 from stages.models.rewards import AnyReward

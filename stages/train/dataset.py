@@ -7,7 +7,7 @@ import torch
 
 from comat_core.losses.attribute_concentration import EntityTokens
 from comat_core.support.randomness import make_generator
-from comat_core.training_inputs import CoMatBatch
+from comat_core.training.training_inputs import CoMatBatch
 from stages.entities.tables import EntityWords, read_seen_entities
 from stages.latents.tables import read_reference_latents
 from stages.pairs.tables import Pair, read_pairs

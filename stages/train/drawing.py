@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from comat_core.denoising import denoise
-from comat_core.training_inputs import CoMatModels
-from comat_core.trajectories import start_from_noise
+from comat_core.sampling.denoising import denoise
+from comat_core.sampling.trajectories import start_from_noise
+from comat_core.training.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 
 

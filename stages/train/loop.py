@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from comat_core.backbones.adapters import active_adapter
 from comat_core.support.errors import UserError
-from comat_core.training_inputs import CoMatModels
+from comat_core.training.training_inputs import CoMatModels
 from stages.store.locks import Lease
 from stages.train.averages import copied, decay_after, update_average
 from stages.train.brake.bench import Bench

@@ -20,7 +20,7 @@ from comat_core.support.activation_memory import kept_activations
 from comat_core.support.offloading import OffloadedReward
 from comat_core.support.precisions import PRECISIONS
 from comat_core.support.stored_bytes import stored_bytes
-from comat_core.training_inputs import CoMatModels
+from comat_core.training.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.models import ADAPTER_NAME
 from stages.train.optimizers import state_bytes

@@ -14,7 +14,7 @@ from comat_core.backbones.recomputed_blocks import recompute_blocks
 from comat_core.rewards.protocol import WeightedReward
 from comat_core.support.offloading import OffloadedCaptioner, OffloadedReward, OffloadedSegmenter
 from comat_core.support.precisions import PRECISIONS
-from comat_core.training_inputs import CoMatModels
+from comat_core.training.training_inputs import CoMatModels
 from stages.models.discriminators import Surroundings
 from stages.models.rewards import RewardSurroundings
 from stages.train.config import LearnerSettings, TrainConfig

@@ -7,8 +7,8 @@ import torch
 from accelerate import Accelerator
 
 from comat_core.support.precisions import PRECISIONS
-from comat_core.training_inputs import CoMatBatch, CoMatModels
-from comat_core.training_step import StepOutput, discriminator_step, training_step
+from comat_core.training.training_inputs import CoMatBatch, CoMatModels
+from comat_core.training.training_step import StepOutput, discriminator_step, training_step
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
 from stages.train.state import TrainingState

@@ -13,7 +13,7 @@ from comat_core.backbones.loading import load_backbone
 from examples.region_plan import Region
 from examples.regional_prompts import draw_regions
 from tests.comat_core.backbones.test_adapters import randomise
-from tests.comat_core.sampling import stock_pipeline
+from tests.comat_core.stock_sampling import stock_pipeline
 from tests.tiny_models import IMAGE_SIDE
 
 LEFT, RIGHT = "a red circle", "a green star"

@@ -88,7 +88,7 @@ def _read_noun_filter(path: Path) -> object:
 
 
 def _read_ablation(path: Path) -> object:
-    from stages.ablation.settings import load_ablation
+    from stages.studies.ablation.settings import load_ablation
 
     return load_ablation(path)
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from comat_core.backbones.loading import load_backbone
-from comat_core.denoising import denoise
-from comat_core.schedulers import make_scheduler
+from comat_core.sampling.denoising import denoise
+from comat_core.sampling.schedulers import make_scheduler
+from comat_core.sampling.trajectories import start_from_noise
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed
-from comat_core.trajectories import start_from_noise
 from stages import latents
 from stages.plan.config import ModelReference
 from stages.store.artifacts import Artifact

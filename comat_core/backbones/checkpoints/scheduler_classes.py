@@ -26,10 +26,10 @@ SCHEDULERS_OF_BETAS: Final = (
     "TCDScheduler",
     "UniPCMultistepScheduler",
 )
-"""Those that ddpm, ddim and dpm-solver++ can take over (`comat_core.schedulers.betas`)."""
+"""Those that ddpm, ddim and dpm-solver++ can take over (`comat_core.sampling.schedulers.betas`)."""
 
 SCHEDULERS_OF_FLOWS: Final = ("FlowMatchEulerDiscreteScheduler",)
-"""Those that walk straight lines (`comat_core.schedulers.flow_matching`)."""
+"""Those that walk straight lines (`comat_core.sampling.schedulers.flow_matching`)."""
 
 SCHEDULERS_OF_FLOWS_OR_SOLVERS: Final = (*SCHEDULERS_OF_FLOWS, "DPMSolverMultistepScheduler")
 """Those, and solvers whose config says that they walk a flow's noise levels."""

@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import trange
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from comat_core.schedulers import BetaScheduler
+from comat_core.sampling.schedulers import BetaScheduler
 from comat_core.support.randomness import make_generator
 from data.miniature_world.captions import Carelessness, base_world_captions
 from data.miniature_world.datasets import make_scenes

@@ -11,7 +11,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, St
 from torch import nn
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel
 
-from comat_core.schedulers import FlowScheduler
+from comat_core.sampling.schedulers import FlowScheduler
 from comat_core.support.randomness import make_generator
 from data.miniature_world.captions import Carelessness, base_world_captions
 from data.miniature_world.datasets import make_scenes

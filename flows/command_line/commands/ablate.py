@@ -10,14 +10,14 @@ from flows.command_line.arguments import add_command, add_preset, positive
 from flows.messages import show_messages
 from flows.prefect_start.quiet import quiet_prefect
 from flows.server import prefect_api
-from stages.ablation.results import gather
-from stages.ablation.settings import load_ablation
-from stages.ablation.variants import Variant, distinct_runs, list_variants
-from stages.ablation.writing import MARKDOWN, NUMBERS, PAGE, write_results
 from stages.plan.presets import load_preset
 from stages.store.file_names import fitting_name
 from stages.store.local_disk import OUTPUT_ADVICE, check_folder
 from stages.store.store import Store
+from stages.studies.ablation.results import gather
+from stages.studies.ablation.settings import load_ablation
+from stages.studies.ablation.variants import Variant, distinct_runs, list_variants
+from stages.studies.ablation.writing import MARKDOWN, NUMBERS, PAGE, write_results
 
 logger = logging.getLogger("comat")
 

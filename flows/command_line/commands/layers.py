@@ -27,7 +27,7 @@ def add_to(parsers: Any) -> None:
 def layers(options: argparse.Namespace) -> int:
     """Measure, and print a table of layer against overlap."""
     from stages.attention.layers import measure_layers
-    from stages.devices import choose_device
+    from stages.models.devices import choose_device
 
     preset = named_preset(options)
     config, train = preset.sections.get("attention"), preset.sections.get("train")

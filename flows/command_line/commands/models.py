@@ -4,10 +4,10 @@ import argparse
 from typing import Any
 
 from flows.command_line.arguments import add_command, add_preset
-from stages.ablation.settings import load_ablation
-from stages.ablation.variants import presets_of_rows
 from stages.models.needed_models import NeededModel, fetch_model, needed_models
 from stages.plan.presets import load_preset
+from stages.studies.ablation.settings import load_ablation
+from stages.studies.ablation.variants import presets_of_rows
 
 MEGABYTE = 10**6
 

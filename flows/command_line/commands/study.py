@@ -10,11 +10,11 @@ from flows.command_line.arguments import add_command, add_preset, port, positive
 from stages.evaluate.declared.registry import splits
 from stages.plan.presets import load_preset
 from stages.store.store import Store
-from stages.study.answers import serving_alone
-from stages.study.building import build_study, default_split
-from stages.study.folder import read_study
-from stages.study.results import gather
-from stages.study.writing import as_lines, write_page
+from stages.studies.preference.answers import serving_alone
+from stages.studies.preference.building import build_study, default_split
+from stages.studies.preference.folder import read_study
+from stages.studies.preference.results import gather
+from stages.studies.preference.writing import as_lines, write_page
 
 PAGE = "results.html"
 
@@ -78,7 +78,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _serve(folder: Path, options: argparse.Namespace) -> None:
-    from flows.study.server import StudyServer  # half a second that the other commands need not wait
+    from flows.pages.study.server import StudyServer  # half a second that the other commands need not wait
 
     try:
         server = StudyServer(folder, options.raters, options.port, options.host, options.address)

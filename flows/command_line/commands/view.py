@@ -5,7 +5,7 @@ from typing import Any
 
 from comat_core.support.errors import UserError
 from flows.command_line.arguments import add_command, add_preset, port
-from flows.view.site import Site
+from flows.pages.view.site import Site
 from stages.entities import EntitiesConfig
 from stages.plan.presets import load_preset
 from stages.store.store import Store
@@ -37,7 +37,7 @@ def view(options: argparse.Namespace) -> int:
 
 
 def _serve(port: int, site: Site) -> None:
-    from flows.view.server import ViewServer  # half a second that the other commands need not wait
+    from flows.pages.view.server import ViewServer  # half a second that the other commands need not wait
 
     try:
         server = ViewServer(port, site)

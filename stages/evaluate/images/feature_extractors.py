@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from comat_core.files.paths import user_path
 from data.downloading.downloads import PublishedFile
-from stages.devices import choose_device
 from stages.evaluate.scoring.models_in_memory import loaded, loaded_model
+from stages.models.devices import choose_device
 from stages.models.variants import Variant
 from stages.plan.config import NOT_IN_KEY, ModelReference
 

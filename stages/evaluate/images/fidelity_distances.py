@@ -24,8 +24,8 @@ def measure_model(config: "FidelityConfig", items: pa.Table, real_items: pa.Tabl
         UserError: too few images.
     """
     from comat_core.metrics.bootstrap import make_numpy_generator
-    from comat_core.metrics.frechet_comparison import measure_distance
-    from comat_core.metrics.neighbourhoods import measure_neighbourhoods
+    from comat_core.metrics.distances.frechet_comparison import measure_distance
+    from comat_core.metrics.distances.neighbourhoods import measure_neighbourhoods
 
     found: dict[str, Resampled] = {}
     for name, real in real_features_of(config, real_items):
@@ -46,8 +46,8 @@ def measure_model(config: "FidelityConfig", items: pa.Table, real_items: pa.Tabl
 def measure_real(config: "FidelityConfig", real_items: pa.Table) -> "dict[str, Resampled]":
     """The same of one half of the real images against the other."""
     from comat_core.metrics.bootstrap import make_numpy_generator
-    from comat_core.metrics.frechet_comparison import distance_between_halves
-    from comat_core.metrics.neighbourhoods import neighbourhoods_of_halves
+    from comat_core.metrics.distances.frechet_comparison import distance_between_halves
+    from comat_core.metrics.distances.neighbourhoods import neighbourhoods_of_halves
 
     found: dict[str, Resampled] = {}
     for name, real in real_features_of(config, real_items):

@@ -8,11 +8,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from comat_core.metrics.spatial import FRAME, Detection
-from stages.devices import choose_device
 from stages.evaluate.images.generated_images import GeneratedImage
 from stages.evaluate.scoring.image_scores import in_batches
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
 from stages.models.detectors import AnyDetector
+from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stages.devices import choose_device
 from stages.evaluate.images.generated_images import GeneratedImage
 from stages.evaluate.questions.question_files import QuestionFile
 from stages.evaluate.questions.question_items import QuestionedConfig
 from stages.evaluate.scoring.image_scores import in_question_batches
 from stages.evaluate.scoring.models_in_memory import loaded_model
+from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from stages.devices import choose_device
+from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 
 Model = TypeVar("Model")

@@ -5,9 +5,9 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
-from stages.devices import AUTO
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, read_part, read_prompts
 from stages.images.image_rows import image_parts
+from stages.models.devices import AUTO
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs

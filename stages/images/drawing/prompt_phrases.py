@@ -7,8 +7,8 @@ from typing import Any
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor
 
+from comat_core.language.grammar.phrases import noun_phrase_spans
 from comat_core.language.parsers import load_parser
-from comat_core.language.phrases import noun_phrase_spans
 from comat_core.language.token_alignment import align_prompts
 from comat_core.support.errors import UserError
 from stages.images.drawing.method import DrawingMethod

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from stages.devices import choose_device
 from stages.models.detectors.settings import DetectorSettings
+from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from comat_core.brake import Evaluation
+from comat_core.training.brake import Evaluation
 from stages.train.brake.record import BrakeRecord, Outcome
 from stages.train.brake.settings import BrakeSettings
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from comat_core.brake import Evaluation
 from comat_core.files.whole_files import write_whole
+from comat_core.training.brake import Evaluation
 from stages.store.local_disk import disk_errors_told
 from stages.train.brake.record import BrakeRecord, Outcome
 

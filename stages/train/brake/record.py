@@ -4,7 +4,7 @@ import logging
 
 from pydantic import BaseModel
 
-from comat_core.brake import Evaluation, Measurement, best_of, evaluations_since_best, is_within, steered
+from comat_core.training.brake import Evaluation, Measurement, best_of, evaluations_since_best, is_within, steered
 from stages.train.brake.settings import GAIN, BrakeSettings
 
 logger = logging.getLogger("comat")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comat_core.support.errors import UserError
-from stages.devices import AUTO
+from stages.models.devices import AUTO
 from stages.train.config import TrainConfig
 from stages.train.processes.failures import raise_root_cause
 from stages.train.processes.job import Job

@@ -4,7 +4,7 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from stages.devices import choose_device
+from stages.models.devices import choose_device
 from stages.train.config import TrainConfig
 from stages.train.tracking.trackers import TENSORBOARD, start_trackers
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from comat_core.support.randomness import derive_seed
-from comat_core.training_inputs import CoMatModels
+from comat_core.training.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
 from stages.train.drawing import draw_images

@@ -14,9 +14,9 @@ from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.backbones.loading import load_backbone, wrap_pipeline
 from comat_core.backbones.protocol import Backbone
-from comat_core.denoising import denoise
+from comat_core.sampling.denoising import denoise
 from tests.benchmarks.gradient_estimators.walks import GUIDANCE, distance, score, trained_model, walk
-from tests.comat_core.sampling import PROMPTS, STEPS
+from tests.comat_core.stock_sampling import PROMPTS, STEPS
 from tests.tiny_models import IMAGE_SIDE
 from tests.tiny_sd3 import save_tiny_sd3
 

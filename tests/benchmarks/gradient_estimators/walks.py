@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from comat_core.backbones.adapters import active_adapter, add_lora
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.randomness import make_generator, normal_noise
-from tests.comat_core.sampling import PROMPTS, STEPS, row_generators
+from tests.comat_core.stock_sampling import PROMPTS, STEPS, row_generators
 from tests.tiny_models import IMAGE_SIDE
 
 GUIDANCE = 3.0

@@ -8,10 +8,10 @@ from torch import Tensor
 from comat_core.backbones.adapters import active_adapter, add_lora, load_lora, lora_parameters, save_lora
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
-from comat_core.schedulers import make_scheduler
+from comat_core.sampling.schedulers import make_scheduler
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
-from tests.comat_core.sampling import PROMPTS, sample, stock_images, stock_pipeline
+from tests.comat_core.stock_sampling import PROMPTS, sample, stock_images, stock_pipeline
 from tests.tiny_models import IMAGE_SIDE
 
 ModelOf = Callable[[str], Backbone]

@@ -17,7 +17,7 @@ from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
-from tests.comat_core.sampling import PROMPTS
+from tests.comat_core.stock_sampling import PROMPTS
 from tests.tiny_models import IMAGE_SIDE
 
 ModelOf = Callable[[str], Backbone]

@@ -17,7 +17,7 @@ from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from tests.changed_checkpoints import change_json, copy_of
 from tests.comat_core.backbones.test_adapters import randomise
-from tests.comat_core.sampling import PROMPTS
+from tests.comat_core.stock_sampling import PROMPTS
 from tests.tiny_models import IMAGE_SIDE
 from tests.tiny_pipelines import save_tiny_pixart, save_tiny_pixart_alpha, save_tiny_pixart_sigma
 

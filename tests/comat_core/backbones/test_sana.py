@@ -14,7 +14,7 @@ from comat_core.backbones.protocol import Backbone
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from tests.changed_checkpoints import change_json, copy_of
-from tests.comat_core.sampling import PROMPTS
+from tests.comat_core.stock_sampling import PROMPTS
 from tests.tiny_models import IMAGE_SIDE
 from tests.tiny_sana import save_tiny_sana, save_tiny_sana15
 

@@ -14,7 +14,7 @@ from comat_core.discriminators import (
     trainable_state,
 )
 from comat_core.discriminators.denoiser import ADAPTER_NAME
-from comat_core.schedulers import BetaScheduler
+from comat_core.sampling.schedulers import BetaScheduler
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from tests.tiny_models import IMAGE_SIDE

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from comat_core.training_free.composed_predictions import PromptParts, composed_predictions
-from tests.comat_core.sampling import stock_pipeline
+from tests.comat_core.stock_sampling import stock_pipeline
 
 
 def encoded(pipeline: Any, texts: list[str]) -> tuple[Tensor, Tensor | None]:

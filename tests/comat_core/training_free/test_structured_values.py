@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from comat_core.training_free.structured_values import structured_embeddings, structured_values
-from tests.comat_core.sampling import stock_pipeline
+from tests.comat_core.stock_sampling import stock_pipeline
 
 
 class MeanOverEncodings:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from torchmetrics.image.fid import FrechetInceptionDistance
 from transformers import Dinov2Config, Dinov2Model
 
-from comat_core.metrics.fid import library_distance
-from comat_core.metrics.frechet import frechet_distance, summarise
+from comat_core.metrics.distances.fid import library_distance
+from comat_core.metrics.distances.frechet import frechet_distance, summarise
 from comat_core.scorers.clip_score import ClipScorer
 from comat_core.scorers.image_features import PooledFeatures, load_inception
 from comat_core.support.errors import UserError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from comat_core.metrics import frechet_comparison, neighbourhoods
+from comat_core.metrics.distances import frechet_comparison, neighbourhoods
 from comat_core.scorers.judge import PairVocabulary
 from stages.evaluate.images import feature_extractors
 from stages.plan.pipeline import Plan, make_plan

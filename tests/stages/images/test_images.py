@@ -17,7 +17,7 @@ from stages import images
 from stages.plan.config import ModelReference
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
-from tests.comat_core.sampling import stock_pipeline
+from tests.comat_core.stock_sampling import stock_pipeline
 from tests.stages.fake_run import make_artifact, prompts_table
 
 PROMPTS = [

@@ -25,7 +25,7 @@ from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
-from tests.comat_core.sampling import stock_pipeline
+from tests.comat_core.stock_sampling import stock_pipeline
 from tests.stages.fake_run import make_artifact, prompts_table
 from tests.tiny_models import save_tiny_deep_sd
 from tests.tiny_pipelines import save_tiny_pixart

@@ -9,7 +9,7 @@ import torch
 
 from comat_core.support.errors import UserError
 from comat_core.support.offloading import OffloadedReward
-from comat_core.training_step import training_step
+from comat_core.training.training_step import training_step
 from stages.models.rewards import RewardSurroundings
 from stages.models.rewards.clip_similarity import ClipSimilaritySettings
 from stages.models.rewards.prompt_answers import YesToQuestionsSettings

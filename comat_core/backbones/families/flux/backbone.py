@@ -20,7 +20,7 @@ from comat_core.backbones.lora.original_layers import QKV, OriginalLayer, rename
 from comat_core.backbones.packing import SIDE_OF_SQUARES, image_positions, pack, unpack
 from comat_core.backbones.protocol import Backbone, Guidance
 from comat_core.backbones.text_layout import stream_length
-from comat_core.schedulers import FlowWalk
+from comat_core.sampling.schedulers import FlowWalk
 from comat_core.support.errors import UserError
 
 LATENTS_PER_POSITION: Final = SIDE_OF_SQUARES**2

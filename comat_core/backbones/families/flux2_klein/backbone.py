@@ -18,7 +18,7 @@ from comat_core.backbones.families.flux2_klein.autoencoder import Flux2Autoencod
 from comat_core.backbones.packing import as_grid, as_sequence, image_positions
 from comat_core.backbones.protocol import Backbone, Guidance
 from comat_core.backbones.text_layout import stream_length
-from comat_core.schedulers import FlowWalk
+from comat_core.sampling.schedulers import FlowWalk
 from comat_core.support.errors import UserError
 
 

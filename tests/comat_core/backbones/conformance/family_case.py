@@ -10,10 +10,10 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from comat_core.backbones.protocol import Backbone
-from comat_core.denoising import DenoisingResult, denoise
-from comat_core.schedulers import Scheduler
+from comat_core.sampling.denoising import DenoisingResult, denoise
+from comat_core.sampling.schedulers import Scheduler
 from comat_core.support.randomness import make_generator, normal_noise
-from tests.comat_core.sampling import PROMPTS, row_generators
+from tests.comat_core.stock_sampling import PROMPTS, row_generators
 from tests.tiny_families import TinyFamily
 from tests.tiny_models import IMAGE_SIDE
 

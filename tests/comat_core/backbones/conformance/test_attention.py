@@ -10,7 +10,7 @@ from torch.nn import functional
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.support.errors import UserError
 from tests.comat_core.backbones.conformance.family_case import FamilyCase
-from tests.comat_core.sampling import PROMPTS
+from tests.comat_core.stock_sampling import PROMPTS
 
 
 def test_maps_are_the_softmax_that_the_network_used(case: FamilyCase, monkeypatch: pytest.MonkeyPatch) -> None:

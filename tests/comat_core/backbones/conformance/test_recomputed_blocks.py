@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from comat_core.backbones.recomputed_blocks import recompute_blocks, recomputed_blocks_of
-from comat_core.training_step import discriminator_step
+from comat_core.training.training_step import discriminator_step
 from tests.comat_core.backbones.conformance.family_case import FamilyCase
-from tests.comat_core.training_steps import step_of
-from tests.comat_core.training_world import make_batch, make_models, make_settings
+from tests.comat_core.training.training_steps import step_of
+from tests.comat_core.training.training_world import make_batch, make_models, make_settings
 
 
 def test_recomputed_blocks_change_no_gradient(case: FamilyCase) -> None:

@@ -5,7 +5,7 @@ import torch
 from comat_core.backbones.adapters import active_adapter, add_lora, load_lora, save_lora
 from comat_core.support.randomness import make_generator, normal_noise
 from tests.comat_core.backbones.conformance.family_case import GUIDANCE, STEPS, FamilyCase, randomise
-from tests.comat_core.sampling import row_generators
+from tests.comat_core.stock_sampling import row_generators
 from tests.tiny_models import IMAGE_SIDE
 
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from comat_core.training_step import discriminator_step
+from comat_core.training.training_step import discriminator_step
 from tests.comat_core.backbones.conformance.family_case import FamilyCase
-from tests.comat_core.training_steps import judge_of, step_of
-from tests.comat_core.training_world import make_batch, make_models, make_settings
+from tests.comat_core.training.training_steps import judge_of, step_of
+from tests.comat_core.training.training_world import make_batch, make_models, make_settings
 
 
 def unheard(case: FamilyCase, adapter: str) -> set[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from comat_core.brake import Evaluation, Measurement
+from comat_core.training.brake import Evaluation, Measurement
 from stages.train import TrainConfig
 from stages.train.brake.examination import Examiner
 from tests.tiny_captioners import save_tiny_git, save_tiny_question_answerer

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import stages.train.loop as loop_module
-from comat_core.brake import Evaluation
+from comat_core.training.brake import Evaluation
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run

@@ -1,0 +1,1 @@
+"""What a parse says of words: nouns and their phrases, number, pronouns."""

@@ -1,0 +1,1 @@
+"""How far one set of images lies from another, by their features."""
