@@ -102,7 +102,8 @@ def planned_models(config: TrainConfig, *, tiny: bool, folder: Path | None = Non
             quantise_without_data(network, config.base_quantisation)
     if config.hardware.recompute_blocks:
         recompute_blocks(online.denoiser)
-    add_lora(online, ADAPTER_NAME, rank=config.online.rank, seed=config.seed)
+    wanted = config.online
+    add_lora(online, ADAPTER_NAME, rank=wanted.rank, seed=config.seed, target_modules=wanted.target_modules)
     walk = online.make_scheduler(config.sampling.scheduler, config.resolution)
     network: Any = config.discriminator.network
     return CoMatModels(

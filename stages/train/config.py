@@ -51,6 +51,11 @@ class OnlineSettings(LearnerSettings):
     """The online model's LoRA and its optimiser."""
 
     rank: Annotated[int, Field(ge=1, le=1024, description="rank of the LoRA")] = 128
+    target_modules: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...] | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(min_length=1, description="ends of the adapted layers' names, as attn2.to_q; none: the family's choice"),
+    ] = None
     average_decay: Annotated[
         float | None,
         NOT_IN_KEY_IF_EMPTY,

@@ -89,12 +89,22 @@ def write_model_card(config: TrainConfig, *, adapted: bool, usage: Sequence[str]
         learning_rate=config.online.learning_rate,
         chosen=chosen,
         helpers="\n".join(
-            [*map(_describe, helpers_of(config)), *map(_describe, judges_of(config)), *_averaging(config)]
+            [
+                *_layers(config),
+                *map(_describe, helpers_of(config)),
+                *map(_describe, judges_of(config)),
+                *_averaging(config),
+            ]
         ),
         **config.weights.model_dump(),
         **config.sampling.model_dump(include={"scheduler", "num_inference_steps", "guidance_scale", "gradient_steps"}),
         **config.model_dump(include={"steps", "resolution", "precision", "seed"}),
     )
+
+
+def _layers(config: TrainConfig) -> list[str]:
+    targets = config.online.target_modules
+    return [] if targets is None else [f"| LoRA's layers | {', '.join(targets)} |"]
 
 
 def _averaging(config: TrainConfig) -> list[str]:

@@ -66,7 +66,8 @@ def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None
         online.denoiser.compile_repeated_blocks(backend=config.hardware.compile_backend)
     if config.hardware.recompute_blocks:
         recompute_blocks(online.denoiser)
-    add_lora(online, ADAPTER_NAME, rank=config.online.rank, seed=config.seed)
+    wanted = config.online
+    add_lora(online, ADAPTER_NAME, rank=wanted.rank, seed=config.seed, target_modules=wanted.target_modules)
     models = CoMatModels(
         online=online,
         scheduler=online.make_scheduler(config.sampling.scheduler, config.resolution),

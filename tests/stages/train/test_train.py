@@ -36,6 +36,25 @@ def test_writes_a_lora_that_the_stock_pipeline_loads(
     assert any(value.abs().max() > 0 for name, value in weights.items() if "lora_B" in name or "lora.up" in name)
 
 
+def test_the_lora_has_the_layers_that_are_asked_for_and_no_other(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    targets = ["attn2.to_q", "attn2.to_k"]
+    artifact = run(make_config(online={"rank": 2, "target_modules": targets}), inputs, Store(str(tmp_path / "store")))
+    with artifact.local_path("lora/") as folder:
+        names = load_file(folder / "pytorch_lora_weights.safetensors").keys()
+    layers = {next((target for target in targets if f".{target}." in name), name) for name in names}
+    assert layers == set(targets)
+    assert "| LoRA's layers | attn2.to_q, attn2.to_k |" in artifact.read_bytes("lora/README.md").decode()
+
+
+def test_layers_that_the_base_model_does_not_have_are_told(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="attn9"):
+        run(make_config(online={"target_modules": ["attn9.to_q"]}), inputs, Store(str(tmp_path / "store")))
+
+
 def test_metrics_have_a_row_per_step_and_a_column_per_loss(
     make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
