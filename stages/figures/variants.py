@@ -83,7 +83,7 @@ def find_columns(variants: Sequence[Variant], store: Store) -> tuple[list[Column
     for variant in variants:
         node = variant.plan.by_name[TRAIN]
         if store.look_up(node.stage.name, node.key).condition is Condition.MISSING:
-            missing.append(f"{variant.row.label} is not trained here: {_command(variant)} trains it")
+            missing.append(f"{variant.row.label} is not trained here: run {_command(variant)}")
             continue
         model = find_tuned_model(load_preset(variant.preset, variant.settings), store)
         columns.append(Column(variant.row.label, model, TUNED))

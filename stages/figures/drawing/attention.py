@@ -15,7 +15,7 @@ from stages.figures.drawing.lettering import (
     tell_missing_glyphs,
     width_of,
 )
-from stages.figures.drawing.sheet import CELL, COLOURS, GAP, MARGIN, Sheet
+from stages.figures.drawing.sheet import COLOURS, GAP, MARGIN, Sheet
 from stages.figures.drawing.shares import AXIS, BAR_ROW, draw_shares
 from stages.figures.entity_masks import share_inside
 from stages.figures.shown_prompts import ShownPrompt
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+CELL: Final = 1.2
+"""Inches of a picture's side."""
 LABELS: Final = {"base": "base model", "tuned": "CoMat"}
 LABEL: Final = 0.2
 """Inches of the models' names, at the left."""
@@ -105,7 +107,7 @@ def _draw_maps(sheet: Sheet, panel: AttentionPanel, top: float) -> None:
                 MARGIN, own_top + CELL / 2, [LABELS[model]], rotation=90, va="center", color=COLOURS[model], bold=True
             )
             if line == 0:
-                sheet.picture(decode_png(panel.prompt.recordings[model].png), MARGIN + LABEL, own_top)
+                sheet.picture(decode_png(panel.prompt.recordings[model].png), MARGIN + LABEL, own_top, CELL)
         for column, number in enumerate(numbers, start=1):
             left = MARGIN + LABEL + column * (CELL + GAP)
             _draw_word(sheet, panel, number, left, above, tops)
@@ -124,7 +126,7 @@ def _draw_word(
     sheet.write(middle, above + height_of(1, NORMAL), [scale], size=SMALL, ha="center", color="#5b6270")
     for model, heat in heats.items():
         overlay = blend_overlay(panel.prompt.recordings[model].png, heat, highest)
-        axes = sheet.picture(overlay, left, tops[model])
+        axes = sheet.picture(overlay, left, tops[model], CELL)
         mask = panel.masks[model][number] if panel.masks else None
         if mask is not None:
             _outline(axes, heat, mask)
@@ -145,4 +147,4 @@ def _outline(axes: "Axes", heat: "NDArray[np.float32]", mask: "NDArray[np.bool_]
     down = (np.arange(-1, height + 1) + 0.5) * SIDE / height - 0.5
     axes.contour(across, down, framed, levels=[0.5], colors=OUTLINE, linewidths=0.9)
     axes.set(xlim=(-0.5, SIDE - 0.5), ylim=(SIDE - 0.5, -0.5))
-    axes.text(0.03, 0.03, f"{share_inside(heat, mask):.0%} inside", bbox=behind, **note)
+    axes.text(0.03, 0.03, f"{100 * share_inside(heat, mask):.0f} % inside", bbox=behind, **note)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from stages.figures.drawing.lettering import NORMAL, height_of, in_lines, tell_missing_glyphs
-from stages.figures.drawing.sheet import CELL, GAP, MARGIN, Sheet
+from stages.figures.drawing.sheet import GAP, MARGIN, Sheet
 from stages.figures.variants import ImageRow
 from stages.images.png import decode_png
 
+CELL: Final = 1.6
+"""Inches of an image's side."""
 SPACE: Final = 0.1
 """Inches between two rows."""
 
@@ -34,7 +36,7 @@ def draw_image_rows(labels: Sequence[str], rows: Sequence[ImageRow], columns: Se
         sheet.write(MARGIN, top + SPACE, text)
         top += SPACE + height_of(len(text), NORMAL) + GAP
         for left, images in zip(lefts, columns, strict=True):
-            sheet.picture(decode_png(images[number]), left, top)
+            sheet.picture(decode_png(images[number]), left, top, CELL)
         top += CELL
     return sheet
 

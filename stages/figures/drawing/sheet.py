@@ -1,6 +1,7 @@
 """A figure laid out in inches, and its files."""
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 MARGIN: Final = 0.12
 GAP: Final = 0.06
-CELL: Final = 1.2
-"""Inches of a picture's side."""
 LONGEST_SIDE: Final = 100
 """Inches of a sheet; the PNG would have more pixels than matplotlib draws."""
 DOTS_PER_INCH: Final = 300
@@ -35,7 +34,8 @@ def drawing_style() -> Iterator[None]:
     """Draw and write figures inside the block alike on every machine, whatever its matplotlibrc says."""
     import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # `tell_missing_glyphs` says it, once
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
@@ -64,11 +64,11 @@ class Sheet:
         place = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(place)
 
-    def picture(self, image: "Image", left: float, top: float) -> "Axes":
-        """A picture in a square of CELL; its own pixels are the units of the area."""
+    def picture(self, image: "Image", left: float, top: float, side: float) -> "Axes":
+        """A picture in a square; its own pixels are the units of the area."""
         import numpy as np
 
-        axes = self.axes(left, top, CELL, CELL)
+        axes = self.axes(left, top, side, side)
         axes.imshow(np.asarray(image))
         axes.set_axis_off()
         return axes
