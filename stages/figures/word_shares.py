@@ -80,6 +80,4 @@ def _aligned(layout: "TextLayout", prompt: str, spans: "Sequence[Span]") -> "tup
 
 
 def _summed(tokens: Sequence[int], recordings: Mapping[str, Recording]) -> dict[str, float]:
-    return {
-        model: sum(recording.activations[token] for token in tokens) for model, recording in recordings.items()
-    }
+    return {model: sum(recording.activations[token] for token in tokens) for model, recording in recordings.items()}

@@ -72,7 +72,12 @@ def _add_figure(
         "--prompts", type=positive, default=PROMPTS, metavar="N", help=f"{prompts} (default: {PROMPTS})"
     )
     parser.add_argument(
-        "--seed", action="append", type=int, default=[], metavar="N", help="of the noise; again for another (default: 0)"
+        "--seed",
+        action="append",
+        type=int,
+        default=[],
+        metavar="N",
+        help="of the noise; again for more (default: 0)",
     )
     parser.add_argument("--output", metavar="FILE", help=f"FILE.png and FILE.pdf (default: PRESET-{name})")
     return parser

@@ -15,8 +15,8 @@ from stages.figures.drawing.lettering import (
     tell_missing_glyphs,
     width_of,
 )
-from stages.figures.drawing.sheet import COLOURS, GAP, MARGIN, Sheet
 from stages.figures.drawing.shares import AXIS, BAR_ROW, draw_shares
+from stages.figures.drawing.sheet import COLOURS, GAP, MARGIN, Sheet
 from stages.figures.entity_masks import share_inside
 from stages.figures.shown_prompts import ShownPrompt
 from stages.figures.word_shares import WordShare
@@ -82,7 +82,9 @@ def draw_attention(panels: Sequence[AttentionPanel]) -> Sheet:
     width = bars + words + BARS + MARGIN
     tell_missing_glyphs([panel.prompt.text for panel in panels])
     headings = [in_lines(panel.heading, width - 2 * MARGIN, NORMAL, bold=True) for panel in panels]
-    heights = [height_of(len(lines), NORMAL) + GAP + panel.height for lines, panel in zip(headings, panels, strict=True)]
+    heights = [
+        height_of(len(lines), NORMAL) + GAP + panel.height for lines, panel in zip(headings, panels, strict=True)
+    ]
     sheet = Sheet(width, MARGIN + sum(heights) + SPACE * (len(panels) - 1) + MARGIN)
     top = MARGIN
     for panel, lines, height in zip(panels, headings, heights, strict=True):

@@ -9,12 +9,14 @@ import pytest
 from PIL import Image
 
 from comat_core.backbones.adapters import active_adapter
+from comat_core.support.errors import UserError
 from flows.command_line.cli import main
 from flows.command_line.commands import figure
 from stages.attention.tables import write_recordings
 from stages.attention.words import ChosenPrompt
 from stages.figures.drawing.attention import AttentionPanel
 from stages.figures.drawing.sheet import Sheet
+from stages.figures.shown_prompts import prompts_of_run
 from stages.figures.variants import variants_of
 from stages.images.png import decode_png
 from stages.plan.pipeline import make_plan
@@ -140,7 +142,7 @@ def _check_against_the_model(panel: AttentionPanel, store: Store) -> None:
     text = panel.prompt.text
     number = [OTHER, PROMPT].index(text)
     with torch.no_grad(), sampling_model(tuned.sampling, tuned.artifacts, tuned.sampling.vae) as model:
-        tokenizer: Any = model.text_layout.tokenizers[0][0]
+        tokenizer: Any = model.text_layout().tokenizers[0][0]
         for name, adapter in MODELS.items():
             with active_adapter(model.denoiser, adapter):
                 result = sample(model, tuned.sampling, [text], [sample_seed(5, number)], CaptureRequest([0, 1]))
@@ -150,15 +152,11 @@ def _check_against_the_model(panel: AttentionPanel, store: Store) -> None:
             layers = [layer[0].double().mean(dim=(0, 1)) for step in result.attention_maps for layer in step.values()]
             means = sum(layers) / len(layers)
             assert len(layers) > 2
-            ids = tokenizer(text).input_ids
-            for share in panel.shares:
-                tokens = [place for place, one in enumerate(ids) if _is_of(tokenizer, one, share.text)]
-                if tokens and text.split().count(share.text) == 1:
-                    assert share.by_model[name] == pytest.approx(float(means[tokens].sum()), rel=1e-3)
-
-
-def _is_of(tokenizer: Any, token: int, word: str) -> bool:
-    return tokenizer.decode([token]).strip() == word
+            tokens = [tokenizer.decode([one]).strip() for one in tokenizer(text).input_ids]
+            once = {share.text: share for share in panel.shares if tokens.count(share.text) == 1}
+            assert {"star"} <= set(once) or {"red", "circle", "and", "blue", "square"} <= set(once)
+            for word, share in once.items():
+                assert share.by_model[name] == pytest.approx(float(means[tokens.index(word)]), rel=1e-3)
 
 
 def test_chosen_words_have_maps_and_bars_of_their_own(
@@ -221,7 +219,6 @@ def test_fidelity_shows_what_there_is_and_names_the_command_for_the_rest(
         (["attention", "--prompt", PROMPT, "--word", "moon"], "the prompt has none of the words"),
         (["attention", "--prompt", PROMPT, "--word", "red", "--word", "moon"], "no prompt has the word 'moon'"),
         (["attention", "--masks", "--set", "models.segmenter=null"], "segmenter"),
-        (["attention", "--set", "attention=null"], "attention"),
         (["attention", "--set", "attention.examples=3"], "run `comat run miniature --only attention.base`"),
         (["attention", "--output", "store"], "the output is a folder"),
         (["legs"], "invalid choice: 'legs'"),
@@ -255,6 +252,19 @@ def test_an_ending_may_be_given_or_not(
     command = ["figure", "attention", "miniature", *QUICK, "--store", store.url, "--output", str(tmp_path / given)]
     assert main([*command, "--prompts", "1"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / written}.png\n{tmp_path / written}.pdf\n"
+
+
+def test_presets_and_runs_without_recorded_attention_are_told(tmp_path: Path) -> None:
+    place = Store(str(tmp_path / "store"))
+    preset = load_preset("miniature", SETTINGS)
+    for model in COLOURS:
+        key = make_plan(preset.sections).by_name[f"attention.{model}"].key
+        make_artifact(place, "attention", key=key)
+    with pytest.raises(UserError, match=r"has recorded no prompt's attention .*: name a --prompt"):
+        prompts_of_run(preset, place, "miniature", 4)
+    sections = {name: section for name, section in preset.sections.items() if name != "attention"}
+    with pytest.raises(UserError, match=r"the preset records no attention .*: name a --prompt"):
+        prompts_of_run(preset.model_copy(update={"sections": sections}), place, "miniature", 4)
 
 
 @pytest.mark.slow

@@ -46,7 +46,9 @@ def test_columns_are_the_base_model_and_the_figures_trainings(figure: str, store
 
 
 def test_rows_of_fidelity_differ_in_fidelity_preservation_alone() -> None:
-    without, with_it = (variant.plan.by_name["train"].config for variant in variants_of("fidelity", (), "miniature", ()))
+    without, with_it = (
+        variant.plan.by_name["train"].config for variant in variants_of("fidelity", (), "miniature", ())
+    )
     one, other = without.model_dump(), with_it.model_dump()
     assert one.pop("weights") == {**other.pop("weights"), "fidelity": 0}
     assert one == other
@@ -112,7 +114,7 @@ def test_prompts_are_held_out_ones_drawn_by_the_seed(store: Store) -> None:
     preset = load_preset("miniature")
     rows = [(f"p{number}", f"prompt {number}", "colour", "test") for number in range(9)]
     key = make_plan(preset.sections).by_name["prompts"].key
-    with pytest.raises(UserError, match="run `comat run mine.yaml --only prompts`"):
+    with pytest.raises(UserError, match=r"run `comat run mine\.yaml --only prompts`"):
         held_out_prompts(preset, store, "mine.yaml", 3)
     table = prompts_table([*rows, ("t", "a training prompt", "colour", "train")])
     make_artifact(store, "prompts", key=key, tables={"prompts.parquet": table})
