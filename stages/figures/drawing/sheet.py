@@ -20,7 +20,7 @@ LONGEST_SIDE: Final = 100
 DOTS_PER_INCH: Final = 300
 COLOURS: Final = {"base": "#8b93a3", "tuned": "#4a56d8"}
 """Model -> its colour in the report."""
-STYLE: Final = {
+STYLE: Final[Any] = {
     "font.family": FAMILY,
     "text.parse_math": False,  # a prompt may have dollar signs
     "pdf.fonttype": 42,  # fonts in the file, as TrueType: texts stay texts

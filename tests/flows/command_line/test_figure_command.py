@@ -95,7 +95,8 @@ def test_attention_of_a_run_shows_its_recorded_prompts_images_maps_and_shares(
     assert image.size == (int(sheet.width * 300), int(sheet.height * 300))
     assert len(pictures(sheet)) == 2 * (1 + 4) + 2 * (1 + 2)
     first, second = [axes for axes in sheet.figure.axes if axes.patches]
-    drawn = [patch.get_width() for patch in first.patches]
+    rectangles: Any = first.patches
+    drawn = [patch.get_width() for patch in rectangles]
     # a start token, then "a red circle and a blue square", a token each
     expected = [100 * recording(model, 4).activations[token] for model in COLOURS for token in range(1, 8)]
     assert drawn == pytest.approx(expected, rel=1e-5)
@@ -150,7 +151,7 @@ def _check_against_the_model(panel: AttentionPanel, store: Store) -> None:
             shown = torch.from_numpy(np.array(decode_png(panel.prompt.recordings[name].png))).permute(2, 0, 1) / 255
             torch.testing.assert_close(shown, drawn, atol=2 / 255, rtol=0)
             layers = [layer[0].double().mean(dim=(0, 1)) for step in result.attention_maps for layer in step.values()]
-            means = sum(layers) / len(layers)
+            means: Any = sum(layers) / len(layers)
             assert len(layers) > 2
             tokens = [tokenizer.decode([one]).strip() for one in tokenizer(text).input_ids]
             once = {share.text: share for share in panel.shares if tokens.count(share.text) == 1}
