@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comat_core.files.text_files import is_text
 from comat_core.files.whole_files import write_whole
 from comat_core.support.errors import UserError
-from data.readers import LONGEST_PROMPT
 from flows.command_line.arguments import add_command, add_preset
+from flows.command_line.prompts import given_prompts
 from stages.plan.presets import load_preset
 from stages.store.file_names import fitting_name
 from stages.store.local_disk import OUTPUT_ADVICE, check_output_file, disk_errors_told
@@ -33,13 +32,7 @@ def add_to(parsers: Any) -> None:
 
 def sample(options: argparse.Namespace) -> int:
     """Draw one row of images per prompt into a PNG file, and print its path."""
-    prompts: list[str] = options.prompt
-    if not all(prompt.strip() for prompt in prompts):
-        raise UserError("a prompt is empty", "--prompt", "write what the image shall show")
-    if not all(map(is_text, prompts)):
-        raise UserError("a prompt is no text in UTF-8", "--prompt", "check the terminal's encoding")
-    if max(map(len, prompts)) > LONGEST_PROMPT:
-        raise UserError(f"a prompt has more than {LONGEST_PROMPT:,} characters", "--prompt", "write a shorter one")
+    prompts = given_prompts(options)
     tuned = find_tuned_model(load_preset(options.preset, options.settings), Store(options.store))
     output = Path(options.output or fitting_name(tuned.preset, f"-{options.seed}.png"))
     if output.suffix.lower() != ".png":

@@ -10,12 +10,18 @@ from stages.report.pictures.pictures import jpeg_uri
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
 FAINTEST, STRONGEST = 0.25, 0.85
 """Opacity of the colours where the attention is 0 and where it is at the scale's top."""
 
 
 def draw_overlay(png: bytes, heat: "NDArray[np.float32]", top: float) -> str:
+    """Lay a heat map over its image, as a data URI; see `blend_overlay`."""
+    return jpeg_uri(blend_overlay(png, heat, top))
+
+
+def blend_overlay(png: bytes, heat: "NDArray[np.float32]", top: float) -> "Image":
     """Lay a heat map over its image.
 
     Args:
@@ -23,7 +29,7 @@ def draw_overlay(png: bytes, heat: "NDArray[np.float32]", top: float) -> str:
         top: the heat of the strongest colour; the same for all maps that are to be compared.
 
     Returns:
-        a data URI.
+        a picture of SIDE by SIDE pixels.
     """
     from matplotlib import colormaps
     from PIL import Image
@@ -34,4 +40,4 @@ def draw_overlay(png: bytes, heat: "NDArray[np.float32]", top: float) -> str:
     colours = colormaps["inferno"](strength)[..., :3]
     opacity = (FAINTEST + (STRONGEST - FAINTEST) * strength)[..., None]
     blended = grey * (1 - opacity) + colours * opacity
-    return jpeg_uri(Image.fromarray((blended * 255).round().astype(np.uint8)))
+    return Image.fromarray((blended * 255).round().astype(np.uint8))

@@ -7,10 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from comat_core.backbones.adapters import add_lora, lora_parameters, save_lora
-from comat_core.backbones.loading import load_backbone
 from comat_core.support.errors import UserError
-from comat_core.support.randomness import make_generator
 from stages import attention, images
 from stages.attention.recording import SIDE, Recording, captured_steps, heat_map, record, token_activations
 from stages.attention.tables import read_recordings, write_recordings
@@ -21,6 +18,7 @@ from stages.plan.config import ModelReference
 from stages.sampling import Sampler, sampling_model
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
+from tests.random_loras import save_random_lora
 from tests.stages.fake_run import flat_png, make_artifact, prompts_table
 
 PROMPTS = [
@@ -67,13 +65,7 @@ def config_of(folder: Path, **changes: object) -> attention.AttentionConfig:
 
 def trained(store: Store, base: Path, folder: Path) -> Artifact:
     """A training that has changed the model."""
-    model = load_backbone(base)
-    add_lora(model, "tuned", rank=2, seed=0)
-    with torch.no_grad():
-        for index, parameter in enumerate(lora_parameters(model.denoiser, "tuned")):
-            parameter.copy_(torch.randn(parameter.shape, generator=make_generator(0, "test LoRA", index)))
-    save_lora(model, folder / "lora", "tuned")
-    return make_artifact(store, "train", folder=folder / "lora")
+    return make_artifact(store, "train", folder=save_random_lora(base, folder / "lora"))
 
 
 def test_words_are_an_entitys_attributes_and_its_noun() -> None:

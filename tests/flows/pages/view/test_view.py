@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from comat_core.support.errors import UserError
@@ -39,6 +38,7 @@ from stages.tuned.comparison import Comparison, ComparisonAbandoned, comparer_of
 from stages.tuned.tuned_model import find_tuned_model
 from tests.flows.conftest import ROOT
 from tests.flows.test_bad_input import fails_with
+from tests.random_loras import save_random_lora
 from tests.stages.fake_run import flat_png, make_artifact, prompts_table
 
 SETTINGS = ("images.sampling.num_inference_steps=3",)
@@ -54,19 +54,10 @@ def preset() -> Preset:
 @pytest.fixture(scope="module")
 def trained(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with a trained model: the shipped one with a LoRA of random weights."""
-    from comat_core.backbones.adapters import add_lora, lora_parameters, save_lora
-    from comat_core.backbones.loading import load_backbone
-    from comat_core.support.randomness import make_generator
-
     folder = tmp_path_factory.mktemp("trained")
-    model = load_backbone(ROOT / "data" / "miniature" / "base")
-    add_lora(model, "tuned", rank=2, seed=0)
-    with torch.no_grad():
-        for index, parameter in enumerate(lora_parameters(model.denoiser, "tuned")):
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=make_generator(0, "test LoRA", index)))
-    save_lora(model, folder / "lora", "tuned")
+    lora = save_random_lora(ROOT / "data" / "miniature" / "base", folder / "lora", scale=0.3)
     store = Store(str(folder / "store"))
-    make_artifact(store, "train", key=key_of(preset, "train"), folder=folder / "lora")
+    make_artifact(store, "train", key=key_of(preset, "train"), folder=lora)
     return store
 
 
