@@ -47,7 +47,9 @@ def _items(
     from comat_core.attack.success import is_success, names_class
 
     rows = [row for row, _ in enumerate(prompts) for _ in range(config.texts_per_prompt)]
-    seeds = [image_seed(config.seed, one.prompt_id, sample) for one in prompts for sample in range(config.texts_per_prompt)]
+    seeds = [
+        image_seed(config.seed, one.prompt_id, sample) for one in prompts for sample in range(config.texts_per_prompt)
+    ]
     plain = [prompts[row].text for row in rows]
     attacked, control = zip(*_texts(config, prompts, search.words, found), strict=True)
     names = classifier.classes
@@ -56,7 +58,7 @@ def _items(
         for texts in (attacked, control, plain)
     ]
     items = []
-    for place, row in enumerate(rows):
+    for place, (row, sample) in enumerate(drawn):
         prompt = prompts[row]
         name, (of_attack, of_control, of_prompt) = prompt.class_name, (by_text[place] for by_text in seen)
         success = float(is_success(attacked[place], name, of_attack == name))
@@ -65,7 +67,7 @@ def _items(
         items.append(
             {
                 "prompt_id": prompt.prompt_id,
-                "sample": place % config.texts_per_prompt,
+                "sample": sample,
                 "kind": prompt.kind,
                 "class_name": name,
                 "text": attacked[place],
@@ -98,7 +100,7 @@ def _texts(
             drawn = draw_words(logits, make_generator(config.seed, "attack sample", prompt.prompt_id, sample))
             generator = make_generator(config.seed, "attack control", prompt.prompt_id, sample)
             random = draw_words(logits.new_zeros(logits.shape), generator)
-            yield tuple(words.write(prompt.text, words.read(choice)) for choice in (drawn, random))  # pyright: ignore
+            yield words.write(prompt.text, words.read(drawn)), words.write(prompt.text, words.read(random))
 
 
 def _classify(

@@ -39,9 +39,9 @@ def attacked(tiny_model: ModelOf) -> ModelOf:
     """Tiny models with their tokenizer: copies of tokenizers have lost how they decode."""
 
     def fresh(kind: str) -> Backbone:
-        model = tiny_model(kind)
+        model, tokenizer = tiny_model(kind), clip_tokenizer()
         for stream in model.family.text_streams:
-            setattr(model.pipeline, stream.tokenizer, clip_tokenizer())
+            setattr(model.pipeline, stream.tokenizer, tokenizer)
         return model
 
     return fresh
@@ -124,6 +124,7 @@ def test_every_iteration_draws_other_words_noise_and_steps(attacked: ModelOf) ->
     assert not torch.isclose(first, second).any()
 
 
+@pytest.mark.slow
 def test_the_search_lowers_the_loss_of_words_and_noise_that_it_has_not_seen(attacked: ModelOf) -> None:
     search = search_of(attacked("sd"), iterations=15, learning_rate=1.0, kappa=1000.0, gradient_steps=STEPS)
     found = search.find(PROMPTS[:1])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import CLIPTokenizer
 
 from comat_core.attack.words import AddableWords
 from comat_core.backbones.protocol import Backbone
@@ -17,12 +18,16 @@ PROMPTS = ["a red circle and a", "a star"]
 
 
 @pytest.fixture(scope="module")
-def words() -> AddableWords:
-    return AddableWords(clip_tokenizer(), "tiny")
+def tokenizer() -> CLIPTokenizer:
+    return clip_tokenizer()
 
 
-def test_words_are_whole_tokens_that_can_be_typed(words: AddableWords) -> None:
-    tokenizer = clip_tokenizer()
+@pytest.fixture(scope="module")
+def words(tokenizer: CLIPTokenizer) -> AddableWords:
+    return AddableWords(tokenizer, "tiny")
+
+
+def test_words_are_whole_tokens_that_can_be_typed(words: AddableWords, tokenizer: CLIPTokenizer) -> None:
     found = words.read(range(len(words.tokens)))
     assert {"red", "square", "a", "!"} <= set(found)
     assert len(set(found)) == len(found) > 50
@@ -33,8 +38,9 @@ def test_words_are_whole_tokens_that_can_be_typed(words: AddableWords) -> None:
     assert not {"R", "squ"} & set(found), "capitals are lowered, and parts of words are no words"
 
 
-def test_a_written_prompt_has_its_own_tokens_and_then_those_of_the_words(words: AddableWords) -> None:
-    tokenizer = clip_tokenizer()
+def test_a_written_prompt_has_its_own_tokens_and_then_those_of_the_words(
+    words: AddableWords, tokenizer: CLIPTokenizer
+) -> None:
     generator = torch.Generator().manual_seed(1)
     for _ in range(200):
         choice = torch.randint(len(words.tokens), (6,), generator=generator).tolist()
@@ -44,8 +50,7 @@ def test_a_written_prompt_has_its_own_tokens_and_then_those_of_the_words(words: 
         assert tokenizer(text).input_ids[1:-1] == [*tokenizer(PROMPTS[0]).input_ids[1:-1], *added]
 
 
-def test_places_stand_after_the_prompts_own_tokens(words: AddableWords) -> None:
-    tokenizer = clip_tokenizer()
+def test_places_stand_after_the_prompts_own_tokens(words: AddableWords, tokenizer: CLIPTokenizer) -> None:
     opened = words.open(PROMPTS, 3)
     for prompt, text, places, end in zip(PROMPTS, opened.texts, opened.places, opened.ends, strict=True):
         own = tokenizer(prompt).input_ids[:-1]
@@ -65,34 +70,33 @@ def test_a_prompt_without_room_is_named(words: AddableWords) -> None:
         words.open(["a star", f"{full} a"], 3)
 
 
-def test_models_with_another_text_encoder_are_refused(tiny_model: ModelOf) -> None:
+def test_models_with_another_text_encoder_are_refused(tiny_model: ModelOf, tokenizer: CLIPTokenizer) -> None:
     sdxl = tiny_model("sdxl")
-    sdxl.pipeline.tokenizer, sdxl.pipeline.tokenizer_2 = clip_tokenizer(), clip_tokenizer()
+    sdxl.pipeline.tokenizer, sdxl.pipeline.tokenizer_2 = tokenizer, tokenizer
     assert len(AddableWords.of(sdxl).tokens) > 50
     strange = tiny_model("sd")
-    strange.pipeline.tokenizer = SimpleNamespace()
+    strange.pipeline.tokenizer = type("T5Tokenizer", (), {})()
     with pytest.raises(UserError, match="another text encoder"):
         AddableWords.of(strange)
     two = tiny_model("sdxl")
-    two.pipeline.tokenizer_2 = letter_clip_tokenizer()
+    two.pipeline.tokenizer, two.pipeline.tokenizer_2 = tokenizer, letter_clip_tokenizer()
     with pytest.raises(UserError, match="different vocabularies"):
         AddableWords.of(two)
 
 
 def test_a_tokenizer_without_words_is_refused() -> None:
-    tokenizer = clip_tokenizer()
-    bare = SimpleNamespace(
-        all_special_ids=[], get_vocab=lambda: {"x": 0}, model_max_length=8, __call__=None, decode=tokenizer.decode
-    )
     with pytest.raises(UserError, match="no words of one token"):
-        AddableWords(_Callable(bare), "bare")
+        AddableWords(_PartsAlone(), "bare")
 
 
-class _Callable:
+class _PartsAlone:
     """A tokenizer that knows one part of a word."""
 
-    def __init__(self, parts: SimpleNamespace) -> None:
-        self.__dict__.update(vars(parts))
+    all_special_ids: tuple[int, ...] = ()
+    model_max_length = 8
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"x": 0}
 
     def __call__(self, texts: list[str], **_options: object) -> SimpleNamespace:
         return SimpleNamespace(input_ids=[[1, 0, 2] for _ in texts])

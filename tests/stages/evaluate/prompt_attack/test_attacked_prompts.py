@@ -13,13 +13,13 @@ from stages.models.classifiers import JudgeOfPairs
 
 JUDGE = {"kind": "judge", "model": "data://miniature/judge"}
 CLIP = {"kind": "clip", "model": "org/clip"}
-CSV = """prompt,label,classname
+CSV = '''prompt,label,classname
 "The tench, a fish with ""barbels""",0,tench
 A great white shark and a,2,Great White Shark
 about tenches,0,tench
 goldfishes swim,1,goldfish
 A crane,3,crane
-"""
+'''
 
 
 def config_of(**changes: Any) -> AttackConfig:
