@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.protocol import TEXT_ENCODERS, Backbone
 from comat_core.support.errors import UserError
 
 WORD_END: Final = "</w>"
@@ -62,7 +62,8 @@ class AddableWords:
         Raises:
             UserError: one of them is none of CLIP's, or they have different vocabularies.
         """
-        tokenizers = [getattr(model.pipeline, stream.tokenizer) for stream in model.family.text_streams]
+        encoders = [name for name in TEXT_ENCODERS if getattr(model.pipeline, name, None) is not None]
+        tokenizers = [getattr(model.pipeline, name.replace("text_encoder", "tokenizer")) for name in encoders]
         if any(type(tokenizer).__name__ not in TOKENIZERS for tokenizer in tokenizers):
             raise UserError(
                 "the attack on prompts searches among CLIP's words, and this model has another text encoder",

@@ -46,11 +46,9 @@ def _items(
 ) -> list[dict[str, Any]]:
     from comat_core.attack.success import is_success, names_class
 
-    rows = [row for row, _ in enumerate(prompts) for _ in range(config.texts_per_prompt)]
-    seeds = [
-        image_seed(config.seed, one.prompt_id, sample) for one in prompts for sample in range(config.texts_per_prompt)
-    ]
-    plain = [prompts[row].text for row in rows]
+    drawn = [(row, sample) for row in range(len(prompts)) for sample in range(config.texts_per_prompt)]
+    seeds = [image_seed(config.seed, prompts[row].prompt_id, sample) for row, sample in drawn]
+    plain = [prompts[row].text for row, _ in drawn]
     attacked, control = zip(*_texts(config, prompts, search.words, found), strict=True)
     names = classifier.classes
     seen = [

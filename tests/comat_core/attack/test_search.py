@@ -40,8 +40,9 @@ def attacked(tiny_model: ModelOf) -> ModelOf:
 
     def fresh(kind: str) -> Backbone:
         model, tokenizer = tiny_model(kind), clip_tokenizer()
-        for stream in model.family.text_streams:
-            setattr(model.pipeline, stream.tokenizer, tokenizer)
+        model.pipeline.tokenizer = tokenizer
+        if kind == "sdxl":
+            model.pipeline.tokenizer_2 = tokenizer
         return model
 
     return fresh

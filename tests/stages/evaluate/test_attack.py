@@ -18,7 +18,7 @@ from stages.evaluate.scoring.image_scores import ITEMS
 from stages.images import ImagesConfig
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
-from stages.store.artifacts import Artifact
+from stages.store.artifacts import Artifact, InputRecord
 from stages.store.store import Store
 from tests.stages.fake_run import make_artifact
 
@@ -116,7 +116,8 @@ def made_up(store: Store, key: str, successes: Sequence[tuple[str, str, float]])
         for kind, name, success in successes
     ]
     table = pa.Table.from_pylist(rows, schema=attack.ITEM_SCHEMA)
-    writer = store.writer("scores.attack", key, {"version": 1, "config": {}}, {"train": {"stage": "train", "key": key}})
+    train = InputRecord(stage="train", key="lora", digest="")
+    writer = store.writer("scores.attack", key, {"version": 1, "config": {}}, {"train": train})
     writer.write_table("items/00000.parquet", table)
     return writer.finish()
 
