@@ -19,6 +19,7 @@ from comat_core.backbones.family import Family
 from comat_core.backbones.lora.lora_files import LoraFiles, StockLoraFiles
 from comat_core.backbones.lora.original_layers import OriginalLayer
 from comat_core.backbones.text_layout import TextLayout
+from comat_core.backbones.token_mixtures import TokenMixtures, mixed_tokens
 from comat_core.sampling.schedulers import FlowWalk, Scheduler, make_scheduler
 from comat_core.support.errors import UserError
 from comat_core.support.offloading import HOME, visiting
@@ -209,6 +210,15 @@ class Backbone(ABC):
     def encode_prompts(self, prompts: Sequence[str], resolution: int) -> Conditioning:
         """Encode B prompts for square images of `resolution` pixels, as the stock pipeline does."""
         with visiting(self._waiting, self.device):
+            return self._encode_prompts(prompts, resolution)
+
+    def encode_mixtures(self, prompts: Sequence[str], resolution: int, mixtures: TokenMixtures) -> Conditioning:
+        """Encode as `encode_prompts` does, with mixtures of tokens in some places, and with the graph of their weights.
+
+        Args:
+            prompts: B prompts that hold some token in each of the places.
+        """
+        with visiting(self._waiting, self.device), mixed_tokens(self.text_encoders.values(), mixtures):
             return self._encode_prompts(prompts, resolution)
 
     @torch.no_grad()

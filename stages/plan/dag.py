@@ -11,6 +11,8 @@ from stages.plan.stage import ShardedStage, Stage
 
 MODELS = {"base": "base", "tuned": "tuned", EACH_OTHER: f"other.{EACH_OTHER}"}
 """Model -> its role in comparisons."""
+MADE_FROM = {"base": {"adapt": "adapt"}, "tuned": {"train": "train", "adapt": "adapt"}}
+"""Model -> what it is made from, beside the checkpoint that settings name."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ def _scores(benchmark: Benchmark) -> Iterator[Node]:
     real = benchmark.scores_node("real")
     if benchmark.real_scores is not None:  # before the star, which its name would fit
         yield _of_benchmark(benchmark, real, {}, "REAL_SCORES")
-    if benchmark.scores is not None:
+    if benchmark.of_models:
+        for model, inputs in MADE_FROM.items():
+            yield _of_benchmark(benchmark, benchmark.scores_node(model), inputs, "SCORES")
+    elif benchmark.scores is not None:
         for model in MODELS:
             inputs = {"prompts": "prompts", "images": images_node(model, benchmark.split)}
             yield _of_benchmark(benchmark, benchmark.scores_node(model), inputs, "SCORES")
@@ -81,6 +86,9 @@ def _scores(benchmark: Benchmark) -> Iterator[Node]:
 
 def _comparison(benchmark: Benchmark) -> Node:
     """The comparison of a benchmark's scores, or of their distances to those of real images."""
+    if benchmark.of_models:
+        inputs = {model: benchmark.scores_node(model) for model in MADE_FROM}
+        return _of_benchmark(benchmark, benchmark.node, inputs, "STAGE")
     inputs = {"prompts": "prompts", **benchmark.inputs}
     of_distances = benchmark.distances is not None
     node_of = benchmark.distances_node if of_distances else benchmark.scores_node
@@ -94,7 +102,8 @@ def _comparison(benchmark: Benchmark) -> Node:
 def _of_benchmark(benchmark: Benchmark, name: str, inputs: Mapping[str, str], stage: str) -> Node:
     """A node for presets that have the benchmark's section."""
     module = MODULE.format(name=benchmark.name)
-    return Node(name, module, benchmark.node, inputs, on_demand=True, stage=stage)
+    like = "images" if benchmark.of_models else None
+    return Node(name, module, benchmark.node, inputs, on_demand=True, like=like, stage=stage)
 
 
 def make_nodes() -> tuple[Node, ...]:

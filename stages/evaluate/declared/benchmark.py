@@ -64,12 +64,14 @@ class Benchmark:
         place: where it stands among the others in the DAG and on every page; after those that it reads.
         metrics: the scores in its summary. One that several benchmarks have is described by one of them.
         split: of the prompts whose images it scores.
-        scores: the stage that scores one model's images; None if it joins the scores of other benchmarks.
+        scores: the stage that scores one model, mostly its images; None if it joins the scores of other benchmarks.
         real_scores: the stage that looks at real images, if it compares with any.
         distances: the stage that measures one model's scores against those of the real images, if its comparison reads
             distances in the place of scores.
         real_distances: the stage that measures real images against each other, if its comparison reads that too.
         inputs: role -> node of what its comparison, the module's STAGE, reads besides prompts and its own scores.
+        of_models: its scores look at the base and the tuned model themselves, not at their images. What its section
+            leaves open of the sampling is as images are drawn.
         of_single_images: its items are scores of single images, which pages show beside them; otherwise it measures
             sets of images.
         read_item: an item -> the metrics' scores in it, for items whose columns are not called like them. An image's
@@ -86,6 +88,7 @@ class Benchmark:
     distances: Stage | None = None
     real_distances: Stage | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    of_models: bool = False
     of_single_images: bool = True
     read_item: Callable[[ScoredItem], Mapping[str, float | None]] | None = None
     explain_item: Callable[[ScoredItem], Sequence[str]] = _explains_nothing

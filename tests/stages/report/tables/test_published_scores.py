@@ -38,7 +38,8 @@ def test_published_numbers_are_those_of_the_tables():
     }
     assert rows["TIFA", "all questions"]["comat_sdxl"] == 0.875
     assert rows["GenEval", "mean of six tasks"] == {"sd15": 0.43, "sdxl": 0.55}
-    assert len(rows) == 10
+    assert rows["ATM", "success on long prompts"] == {"sd15": 0.511, "comat_sd15": 0.504}
+    assert len(rows) == 12
 
 
 def test_rows_match_by_metric_and_skill(store):

@@ -1,0 +1,1 @@
+"""The attack on prompts: which are attacked, and how one model stands it."""
