@@ -9,7 +9,7 @@ import math
 
 import pyarrow as pa
 
-from stages.devices import choose_device
+from stages.models.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import MODELS
 from stages.evaluate.prompt_attack.attacked_prompts import attacked_prompts

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from comat_core.support.errors import UserError
-from stages.ablation.settings import load_ablation
-from stages.ablation.variants import TRAIN, Variant, list_variants
+from stages.studies.ablation.settings import load_ablation
+from stages.studies.ablation.variants import TRAIN, Variant, list_variants
 from stages.attention.words import in_drawn_order
 from stages.images.finished import find_finished
 from stages.plan.pipeline import make_plan

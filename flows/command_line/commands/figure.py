@@ -147,7 +147,7 @@ def _seeds(options: argparse.Namespace) -> list[int]:
 
 
 def _segmenter(preset: Preset) -> "Segmenter":
-    from stages.devices import choose_device
+    from stages.models.devices import choose_device
 
     train = preset.sections.get("train")
     if not isinstance(train, TrainConfig) or train.segmenter is None:
