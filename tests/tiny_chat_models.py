@@ -155,10 +155,8 @@ def _byte_level() -> dict[str, Any]:
     """A vocabulary of single bytes and of the merged words, with the merges that lead to these."""
     pieces, merges = sorted(pre_tokenizers.ByteLevel.alphabet()), []
     for word in MERGED:
-        if word[0] == "Ġ":
-            pairs = [("Ġ", word[1:])]
-        else:
-            pairs = [(word[:end], word[end]) for end in range(1, len(word))]
+        letters = [(word[:end], word[end]) for end in range(1, len(word))]
+        pairs = [("Ġ", word[1:])] if word[0] == "Ġ" else letters
         merges += pairs
         pieces += [first + second for first, second in pairs]
     return {"vocab": {piece: index for index, piece in enumerate(pieces)}, "merges": merges}

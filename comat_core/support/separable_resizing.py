@@ -1,6 +1,7 @@
 """Resizing as two products with matrices, one per axis: any filter, any device, several steps at the price of one."""
 
 from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -38,7 +39,7 @@ def resizing_matrix(resample: int, sides: tuple[int, ...]) -> Weights:
         resample: PIL's number of a filter of `FILTERS`.
     """
     whole = np.eye(sides[0])
-    for before, after in zip(sides, sides[1:], strict=False):
+    for before, after in pairwise(sides):
         if before != after:
             whole = _step(resample, before, after) @ whole
     return whole

@@ -76,7 +76,7 @@ def test_it_is_planned_on_tensors_without_data(answerer: ChatAnswerer) -> None:
 
 
 def test_a_question_too_long_or_of_the_chat_s_tokens_is_refused(answerer: ChatAnswerer) -> None:
-    with pytest.raises(UserError, match="a question has .* tokens"):
+    with pytest.raises(UserError, match=r"a question has \d+ tokens"):
         answerer.encode_questions(["dog " * 500])
     with pytest.raises(UserError, match="a text contains"):
         answerer.encode_questions([f"dog{answerer.chat.ending}"])
