@@ -1,16 +1,14 @@
 """A chat model as the captioner: Qwen2.5-VL, Qwen3-VL or SmolVLM, asked to describe the image."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from comat_core.captioners.caption_tokens import CaptionTokens, caption_likelihood, tokenize_captions
+from comat_core.captioners.llava import INSTRUCTION
 from comat_core.captioners.protocol import DEFAULT_PREFIX, CaptionLikelihood
 from comat_core.chat_models.chat_model import ChatModel
-
-INSTRUCTION: Final = "Describe this image in one sentence."
 
 
 class ChatCaptioner:

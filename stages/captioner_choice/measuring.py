@@ -9,6 +9,9 @@ from comat_core.support.errors import UserError
 from stages.devices import choose_device
 from stages.evaluate.sensitivity import METRIC, SensitivityConfig, count_real_shards, real_images, score_images
 from stages.models.captioners import CaptionerSettings
+from stages.models.hub import cached_folder
+from stages.models.model_checks import check_folder
+from stages.models.model_references import Use
 from stages.plan.config import ModelReference
 
 if TYPE_CHECKING:
@@ -26,6 +29,16 @@ class Candidate:
     def name(self) -> str:
         """As `--captioner` names it."""
         return f"{self.captioning.kind}={self.checkpoint.path}"
+
+    def check(self) -> None:
+        """Make sure that what of it is on this machine can be used, before another candidate is measured.
+
+        Raises:
+            UserError: it cannot.
+        """
+        folder = self.checkpoint.local_path() or cached_folder(self.checkpoint.path, self.checkpoint.revision)
+        if folder is not None:
+            check_folder(folder, Use.NETWORK)
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,8 @@ def measure_captioners(
     Raises:
         UserError: a checkpoint or the images cannot be read, or no caption holds anything to corrupt.
     """
+    for candidate in candidates:
+        candidate.check()
     config.fetch_files()
     parts = [real_images(config, part) for part in range(count_real_shards(config, {}))]
     measured = []

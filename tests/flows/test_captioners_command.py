@@ -1,10 +1,12 @@
 """`comat captioners`: the miniature's shipped captioners compared, and the line for every mistake."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from flows.command_line.cli import main
+from stages.plan.presets import PRESET_FOLDER
 from tests.flows.test_bad_input import fails_with
 
 GIT = ("--captioner", "git=data://miniature/git")
@@ -35,8 +37,14 @@ def test_the_shipped_captioners_are_compared(capsys: pytest.CaptureFixture[str])
         (("--captioner", "clip=org/model"), "clip=org/model: Input tag 'clip' found using 'kind' does not match"),
         (("--captioner", "git=./nowhere/at/all"), "there is no such folder"),
         (("--images", "0"), "0 is not 1 or more"),
-        (("--set", "evaluate.sensitivity=null"), "names no real images"),
     ],
 )
 def test_a_mistake_is_told(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str) -> None:
     assert message in fails_with(capsys, "captioners", "miniature", *arguments)
+
+
+def test_a_preset_without_real_images_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (PRESET_FOLDER / "miniature.yaml").read_text().splitlines()
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("\n".join(line for line in lines if not line.startswith("  sensitivity:")))
+    assert "names no real images" in fails_with(capsys, "captioners", str(mine))

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from comat_core.captioners.chat import INSTRUCTION, ChatCaptioner
+from comat_core.captioners.chat import ChatCaptioner
+from comat_core.captioners.llava import INSTRUCTION
 from comat_core.chat_models.chat_model import ChatModel
 from comat_core.chat_models.qwen_vl import QwenVisionLanguage
 from comat_core.support.activation_memory import kept_activations

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 
 from comat_core.support.errors import UserError
 from data.miniature_world.pairs import base_world_pair
@@ -82,17 +83,20 @@ def test_every_candidate_is_asked_about_the_same_images(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Blip, "load", lambda _self, checkpoint, **_: Asked(checkpoint.path))
     candidates = [Candidate(Blip(), ModelReference(path=path)) for path in ("org/a", "org/b")]
-    import torch
-
     found = measure_captioners(CONFIG, candidates, torch.float32)
     assert [one.candidate for one in found] == candidates
     assert asked["org/a"] == asked["org/b"]
     assert {base_world_pair(1, "validation", index)[1] for index in range(3)} & set(asked["org/a"])
 
 
-def test_captions_that_hold_nothing_to_corrupt_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
+def test_a_candidate_that_is_not_there_is_told_before_any_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Blip, "load", lambda *_args, **_: pytest.fail("it was loaded"))
+    candidates = [Candidate(Blip(), ModelReference(path=path)) for path in ("org/a", "./nowhere/at/all")]
+    with pytest.raises(UserError, match="there is no such folder"):
+        measure_captioners(CONFIG, candidates, torch.float32)
 
+
+def test_captions_that_hold_nothing_to_corrupt_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Blip, "load", lambda *_args, **_: ColourReader())
     monkeypatch.setattr(measuring, "score_images", lambda *_: [])
     with pytest.raises(UserError, match="no caption of the 3 images holds anything to corrupt"):
