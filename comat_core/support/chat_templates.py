@@ -37,8 +37,9 @@ def answer_ending(tokenizer: Any, template: str | None, where: str) -> str:
 def without_added_start(tokenizer: Any, text: str) -> str:
     """A text without the start token that it is given by the tokenizer as well."""
     start = tokenizer.bos_token
-    adds_start = start is not None and tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
-    return text.removeprefix(start) if adds_start else text
+    if start is None or tokenizer("").input_ids[:1] != [tokenizer.bos_token_id]:
+        return text
+    return text.removeprefix(start)
 
 
 def _user(instruction: str) -> dict[str, Any]:

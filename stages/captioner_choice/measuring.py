@@ -112,7 +112,7 @@ def respects_of(rows: Sequence[dict[str, Any]], config: SensitivityConfig) -> di
         own = [row for row in rows if row["corruption"] == name]
         owners, values = [row["prompt_id"] for row in own], [row[METRIC] for row in own]
         prefers = [value > 0 for value in values]
-        estimates = (
+        sensitivity, preference = (
             bootstrap_mean(
                 [float(value) for value in chosen],
                 owners,
@@ -121,5 +121,5 @@ def respects_of(rows: Sequence[dict[str, Any]], config: SensitivityConfig) -> di
             )
             for chosen in (values, prefers)
         )
-        found[name] = Respect(name, *estimates, dict(zip(owners, prefers, strict=True)))
+        found[name] = Respect(name, sensitivity, preference, dict(zip(owners, prefers, strict=True)))
     return found
