@@ -1,7 +1,7 @@
 """What published chat models take of memory as captioners, planned without data: `python -m benchmarks.chat_models`.
 
 The configs are those of the checkpoints' `config.json`. Tokenizer and template are small stand-ins, which read the text
-byte by byte: the text is chosen so that it has at most some thirty tokens more than a caption of twenty words has in theirs.
+byte by byte: with the chat around it the text has a few dozen tokens more than a caption of twenty words in theirs.
 """
 
 import argparse
