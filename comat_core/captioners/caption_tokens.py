@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from comat_core.captioners.protocol import CaptionLikelihood
+from comat_core.support.numerics import at_least_float32
 
 _IGNORED = -100
 """The target that torch's cross entropy skips."""
@@ -81,7 +82,7 @@ def tokenize_captions(
 
 
 def caption_likelihood(logits: Tensor, tokens: CaptionTokens) -> CaptionLikelihood:
-    """Read the log-likelihood of the counted tokens off the logits that predict them, in float32 whatever came in.
+    """Read the log-likelihood of the counted tokens off the logits that predict them, in float32 at least.
 
     Args:
         logits: (B, L, V), those of `tokens.predicting_positions`.
@@ -90,6 +91,6 @@ def caption_likelihood(logits: Tensor, tokens: CaptionTokens) -> CaptionLikeliho
     mask = tokens.counted[:, tokens.first_counted :]
     targets = tokens.input_ids[:, tokens.first_counted :].masked_fill(~mask, _IGNORED)
     negative = functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), ignore_index=_IGNORED, reduction="none"
+        at_least_float32(logits).flatten(0, 1), targets.flatten(), ignore_index=_IGNORED, reduction="none"
     )
     return CaptionLikelihood(-negative.view_as(targets), mask)

@@ -9,6 +9,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedModel
 from comat_core.captioners.caption_tokens import CaptionTokens, tokenize_captions
 from comat_core.captioners.protocol import DEFAULT_PREFIX
 from comat_core.captioners.transformers_captioner import TransformersCaptioner
+from comat_core.support.chat_templates import instruction_text
 from comat_core.support.errors import UserError
 
 INSTRUCTION = "Describe this image in one sentence."
@@ -61,10 +62,4 @@ def _chat_prompt(processor: Any, image_token: str) -> str:
     """Write the instruction as the checkpoint's chat template has it, or as LLaVA 1.5 was trained if it brings none."""
     if processor.chat_template is None:
         return f"USER: {image_token}\n{INSTRUCTION} ASSISTANT:"
-    content = [{"type": "image"}, {"type": "text", "text": INSTRUCTION}]
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    bos_token = processor.tokenizer.bos_token
-    tokenizer_adds_bos = bos_token is not None and processor.tokenizer("").input_ids[:1] == [
-        processor.tokenizer.bos_token_id
-    ]
-    return prompt.removeprefix(bos_token) if tokenizer_adds_bos else prompt
+    return instruction_text(processor.tokenizer, processor.chat_template, INSTRUCTION)

@@ -1,13 +1,28 @@
 """Rewards by a model that answers yes or no: about the prompt as a whole, or about each thing that it says."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from comat_core.language.prompt_questions import PromptQuestion
-from comat_core.scorers.visual_question_answering import VisualQuestionAnswerer
+
+
+class YesNoAnswerer(Protocol):
+    """A frozen model that is asked about images."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The whole model."""
+        ...
+
+    def log_odds_of_yes(
+        self, images: Tensor, questions: Sequence[str], image_of_question: Sequence[int] | None = None
+    ) -> Tensor:
+        """log p(yes) - log p(no) of each question, (Q,), about the images that they name; see `ChatAnswerer`."""
+        ...
 
 
 class YesToPrompt:
@@ -17,7 +32,7 @@ class YesToPrompt:
         question: in which "{}" stands for the prompt.
     """
 
-    def __init__(self, answerer: VisualQuestionAnswerer, question: str) -> None:
+    def __init__(self, answerer: YesNoAnswerer, question: str) -> None:
         self.answerer = answerer
         self.question = question
 
@@ -44,7 +59,7 @@ class YesToQuestions:
             without any scores 0.
     """
 
-    def __init__(self, answerer: VisualQuestionAnswerer, questions: Callable[[str], Sequence[PromptQuestion]]) -> None:
+    def __init__(self, answerer: YesNoAnswerer, questions: Callable[[str], Sequence[PromptQuestion]]) -> None:
         self.answerer = answerer
         self.questions = questions
 

@@ -1,12 +1,13 @@
 """How many bytes of activations a call keeps for its backward pass, counted without computing anything."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._guards import active_fake_mode
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.autograd.graph import saved_tensors_hooks
 
 from comat_core.support.stored_bytes import stored_parts
@@ -15,6 +16,11 @@ from comat_core.support.stored_bytes import stored_parts
 def without_data() -> Any:
     """A context in which tensors have shapes, types and a device, but no memory: models made in it are plans."""
     return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def with_data() -> AbstractContextManager[Any]:
+    """A context in which tensors have their values though a plan is being made: for what follows from shapes alone."""
+    return unset_fake_temporarily()
 
 
 def kept_activations(call: Callable[[], object], planned: Iterable[nn.Module] = ()) -> int:

@@ -9,6 +9,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from comat_core.support.errors import UserError
+from comat_core.support.numerics import at_least_float32
 
 _INTERPOLATIONS: Final = {
     0: InterpolationMode.NEAREST,
@@ -36,12 +37,15 @@ class ImagePreprocessing:
     std: tuple[float, ...]
 
     @classmethod
-    def from_processor(cls, image_processor: Any, where: str) -> "ImagePreprocessing":
+    def from_processor(
+        cls, image_processor: Any, where: str, *, size: tuple[int, int] | None = None
+    ) -> "ImagePreprocessing":
         """Read the settings of a checkpoint's own image processor.
 
         Args:
             image_processor: a transformers image processor.
             where: what an error message calls the checkpoint.
+            size: (height, width) in place of the processor's own, where its size is a rule.
 
         Raises:
             UserError: the processor does something that this class cannot reproduce.
@@ -58,7 +62,7 @@ class ImagePreprocessing:
         normalises = image_processor.do_normalize
         crops = getattr(image_processor, "do_center_crop", False)
         return cls(
-            size=_read_size(image_processor.size, where),
+            size=size or _read_size(image_processor.size, where),
             crop=_read_crop(image_processor.crop_size) if crops else None,
             interpolation=interpolation,
             mean=tuple(image_processor.image_mean) if normalises else (0.0, 0.0, 0.0),
@@ -70,10 +74,10 @@ class ImagePreprocessing:
         return replace(self, size=self.crop or self.size, crop=None)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Turn (B, 3, H, W) images in [0, 1], of any size and float type, into a float32 model input."""
+        """Turn (B, 3, H, W) images in [0, 1], of any size and float type, into a model input of at least float32."""
         height, width = images.shape[-2:]
         size = list(self.size) if isinstance(self.size, tuple) else _shorter_side(height, width, self.size)
-        images = images.float()
+        images = at_least_float32(images)
         if size != [height, width]:
             images = transforms.resize(images, size, interpolation=self.interpolation, antialias=True)
         if self.crop is not None:

@@ -40,8 +40,18 @@ class FrozenReader:
 
     def __init__(self, model: PreTrainedModel, processor: Any) -> None:
         self.model: Any = model
-        self.preprocess = ImagePreprocessing.from_processor(processor.image_processor, str(model.name_or_path))
+        self.preprocess: Any = self.preprocessing_of(processor.image_processor, str(model.name_or_path))
         self.tokenizer = processor.tokenizer
+
+    @classmethod
+    def preprocessing_of(cls, image_processor: Any, where: str) -> Any:
+        """Turn what the checkpoint's own processor does to an image into what lets the gradient through."""
+        return ImagePreprocessing.from_processor(image_processor, where)
+
+    @classmethod
+    def load_processor(cls, folder: str, revision: str | None) -> Any:
+        """Load what reads images and text for the model: `image_processor`, `tokenizer` and `chat_template`."""
+        return load_processor(folder, revision)
 
     @classmethod
     def load(
@@ -64,7 +74,7 @@ class FrozenReader:
             UserError: there is no complete checkpoint of the model's class.
         """
         model = load_frozen_model(cls.model_class, folder, revision=revision, dtype=dtype, device=device)
-        return cls(model, load_processor(*(processor or (folder, revision))), **settings)
+        return cls(model, cls.load_processor(*(processor or (folder, revision))), **settings)
 
 
 def load_frozen_model(

@@ -14,6 +14,7 @@ from comat_core.support.errors import UserError
 from flows.command_line.arguments import OneLineParser
 from flows.command_line.commands import (
     ablate,
+    captioners,
     doctor,
     export,
     figure,
@@ -50,6 +51,7 @@ COMMANDS = (
     models,
     doctor,
     layers,
+    captioners,
     miniature,
 )
 """In the order of `comat --help`."""

@@ -109,7 +109,7 @@ def count_real_shards(config: SensitivityConfig, _inputs: Inputs) -> int:
 
 def build_real_shard(config: SensitivityConfig, _inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
     """Score one part of the real images."""
-    images, wordings = _real_images(config, index)
+    images, wordings = real_images(config, index)
     items = score_images(images, wordings, _load_captioner(config), config)
     writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=ITEM_SCHEMA))
 
@@ -236,8 +236,8 @@ def _corrupted(texts: Mapping[str, str], config: SensitivityConfig) -> dict[str,
     return wordings
 
 
-def _real_images(config: SensitivityConfig, part: int) -> tuple[list[GeneratedImage], dict[str, Wording]]:
-    """One part of the real images, each with its first caption."""
+def real_images(config: SensitivityConfig, part: int) -> tuple[list[GeneratedImage], dict[str, Wording]]:
+    """One part of the real images, each with its first caption, and what is corrupted of it."""
     source = config.real.open(config.seed, config.resolution)
     numbers = in_parts(config.real.chosen(source, config.seed), REAL_IMAGES_PER_SHARD)[part]
     images: list[GeneratedImage] = []

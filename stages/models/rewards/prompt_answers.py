@@ -4,22 +4,35 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from stages.models.chat_models import ChatKind, chat_model_class
 from stages.models.model_references import DEFAULT_PARSER, SpacyPipeline
 from stages.models.rewards.settings import RewardSettings, RewardSurroundings
-from stages.plan.config import ModelReference
+from stages.plan.config import NOT_IN_KEY_IF_EMPTY, ModelReference
 
 if TYPE_CHECKING:
-    from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
-    from comat_core.scorers.visual_question_answering import VisualQuestionAnswerer
+    from comat_core.rewards.prompt_answers import YesNoAnswerer, YesToPrompt, YesToQuestions
 
 
 class _Answered(RewardSettings):
-    """A reward by BLIP for question answering."""
+    """A reward by a model that answers questions about images: BLIP's, or a chat model."""
 
     model: Annotated[ModelReference, Field(description="its checkpoint, folder or hub id")]
+    chat: Annotated[
+        ChatKind | None, NOT_IN_KEY_IF_EMPTY, Field(description="the chat model's kind; none: BLIP for questions")
+    ] = None
 
-    def load_answerer(self, surroundings: RewardSurroundings) -> "VisualQuestionAnswerer":
-        """Load the answering model, which reads images at the size that its checkpoint was saved for."""
+    def load_answerer(self, surroundings: RewardSurroundings) -> "YesNoAnswerer":
+        """Load the answering model; BLIP reads images at the size that its checkpoint was saved for."""
+        if self.chat is not None:
+            from comat_core.scorers.chat_answers import ChatAnswerer
+
+            chat_model = chat_model_class(self.chat).load(
+                self.model.resolve(),
+                revision=self.model.revision,
+                dtype=surroundings.dtype,
+                device=surroundings.device,
+            )
+            return ChatAnswerer(chat_model)
         from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
 
         return VisualQuestionAnswerer.load(

@@ -12,6 +12,7 @@ from comat_core.rewards.caption_contrast import CaptionContrast
 from comat_core.rewards.clip_similarity import ClipSimilarity
 from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
 from comat_core.rewards.protocol import Reward, reward_loss
+from comat_core.scorers.visual_question_answering import VisualQuestionAnswerer
 from comat_core.support.offloading import OffloadedReward
 from comat_core.support.randomness import make_generator
 from data.noun_filter import load_noun_filter
@@ -94,7 +95,7 @@ def test_the_contrast_is_the_likelihood_over_that_of_the_counterfactuals(
 @torch.no_grad()
 def test_the_log_odds_are_those_of_the_probability(reward_of: Callable[[str], Reward]) -> None:
     reward = reward_of("yes_to_prompt")
-    assert isinstance(reward, YesToPrompt)
+    assert isinstance(reward, YesToPrompt) and isinstance(reward.answerer, VisualQuestionAnswerer)
     images = natural_pictures(len(PROMPTS), SIDE, SIDE)
     expected = reward.answerer.probability_of_yes(images, [f"is there {prompt}?" for prompt in PROMPTS])
     torch.testing.assert_close(scores(reward, images).sigmoid(), expected)
@@ -139,7 +140,7 @@ def test_a_question_counts_while_its_parents_hold() -> None:
 @torch.no_grad()
 def test_questions_of_several_prompts_stay_with_their_images(reward_of: Callable[[str], Reward]) -> None:
     reward = reward_of("yes_to_questions")
-    assert isinstance(reward, YesToQuestions)
+    assert isinstance(reward, YesToQuestions) and isinstance(reward.answerer, VisualQuestionAnswerer)
     images = natural_pictures(len(PROMPTS), SIDE, SIDE)
     for value, image, prompt in zip(scores(reward, images), images, PROMPTS, strict=True):
         asked = prompt_questions(parser()(prompt), load_noun_filter())

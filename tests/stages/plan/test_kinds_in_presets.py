@@ -53,7 +53,7 @@ def test_a_preset_that_extends_another_may_choose_another_kind(tmp_path: Path) -
     [
         (
             ["train.captioning.kind=blipp"],
-            "train.captioning.kind = 'blipp' is not known .*one of: blip, git, llava$",
+            "train.captioning.kind = 'blipp' is not known .*one of: blip, git, llava, qwen2_5_vl, qwen3_vl, smolvlm$",
         ),
         (["train.captioning={prefix: a}"], "setting train.captioning.kind is missing .*one of: blip, git, llava"),
         (["train.captioning.length=3"], "unknown setting train.captioning.length .*known settings here: kind, prefix$"),

@@ -1,0 +1,1 @@
+"""Which of several captioners to train with: how surely each tells an image's text from nearly the same, wrong ones."""
