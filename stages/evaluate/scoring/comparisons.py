@@ -28,6 +28,7 @@ def comparison(
     config_type: type[EvaluationConfig],
     compare: Callable[[Any, Inputs, ArtifactWriter], None],
     more_inputs: tuple[str, ...] = (),
+    optional_inputs: tuple[str, ...] = (),
     fetch: Callable[[Any], None] | None = None,
 ) -> Stage:
     """Make the stage that compares the scores of all models.
@@ -35,14 +36,15 @@ def comparison(
     Args:
         compare: writes the artifact.
         more_inputs: roles of what it reads besides prompts and scores.
+        optional_inputs: roles of what it reads where the run has it.
         fetch: see `AnyStage`.
     """
     return Stage(
         name=f"evaluate.{benchmark}",
         version=version,
         config_type=config_type,
-        inputs=("prompts", "base", "tuned", *more_inputs),
-        optional_inputs=("other",),
+        inputs=("prompts", "base", *more_inputs),
+        optional_inputs=("tuned", "other", *optional_inputs),
         fetch=fetch,
         loads_models=False,
         build=compare,
@@ -117,8 +119,9 @@ def write_summary(writer: ArtifactWriter, summary: Mapping[str, Any], inputs: In
     """
     origins = {model: scores.read_json(ORIGIN) for model, scores in artifacts_by_model(inputs).items()}
     scored = {model: origin["images"] for model, origin in origins.items()}
-    if "lora" in origins["tuned"]:
-        scored["lora"] = origins["tuned"]["lora"]
+    lora = origins.get("tuned", {}).get("lora")
+    if lora is not None:
+        scored["lora"] = lora
     writer.write_json(SUMMARY, {**summary, "artifacts": scored})
 
 
