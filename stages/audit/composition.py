@@ -8,6 +8,7 @@ from comat_core.support.errors import UserError
 from stages.audit.subjects import Subject
 from stages.evaluate.declared.benchmark import OFFICIAL, Benchmark
 from stages.evaluate.declared.registry import benchmarks, in_official_mode
+from stages.evaluate.scoring.settings import EvaluationConfig
 from stages.images import ImagesConfig
 from stages.images.image_rows import ImagesToDraw
 from stages.images.other_images import OtherImagesConfig
@@ -119,6 +120,8 @@ def _evaluations(preset: Preset, chosen: Sequence[Benchmark], modes: Modes) -> M
     twice = {one.name: one.node for one in in_official_mode()}
     for one in chosen:
         config = preset.sections[one.node]
+        if isinstance(config, EvaluationConfig):
+            config = config.model_copy(update={"leakage_free": True})
         if not one.has_modes:
             found[one.node] = config
             continue

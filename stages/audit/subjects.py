@@ -1,7 +1,7 @@
 """What is audited: a pipeline, a LoRA or a folder of images, told by the word that names it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -58,8 +58,11 @@ class Named:
 
     @property
     def name(self) -> str:
-        """A short one: the last part of the path."""
-        return Path(self.word.partition("@")[0]).stem if self._is_local else self.word
+        """A short one: the last part of a path, the whole id of a model on the hub."""
+        if not self._is_local and not self.word.startswith(DATA_SCHEME):
+            return self.word
+        place = user_path(self.word).resolve() if self._is_local else Path(self.word)
+        return place.name.removesuffix(".safetensors")
 
     @property
     def _is_local(self) -> bool:
@@ -123,7 +126,11 @@ def read_subjects(
         raise UserError(f"{base} is a {below.kind}, no pipeline", "--base", "name the pipeline that the LoRA is for")
     audited = _subject(named, below, drawing)
     compared = other if other is not None else below
-    return audited, None if compared is None else _subject(compared, below, drawing)
+    if compared is None:
+        return audited, None
+    reference = _subject(compared, below, drawing)
+    same_name = replace(reference, name=f"{reference.name} (reference)")
+    return audited, same_name if reference.name == audited.name else reference
 
 
 def _subject(named: Named, base: Named | None, drawing: Mapping[str, Any]) -> Subject:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from comat_core.support.errors import UserError
-from stages.evaluate.images.generated_images import REAL, artifacts_by_model
+from stages.evaluate.images.generated_images import REAL, artifacts_by_model, read_seen_in_training
 from stages.evaluate.scoring.image_scores import ITEMS, ORIGIN
 from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
@@ -95,7 +95,8 @@ def compare_items(
     """Join the models' items, average each metric, and write both.
 
     Args:
-        seen: ids of prompts that the training sources hold; see `summarise_items`.
+        seen: ids of prompts that the training sources hold; see `summarise_items`. Looked for where the settings ask
+            for scores without them.
     """
     items = join_items(inputs, benchmark)
     writer.write_table(JOINED, items)
@@ -107,7 +108,7 @@ def compare_items(
         skills=skills_of(chosen_prompts(config, inputs)),
         seed=config.seed,
         resamples=config.resamples,
-        seen=seen,
+        seen=read_seen_in_training(inputs["prompts"]) if config.leakage_free else seen,
     )
     write_summary(writer, summary, inputs)
 

@@ -31,10 +31,12 @@ def save_random_lora(pipeline: Path, folder: Path, rank: int = 2) -> Path:
     return folder
 
 
-def small_audit(model: str, *benchmarks: str, against: str | None = None, base: str | None = None) -> Preset:
-    """The preset of an audit that takes seconds: three prompts of each set, two images each, two steps."""
+def small_audit(
+    model: str, *benchmarks: str, against: str | None = None, base: str | None = None, prompts: int = 3
+) -> Preset:
+    """The preset of an audit that takes seconds: few prompts of each set, two images each, two steps."""
     subjects = read_subjects(model, against, base, FAST)
-    return compose_audit(load_preset("miniature"), Request(*subjects, benchmarks=benchmarks, prompts=3))
+    return compose_audit(load_preset("miniature"), Request(*subjects, benchmarks=benchmarks, prompts=prompts))
 
 
 def build_all(plan: Plan, store: Store) -> dict[str, Artifact]:

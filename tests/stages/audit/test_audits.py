@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from comat_core.support.errors import UserError
+from stages import prompts as prompts_stage
 from stages.audit.checking import REPORT, Answer, check_manifest
 from stages.audit.estimate import drawn_images, estimate, measured_seconds
 from stages.audit.manifest import AuditManifest, make_manifest, read_manifest
 from stages.images.image_rows import image_parts, read_images
 from stages.plan.pipeline import fetch_files, make_plan
 from stages.plan.presets import Preset
+from stages.prompts.config import PromptsConfig, PromptSelection
+from stages.prompts.tables import read_prompts
 from stages.report import PAGE
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
@@ -63,6 +66,23 @@ def test_the_page_says_who_is_compared_and_speaks_of_no_training(finished: tuple
     assert "CoMat audit" in page
     assert 'id="training"' not in page
     assert "by the fine-tuning alone" not in page
+
+
+def test_scores_are_averaged_without_what_training_sources_hold_too(
+    tiny_sd_folder: Path, store: Store, tmp_path: Path
+) -> None:
+    preset = small_audit(str(tiny_sd_folder), "judge", prompts=6)
+    prompts = preset.sections["prompts"]
+    assert isinstance(prompts, PromptsConfig)
+    held_out = read_prompts(prompts_stage.run(prompts, {}, store), ["test"])
+    skills = [row.skill for row in held_out]
+    known = next(row for row in held_out if skills.count(row.skill) > 1)
+    (tmp_path / "seen.txt").write_text(known.text)
+    trained_on = (PromptSelection(file=str(tmp_path / "seen.txt")), *prompts.train)
+    sections = preset.sections | {"prompts": prompts.model_copy(update={"train": trained_on})}
+    summary = build_all(make_plan(sections), store)["evaluate.judge"].read_json("summary.json")
+    counts = {name: score["n"] for name, score in summary["models"]["base"].items()}
+    assert counts[f"all_right/{known.skill}_not_in_training"] == counts[f"all_right/{known.skill}"] - 1
 
 
 @pytest.mark.slow
