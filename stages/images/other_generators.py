@@ -160,14 +160,18 @@ def lora_file(lora: ModelReference) -> Path:
     return files[0]
 
 
-@cache
 def check_lora(generator: OtherGenerator) -> None:
     """Load a generator's pipeline with its LoRA once, so that one which does not fit is told before anything is drawn.
 
     Raises:
         UserError: either cannot be loaded, or they do not fit.
     """
-    with opened(generator, "cpu"):
+    _load_once(generator.model_dump_json())
+
+
+@cache
+def _load_once(generator: str) -> None:
+    with opened(OtherGenerator.model_validate_json(generator), "cpu"):
         pass
 
 

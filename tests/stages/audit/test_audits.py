@@ -78,7 +78,7 @@ def test_scores_are_averaged_without_what_training_sources_hold_too(
     skills = [row.skill for row in held_out]
     known = next(row for row in held_out if skills.count(row.skill) > 1)
     (tmp_path / "seen.txt").write_text(known.text)
-    trained_on = (PromptSelection(file=str(tmp_path / "seen.txt")), *prompts.train)
+    trained_on = (PromptSelection(file=str(tmp_path / "seen.txt"), split="train"), *prompts.train)
     sections = preset.sections | {"prompts": prompts.model_copy(update={"train": trained_on})}
     summary = build_all(make_plan(sections), store)["evaluate.judge"].read_json("summary.json")
     counts = {name: score["n"] for name, score in summary["models"]["base"].items()}
