@@ -79,7 +79,8 @@ def choose_benchmarks(preset: Preset, names: Sequence[str]) -> list[Benchmark]:
     """The benchmarks of these names, with those that they read; without names all that the preset has settings for.
 
     Raises:
-        UserError: one is unknown, measures no model that draws, or the preset has no settings for it.
+        UserError: one is unknown, measures no model that draws, or the preset has no settings for it; or none looks at
+            single images.
     """
     known = {one.name: one for one in benchmarks()}
     apply = [one.name for one in known.values() if not one.of_training and one.node in preset.sections]
@@ -93,6 +94,10 @@ def choose_benchmarks(preset: Preset, names: Sequence[str]) -> list[Benchmark]:
         if known[name].node not in preset.sections:
             problem = f"the preset {preset.name} has no settings for {name}"
             raise UserError(problem, "--benchmarks", f"choose from {', '.join(apply)}, or another --preset")
+    if all(not known[name].of_single_images for name in chosen):
+        problem = f"the report shows images one by one, and {', '.join(chosen)} measures sets of them alone"
+        alone = ", ".join(name for name in apply if known[name].of_single_images)
+        raise UserError(problem, "--benchmarks", f"name one of these beside it: {alone}")
     read = {node for name in chosen for node in known[name].inputs.values()}
     return [one for one in known.values() if one.name in chosen or (one.name in apply and one.node in read)]
 

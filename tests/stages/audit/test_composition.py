@@ -77,6 +77,7 @@ def test_the_preset_is_the_same_once_saved_and_read_again(tmp_path: Path) -> Non
         ("beauty", "there is no benchmark 'beauty' .* choose from attributes, spatial"),
         ("sensitivity", "sensitivity measures the model that rewards a training"),
         ("tifa", "the preset miniature has no settings for tifa"),
+        ("fidelity", "fidelity measures sets of them alone .* attributes, spatial, complex, judge"),
     ],
 )
 def test_a_benchmark_that_does_not_apply_is_one_line(benchmark: str, problem: str) -> None:
