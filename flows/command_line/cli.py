@@ -14,6 +14,7 @@ from comat_core.support.errors import UserError
 from flows.command_line.arguments import OneLineParser
 from flows.command_line.commands import (
     ablate,
+    audit,
     captioners,
     doctor,
     export,
@@ -38,6 +39,7 @@ EXIT_OF_CLOSED_PIPE = 141
 
 COMMANDS = (
     run,
+    audit,
     ablate,
     stores,
     presets,

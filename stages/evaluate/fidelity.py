@@ -133,7 +133,8 @@ STAGE = comparison(
     version=7,
     config_type=FidelityConfig,
     compare=compare,
-    more_inputs=(REAL, "train"),
+    more_inputs=(REAL,),
+    optional_inputs=("train",),
     fetch=reads_no_files,
 )
 BENCHMARK = Benchmark(

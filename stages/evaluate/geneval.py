@@ -25,13 +25,15 @@ from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, 
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.settings import chosen_prompts
-from stages.evaluate.scoring.summaries import models_of, summarise_items
+from stages.evaluate.scoring.summaries import has_pair, models_of, summarise_items
 from stages.models.devices import choose_device
 from stages.plan.config import NOT_IN_KEY, ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifacts import ArtifactWriter
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from comat_core.metrics import spatial
 
 METRIC = "geneval"
@@ -157,14 +159,19 @@ def with_mean_of_tasks(
     prompts = tables[MODELS[0]]["prompt_id"].to_pylist()
     tasks = [tags[prompt] for prompt in prompts]
     scores = {model: table[METRIC].to_numpy() for model, table in tables.items()}
-    base, tuned = (scores[model] for model in MODELS)
-    estimates = {
-        name: bootstrap_mean_of_groups(values, prompts, tasks, make_numpy_generator(seed, METRIC), resamples=resamples)
-        for name, values in {**scores, "delta": tuned - base}.items()
+
+    def mean_of_tasks(values: "np.ndarray") -> Any:
+        generator = make_numpy_generator(seed, METRIC)
+        return bootstrap_mean_of_groups(values, prompts, tasks, generator, resamples=resamples)
+
+    models = {
+        model: {**summary["models"][model], METRIC: mean_of_tasks(values).as_dict()} for model, values in scores.items()
     }
-    change = estimates.pop("delta")
-    models = {model: {**summary["models"][model], METRIC: one.as_dict()} for model, one in estimates.items()}
-    delta = {**summary["delta"], METRIC: Difference(change.mean, change.low, change.high).as_dict()}
+    delta = dict(summary["delta"])
+    if has_pair(scores):
+        base, tuned = (scores[model] for model in MODELS)
+        change = mean_of_tasks(tuned - base)
+        delta[METRIC] = Difference(change.mean, change.low, change.high).as_dict()
     return {**summary, "models": models, "delta": delta}
 
 

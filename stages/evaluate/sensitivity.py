@@ -290,4 +290,5 @@ BENCHMARK = Benchmark(
     scores=SCORES,
     real_scores=REAL_SCORES,
     of_single_images=False,
+    of_training=True,
 )

@@ -4,15 +4,18 @@ or a folder of images."""
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from comat_core.files.paths import folder_exists
 from comat_core.settings import Settings
 from comat_core.support.errors import UserError, first_line
 from stages.models.devices import choose_device
 from stages.models.model_references import DEFAULT_PARSER, ImageFolder, SpacyPipeline, Use
-from stages.plan.config import ModelReference
+from stages.plan.config import NOT_IN_KEY_IF_EMPTY, ModelReference
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +30,12 @@ class OtherGenerator(Settings):
 
     pipeline: Annotated[
         ModelReference | None, Use.PIPELINE, Field(description="a diffusers text-to-image pipeline, folder or hub id")
+    ] = None
+    lora: Annotated[
+        ModelReference | None,
+        Use.LORA,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(description="a LoRA for the pipeline, as its load_lora_weights() takes it: folder, file or hub id"),
     ] = None
     folder: Annotated[
         ImageFolder, Field(description="folder of images named <prompt>_<6 digits>.png, as T2I-CompBench has them")
@@ -55,6 +64,8 @@ class OtherGenerator(Settings):
     def _is_one_of_both(self) -> Self:
         if (self.pipeline is None) == (self.folder is None):
             raise ValueError("give either `pipeline` or `folder`")
+        if self.lora is not None and self.pipeline is None:
+            raise ValueError("a `lora` needs the `pipeline` that it is for")
         return self
 
     @property
@@ -114,18 +125,54 @@ def opened(generator: OtherGenerator, device: str) -> Iterator[Painter]:
     """
     import torch
 
+    from comat_core.backbones.lora.stock_loras import add_lora
     from comat_core.support.precisions import PRECISIONS
     from stages.images.drawing.finite import refuse_non_finite
 
     assert generator.pipeline is not None
     where = generator.pipeline.resolve()
     pipeline = _load(generator, where)
+    if generator.lora is not None:
+        add_lora(pipeline, lora_file(generator.lora))
     pipeline.to(choose_device(device), PRECISIONS[generator.precision])
     pipeline.set_progress_bar_config(disable=True)
     painter = Painter(generator, pipeline, where)
     refuse_non_finite(pipeline, where)
     with torch.no_grad():
         yield painter
+
+
+def lora_file(lora: ModelReference) -> Path:
+    """The file of a LoRA's weights; one on the hub is fetched.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    if lora.local_path() is None and lora.file is None:
+        raise UserError("which file of the hub's repository is the LoRA is not told", lora.path, "give its `file`")
+    place = Path(lora.resolve())
+    if not folder_exists(place):
+        return place
+    files = sorted(place.glob("*.safetensors"))
+    if len(files) != 1:
+        problem = f"{len(files)} safetensors files instead of one LoRA"
+        raise UserError(problem, str(place), "name a folder with one LoRA, or its file")
+    return files[0]
+
+
+def check_lora(generator: OtherGenerator) -> None:
+    """Load a generator's pipeline with its LoRA once, so that one which does not fit is told before anything is drawn.
+
+    Raises:
+        UserError: either cannot be loaded, or they do not fit.
+    """
+    _load_once(generator.model_dump_json())
+
+
+@cache
+def _load_once(generator: str) -> None:
+    with opened(OtherGenerator.model_validate_json(generator), "cpu"):
+        pass
 
 
 def _load(generator: OtherGenerator, where: str) -> Any:

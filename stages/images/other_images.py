@@ -23,7 +23,7 @@ from stages.images.image_rows import (
     images_to_draw,
     write_images,
 )
-from stages.images.other_generators import OtherGenerator, opened
+from stages.images.other_generators import OtherGenerator, check_lora, opened
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
@@ -46,6 +46,11 @@ class OtherImagesConfig(ImagesToDraw):
         if self.generator.reads_prompts:
             payload["parser"] = parser_identity(self.generator.parser)
         return payload
+
+    def fetch_files(self) -> None:
+        """Make sure that the pipeline takes its LoRA, if it has one."""
+        if self.generator.lora is not None:
+            check_lora(self.generator)
 
     def check_prompts(self, prompts: Artifact) -> None:
         if self.generator.folder is not None:

@@ -48,7 +48,7 @@ def check_models(config: StageConfig, section: str) -> None:
             continue
         try:
             folder = reference.local_path() or cached_folder(reference.path, reference.revision)
-            if folder is None or not folder.is_dir():
+            if folder is None or not folder.is_dir() or named.use is Use.LORA:
                 continue
             variant = check_folder(folder, named.use, named.absent)
         except UserError as error:

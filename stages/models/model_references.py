@@ -24,6 +24,8 @@ class Use(Enum):
     """Any diffusers pipeline, and nothing else."""
     CHECKPOINT = auto()
     """One that can be trained."""
+    LORA = auto()
+    """A LoRA: a safetensors file, or a folder with one."""
     IMAGES = auto()
     """A folder of images: no model."""
 

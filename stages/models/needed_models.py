@@ -11,7 +11,7 @@ from data.downloading.downloads import PublishedFile
 from stages.models.folder_files import files_below
 from stages.models.hub import Presence, cached_folder, fetch_file, fetch_folder, look_up
 from stages.models.model_checks import check_folder
-from stages.models.model_references import NamedModel, named_models, spacy_pipelines
+from stages.models.model_references import NamedModel, Use, named_models, spacy_pipelines
 from stages.models.published_facts import facts_of, licence_of, published_facts
 from stages.plan.config import ModelReference
 from stages.plan.presets import Preset
@@ -96,7 +96,7 @@ def _describe(named: Sequence[NamedModel], facts: dict[str, Any]) -> NeededModel
 def _drawback(folder: Path, named: Sequence[NamedModel]) -> str:
     """What is to be said of a model whose files are at hand, but cannot be used as they are."""
     try:
-        variants = [check_folder(folder, one.use, one.absent) for one in named]
+        variants = [check_folder(folder, one.use, one.absent) for one in named if one.use is not Use.LORA]
     except UserError as error:
         return f", but unusable: {error.what}"
     return " (fp16)" if any(variants) else ""

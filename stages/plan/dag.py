@@ -1,11 +1,12 @@
 """The DAG as data: which stage makes each node's artifact, and from which other nodes."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from stages.evaluate.declared.benchmark import Benchmark
-from stages.evaluate.declared.registry import MODULE, benchmarks, drawn_images, splits
+from stages.evaluate.declared.registry import MODULE, benchmarks, drawn_images, in_official_mode, splits
 from stages.plan.splits import EACH_OTHER, images_node
 from stages.plan.stage import ShardedStage, Stage
 
@@ -13,6 +14,8 @@ MODELS = {"base": "base", "tuned": "tuned", EACH_OTHER: f"other.{EACH_OTHER}"}
 """Model -> its role in comparisons."""
 MADE_FROM = {"base": {"adapt": "adapt"}, "tuned": {"train": "train", "adapt": "adapt"}}
 """Model -> what it is made from, beside the checkpoint that settings name."""
+AUDIT = "audit.{model}"
+"""The section of a preset that says who draws a model's images where nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def _attention(model: str, inputs: Mapping[str, str]) -> Node:
     return Node(f"attention.{model}", "stages.attention", "attention", inputs, on_demand=True, like="images")
 
 
-def _scores(benchmark: Benchmark) -> Iterator[Node]:
+def _scores(benchmark: Benchmark, models: Mapping[str, str]) -> Iterator[Node]:
     """The scores of the images that a benchmark looks at, and their distances: of real ones, of each model's."""
     real = benchmark.scores_node("real")
     if benchmark.real_scores is not None:  # before the star, which its name would fit
@@ -73,18 +76,18 @@ def _scores(benchmark: Benchmark) -> Iterator[Node]:
         for model, inputs in MADE_FROM.items():
             yield _of_benchmark(benchmark, benchmark.scores_node(model), inputs, "SCORES")
     elif benchmark.scores is not None:
-        for model in MODELS:
+        for model in models:
             inputs = {"prompts": "prompts", "images": images_node(model, benchmark.split)}
             yield _of_benchmark(benchmark, benchmark.scores_node(model), inputs, "SCORES")
     if benchmark.real_distances is not None:
         yield _of_benchmark(benchmark, benchmark.distances_node("real"), {"scores": real}, "REAL_DISTANCES")
     if benchmark.distances is not None:
-        for model in MODELS:
+        for model in models:
             inputs = {"scores": benchmark.scores_node(model), "real": real}
             yield _of_benchmark(benchmark, benchmark.distances_node(model), inputs, "DISTANCES")
 
 
-def _comparison(benchmark: Benchmark) -> Node:
+def _comparison(benchmark: Benchmark, models: Mapping[str, str]) -> Node:
     """The comparison of a benchmark's scores, or of their distances to those of real images."""
     if benchmark.of_models:
         inputs = {model: benchmark.scores_node(model) for model in MADE_FROM}
@@ -93,7 +96,7 @@ def _comparison(benchmark: Benchmark) -> Node:
     of_distances = benchmark.distances is not None
     node_of = benchmark.distances_node if of_distances else benchmark.scores_node
     if benchmark.scores is not None:
-        inputs |= {role: node_of(model) for model, role in MODELS.items()}
+        inputs |= {role: node_of(model) for model, role in models.items()}
     if (benchmark.real_distances if of_distances else benchmark.real_scores) is not None:
         inputs["real"] = node_of("real")
     return _of_benchmark(benchmark, benchmark.node, inputs, "STAGE")
@@ -106,11 +109,56 @@ def _of_benchmark(benchmark: Benchmark, name: str, inputs: Mapping[str, str], st
     return Node(name, module, benchmark.node, inputs, on_demand=True, like=like, stage=stage)
 
 
+def _evaluations(measured: Sequence[Benchmark], models: Mapping[str, str]) -> tuple[Node, ...]:
+    """All scores before the first comparison, which waits for its own."""
+    scores = [node for benchmark in measured for node in _scores(benchmark, models)]
+    return (*scores, *(_comparison(benchmark, models) for benchmark in measured))
+
+
+def nodes_for(sections: Container[str]) -> tuple[Node, ...]:
+    """The DAG of a preset that has these sections: that of an audit where one names an audited model.
+
+    Args:
+        sections: their names, dots for nesting.
+    """
+    audited = tuple(model for model in ("base", "tuned") if AUDIT.format(model=model) in sections)
+    return audit_nodes(audited) if audited else NODES
+
+
+@cache
+def audit_nodes(models: tuple[str, ...]) -> tuple[Node, ...]:
+    """The DAG of an audit: nothing is trained, whatever draws the images, and both modes of a protocol can be measured.
+
+    Args:
+        models: those that draw: base, or base and tuned.
+    """
+    drawn = [
+        Node(
+            images_node(model, split),
+            "stages.images.other_images",
+            AUDIT.format(model=model),
+            {"prompts": "prompts"},
+            on_demand=True,
+            split=split,
+        )
+        for model in models
+        for split in splits()
+    ]
+    of_images = [benchmark for benchmark in benchmarks() if not benchmark.of_models]
+    evaluations = _evaluations([*of_images, *in_official_mode()], {model: model for model in models})
+    shown = {role: node for model in models for role, node in drawn_images(model).items()}
+    of_report = {"prompts": "prompts", **shown, **{node.name: node.name for node in evaluations}}
+    return (
+        Node("prompts", "stages.prompts", "prompts"),
+        *drawn,
+        *evaluations,
+        Node("report", "stages.report", "report", of_report),
+    )
+
+
 def make_nodes() -> tuple[Node, ...]:
     """The DAG of all benchmarks, every node after its inputs; work that can overlap comes early."""
-    # All scores before the first comparison, which waits for its own.
-    scores = [node for benchmark in benchmarks() for node in _scores(benchmark)]
-    evaluations = (*scores, *map(_comparison, benchmarks()))
+    evaluations = _evaluations(benchmarks(), MODELS)
     return (
         Node("prompts", "stages.prompts", "prompts"),
         Node("pairs", "stages.pairs", "pairs"),

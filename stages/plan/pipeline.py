@@ -134,7 +134,7 @@ def make_plan(sections: dict[str, StageConfig]) -> Plan:
         UserError: a node needs images of a split that the preset draws none of.
     """
     made: dict[str, dict[str, PlannedNode]] = {}
-    for declared in dag.NODES:
+    for declared in dag.nodes_for(sections):
         config = sections.get(declared.section)
         if config is not None and declared.split is not None:
             config = config.limited_to(declared.split)

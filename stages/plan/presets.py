@@ -5,6 +5,8 @@
     extends                      another preset, by name or path, whose settings hold where this one has none
     prompts, train, ...          one section per stage; "evaluate" holds one per benchmark, and "attention" takes
                                  from "images" what it does not say itself
+    audit                        who draws where nothing is trained: base and, if two are compared, tuned; such a preset
+                                 has prompts, evaluate and report beside it (`comat audit` writes one)
 
 `load_preset` reads one of the shipped presets by its name, or a file of the user's by its path.
 
@@ -202,7 +204,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 def _take_sections(values: dict[str, Any]) -> dict[str, tuple[Node, dict[str, Any]]]:
     """Take the stages' sections out of `values`: section name -> (its node, the settings given)."""
     sections = {}
-    for node in dag.NODES:
+    audited = values.get("audit")
+    for node in dag.nodes_for({f"audit.{name}" for name in audited} if isinstance(audited, dict) else ()):
         *parents, last = node.section.split(".")
         place: Any = values
         for parent in parents:

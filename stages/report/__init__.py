@@ -4,9 +4,11 @@ The page is a plain file: styles, script and pictures are inside it, and its con
 anything. Every text from prompts, configs and models passes through the template's escaping.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
-from stages.plan.config import StageConfig
+from stages.plan.config import NOT_IN_KEY_IF_EMPTY, StageConfig
 from stages.plan.stage import Inputs, Stage
 from stages.store.artifacts import ArtifactWriter
 
@@ -17,6 +19,9 @@ class ReportConfig(StageConfig):
     """Settings of the report."""
 
     title: str = Field(default="Base and tuned", min_length=1, max_length=200, description="the page's heading")
+    names: Annotated[dict[str, str], NOT_IN_KEY_IF_EMPTY] = Field(
+        default={}, description="model -> what the page calls it, where that says more than base and tuned"
+    )
     resolution: int = Field(ge=8, le=4096, description="pixels per side of the generated images")
     seed: int = Field(ge=0, lt=2**63, description="of the random sample")
     examples: int = Field(default=6, ge=1, le=100, description="prompts shown in each group of examples")
@@ -44,8 +49,11 @@ STAGE = Stage(
     name="report",
     version=6,
     config_type=ReportConfig,
-    inputs=("prompts", "entities", "train", "base", "tuned"),
-    optional_inputs=("pairs", "latents", "adapt", "other", "attention", "scores", "distances", "evaluate"),
+    inputs=("prompts", "base"),
+    optional_inputs=(
+        *("entities", "pairs", "latents", "adapt", "train", "tuned", "other"),
+        *("attention", "scores", "distances", "evaluate"),
+    ),
     build=build,
 )
 run = STAGE.run

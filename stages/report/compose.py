@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from comat_core.support.errors import UserError
-from stages.evaluate.declared.registry import benchmarks
+from stages.evaluate.declared.registry import benchmarks, in_official_mode
 from stages.evaluate.images.generated_images import Prompt
 from stages.plan.stage import Inputs
 from stages.report.pictures.attention import compose_attention
@@ -13,6 +13,7 @@ from stages.report.pictures.drawn_images import read_held_out_prompts, read_imag
 from stages.report.pictures.figures import bar_chart, choose_axes, radar_chart
 from stages.report.pictures.galleries import changes_of, choose_skill_groups, show_prompts
 from stages.report.pictures.pictures import KEPT_SIDE
+from stages.report.render import words
 from stages.report.run_facts import read_curves, read_stages, read_versions
 from stages.report.tables.first_screen import first_screen
 from stages.report.tables.prompt_scores import PromptScores, ranking_metric, read_prompt_scores
@@ -35,6 +36,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
     if not prompts:
         raise UserError("no held-out prompts to show", "report", 'give the prompts stage prompts of the split "test"')
     evaluations = [read_evaluation(inputs[one.node]) for one in benchmarks() if one.node in inputs]
+    in_other_mode = [read_evaluation(inputs[one.node]) for one in in_official_mode() if one.node in inputs]
     scores = read_prompt_scores(inputs)
     ranking = ranking_metric(scores.values())
     groups = _choose(config, prompts, scores, ranking)
@@ -46,16 +48,19 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
         raise UserError("no image of a held-out prompt to show", "report", 'let images.samples have the split "test"')
     models = shown_models(evaluations, images.models)
     series = series_of(models)
+    names = [evaluation.name for evaluation in evaluations]  # in whose order those in another mode follow
     shown = (prompts, scores, images, config.shown_samples)
     return {
         "title": config.title,
+        "names": {model: config.names.get(model, words(model)) for model in models},
+        "is_trained": "train" in inputs,
         "prompt_count": len(images.samples),
         "sample_count": max(len(samples) for samples in images.samples.values()),
         "series": series,
         "marks": {one.name: one.mark for one in series},
-        "benchmarks": evaluations,
-        **first_screen(evaluations),
-        "row_charts": _row_charts(evaluations, series),
+        "benchmarks": sorted([*evaluations, *in_other_mode], key=lambda one: names.index(one.name)),
+        **first_screen(evaluations, config.names),
+        "row_charts": _row_charts([*evaluations, *in_other_mode], series),
         "has_skills": any(row.skill for evaluation in evaluations for row in evaluation.rows),
         **_figures(evaluations, series),
         "paper": compare_with_paper(evaluations, inputs["prompts"]),
@@ -75,7 +80,7 @@ def compose(config: "ReportConfig", inputs: Inputs) -> dict[str, Any]:
         ],
         "ranking_label": describe(ranking).label if ranking else None,
         "pixelated": config.resolution <= KEPT_SIDE,
-        "curves": read_curves(inputs["train"]),
+        "curves": read_curves(inputs["train"]) if "train" in inputs else [],
         **compose_table(prompts, scores, models, images),
         "stages": read_stages(inputs),
         "versions": read_versions(inputs),
@@ -112,7 +117,7 @@ def _row_charts(evaluations: Sequence[Evaluation], series: Sequence[Series]) -> 
             top = max(interval.high for one in alike for interval in one.scores.values())
             highest = 1.0 if top <= 0.0 or (top <= 1.0 and row.ratio is None) else top * 1.05
             scores = [(one, row.scores[one.name]) for one in series if one.name in row.scores]
-            charts[evaluation.name, row.name] = interval_chart(scores, highest)
+            charts[evaluation.name, evaluation.mode, row.name] = interval_chart(scores, highest)
     return charts
 
 

@@ -8,7 +8,7 @@ import yaml
 from markupsafe import Markup
 
 from stages.evaluate.declared.benchmark import Benchmark
-from stages.evaluate.declared.registry import benchmarks, drawn_images
+from stages.evaluate.declared.registry import benchmarks, drawn_images, in_official_mode
 from stages.evaluate.images.generated_images import MODELS, OTHER, REAL
 from stages.report.pictures.charts import line_chart
 from stages.store.artifacts import Artifact
@@ -50,7 +50,8 @@ def read_stages(inputs: Mapping[str, Artifact]) -> list[StageFacts]:
     """Read every input's manifest, in the order of the pipeline."""
     base, tuned = (drawn_images(model) for model in MODELS)
     others = sorted(role for role in inputs if role.startswith(f"{OTHER}."))
-    evaluations = [role for one in benchmarks() for role in (*_scores_of(one, inputs), one.node)]
+    measured = (*benchmarks(), *in_official_mode())
+    evaluations = [role for one in measured for role in (*_scores_of(one, inputs), one.node)]
     maps = {model: f"attention.{model}" for model in MODELS}
     drawn = (*base, maps["base"], "train", *tuned, maps["tuned"])
     order = (*BEFORE_IMAGES, *drawn, *others, *evaluations)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from stages.plan.splits import TEST
 from stages.plan.stage import ShardedStage, Stage
 
+OFFICIAL: Final = "official"
+"""The mode that measures as the authors' script does, faults and all."""
 ScoredItem = Mapping[str, Any]
 """A row of an items table."""
 
@@ -77,6 +79,8 @@ class Benchmark:
         read_item: an item -> the metrics' scores in it, for items whose columns are not called like them. An image's
             score is the mean over its items.
         explain_item: an item -> what the scoring model said of the image, for somebody who wonders at its score.
+        of_training: it measures what rewards a training, and nothing of a model that draws.
+        reading: the mode of its protocol, where it is measured in two at once; "" for the one that its section says.
     """
 
     name: str
@@ -92,19 +96,30 @@ class Benchmark:
     of_single_images: bool = True
     read_item: Callable[[ScoredItem], Mapping[str, float | None]] | None = None
     explain_item: Callable[[ScoredItem], Sequence[str]] = _explains_nothing
+    of_training: bool = False
+    reading: str = ""
 
     @property
     def node(self) -> str:
         """The node that compares its scores, and its section in presets."""
-        return f"evaluate.{self.name}"
+        return f"evaluate.{self._place_in_dag}"
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether its settings choose between its authors' protocol and one without its faults."""
+        return self.scores is not None and "mode" in self.scores.config_type.model_fields
+
+    @property
+    def _place_in_dag(self) -> str:
+        return f"{self.name}_{self.reading}" if self.reading else self.name
 
     def scores_node(self, model: str) -> str:
         """The node of a model's scores, or of those of the real images."""
-        return f"scores.{self.name}.{model}"
+        return f"scores.{self._place_in_dag}.{model}"
 
     def distances_node(self, model: str) -> str:
         """The node of a model's distances to real images, or of those of the real images."""
-        return f"distances.{self.name}.{model}"
+        return f"distances.{self._place_in_dag}.{model}"
 
     def scores_in(self, item: ScoredItem) -> Mapping[str, float | None]:
         """The metrics' scores in an item."""

@@ -3,11 +3,12 @@
 import importlib
 import pkgutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import stages.evaluate
-from stages.evaluate.declared.benchmark import Benchmark, Metric
+from stages.evaluate.declared.benchmark import OFFICIAL, Benchmark, Metric
 from stages.plan.splits import EACH_OTHER, TEST, images_node
 
 MODULE: Final = "stages.evaluate.{name}"
@@ -16,6 +17,11 @@ MODULE: Final = "stages.evaluate.{name}"
 def benchmarks() -> tuple[Benchmark, ...]:
     """All of them, in their order."""
     return _found_in(tuple(stages.evaluate.__path__))
+
+
+def in_official_mode() -> tuple[Benchmark, ...]:
+    """Those whose protocols have faults to mend, once more: for the scores of their authors' scripts, beside others."""
+    return tuple(replace(benchmark, reading=OFFICIAL) for benchmark in benchmarks() if benchmark.has_modes)
 
 
 def splits() -> tuple[str, ...]:

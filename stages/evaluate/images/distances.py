@@ -105,7 +105,7 @@ def features_of(items: pa.Table, benchmark: str) -> tuple[np.ndarray, list[str]]
 
 
 def compare_distances(inputs: Inputs, ratios_of: str) -> dict[str, Any]:
-    """Each model's distances, and the changes from base to tuned.
+    """Each model's distances, and the changes from base to tuned where both were measured.
 
     Args:
         ratios_of: the score whose ratio, tuned over base, is told too, as "<score>_ratio".
@@ -116,8 +116,8 @@ def compare_distances(inputs: Inputs, ratios_of: str) -> dict[str, Any]:
     measured = {model: read_distances(artifact) for model, artifact in artifacts_by_model(inputs).items()}
     items_by_model(inputs)  # which finds them paired
     delta: dict[str, Any] = {}
-    for name, base in measured["base"].items():
-        tuned, (score, slash, part) = measured["tuned"][name], name.partition("/")
+    for name, tuned in measured.get("tuned", {}).items():
+        base, (score, slash, part) = measured["base"][name], name.partition("/")
         delta[name] = tuned.change_from(base).as_dict()
         if score == ratios_of:
             delta[f"{score}_ratio{slash}{part}"] = tuned.ratio_to(base).as_dict()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def summarise_fidelity(config: "FidelityConfig", inputs: Inputs) -> dict[str, Any]:
     """All of the summary but the keys of what was scored."""
-    facts = {name: describe_extractor(config, name, inputs["train"]) for name in sorted(config.extractors)}
+    facts = {name: describe_extractor(config, name, inputs.get("train")) for name in sorted(config.extractors)}
     return {
         "benchmark": "fidelity",
         "protocol": describe(config),
@@ -37,14 +37,15 @@ def describe(config: "FidelityConfig") -> str:
     return protocol
 
 
-def describe_extractor(config: "FidelityConfig", name: str, train: Artifact) -> dict[str, Any]:
+def describe_extractor(config: "FidelityConfig", name: str, train: Artifact | None) -> dict[str, Any]:
     """What its features are, whether they are independent of what the run was trained and judged by, and if not, why.
 
-    "seen_by" is the training's setting that names the same network, None if training has not looked at it.
+    "seen_by" is the training's setting that names the same network, None if training has not looked at it. Of a model
+    that was trained elsewhere nobody knows.
     """
     features = config.extractors[name]
     reference = features.checkpoint()
-    seen_by = None if reference is None else training_model(reference, train)
+    seen_by = None if reference is None or train is None else training_model(reference, train)
     is_judge = isinstance(features, JudgeFeatures) or (
         reference is not None and config.judge is not None and same_model(reference, config.judge)
     )

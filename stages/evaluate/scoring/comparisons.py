@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from comat_core.support.errors import UserError
-from stages.evaluate.images.generated_images import REAL, artifacts_by_model
+from stages.evaluate.images.generated_images import REAL, artifacts_by_model, read_seen_in_training
 from stages.evaluate.scoring.image_scores import ITEMS, ORIGIN
 from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
@@ -28,6 +28,7 @@ def comparison(
     config_type: type[EvaluationConfig],
     compare: Callable[[Any, Inputs, ArtifactWriter], None],
     more_inputs: tuple[str, ...] = (),
+    optional_inputs: tuple[str, ...] = (),
     fetch: Callable[[Any], None] | None = None,
 ) -> Stage:
     """Make the stage that compares the scores of all models.
@@ -35,14 +36,15 @@ def comparison(
     Args:
         compare: writes the artifact.
         more_inputs: roles of what it reads besides prompts and scores.
+        optional_inputs: roles of what it reads where the run has it.
         fetch: see `AnyStage`.
     """
     return Stage(
         name=f"evaluate.{benchmark}",
         version=version,
         config_type=config_type,
-        inputs=("prompts", "base", "tuned", *more_inputs),
-        optional_inputs=("other",),
+        inputs=("prompts", "base", *more_inputs),
+        optional_inputs=("tuned", "other", *optional_inputs),
         fetch=fetch,
         loads_models=False,
         build=compare,
@@ -93,7 +95,8 @@ def compare_items(
     """Join the models' items, average each metric, and write both.
 
     Args:
-        seen: ids of prompts that the training sources hold; see `summarise_items`.
+        seen: ids of prompts that the training sources hold; see `summarise_items`. Looked for where the settings ask
+            for scores without them.
     """
     items = join_items(inputs, benchmark)
     writer.write_table(JOINED, items)
@@ -105,7 +108,7 @@ def compare_items(
         skills=skills_of(chosen_prompts(config, inputs)),
         seed=config.seed,
         resamples=config.resamples,
-        seen=seen,
+        seen=read_seen_in_training(inputs["prompts"]) if config.leakage_free else seen,
     )
     write_summary(writer, summary, inputs)
 
@@ -117,8 +120,9 @@ def write_summary(writer: ArtifactWriter, summary: Mapping[str, Any], inputs: In
     """
     origins = {model: scores.read_json(ORIGIN) for model, scores in artifacts_by_model(inputs).items()}
     scored = {model: origin["images"] for model, origin in origins.items()}
-    if "lora" in origins["tuned"]:
-        scored["lora"] = origins["tuned"]["lora"]
+    lora = origins.get("tuned", {}).get("lora")
+    if lora is not None:
+        scored["lora"] = lora
     writer.write_json(SUMMARY, {**summary, "artifacts": scored})
 
 

@@ -1,14 +1,14 @@
 """What the evaluations' settings have in common, and the images that they choose."""
 
 from collections.abc import Container
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from stages.evaluate.images.generated_images import GeneratedImage, Prompt, read_part, read_prompts
 from stages.images.image_rows import image_parts
 from stages.models.devices import AUTO
-from stages.plan.config import NOT_IN_KEY, StageConfig
+from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, StageConfig
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.store.artifacts import Artifact
@@ -36,6 +36,9 @@ class EvaluationConfig(StageConfig):
     seed: Annotated[int, NOT_IN_SCORES] = Field(ge=0, lt=2**63, description="of the bootstrap")
     resamples: Annotated[int, NOT_IN_SCORES] = Field(
         default=2000, ge=100, le=100_000, description="bootstrap resamples"
+    )
+    leakage_free: Annotated[Literal[True] | None, NOT_IN_SCORES, NOT_IN_KEY_IF_EMPTY] = Field(
+        default=None, description="average each skill also without the prompts that training sources hold"
     )
     batch_size: Annotated[int, NOT_IN_KEY] = Field(default=64, ge=1, le=4096, description="images or questions at once")
     device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")

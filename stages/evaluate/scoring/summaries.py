@@ -57,11 +57,18 @@ def summarise_items(
                 generator = make_numpy_generator(seed, name)
                 estimate = bootstrap_mean(scores[model][rows], chosen, generator, resamples=resamples)
                 summary["models"][model][name] = estimate.as_dict()
+            if not has_pair(models):
+                continue
             generator = make_numpy_generator(seed, name)
             base, tuned = (scores[model][rows] for model in MODELS)
             difference = bootstrap_difference(base, tuned, chosen, generator, resamples=resamples)
             summary["delta"][name] = difference.as_dict()
     return summary
+
+
+def has_pair(models: Container[str]) -> bool:
+    """Whether both base and tuned are among the models: an audit may measure one alone."""
+    return all(model in models for model in MODELS)
 
 
 def models_of(items: pa.Table) -> dict[str, pa.Table]:

@@ -76,5 +76,5 @@ def _image_sets(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
             continue
         suffix = "" if split == TEST else f".{split}"
         own = {role.removesuffix(suffix): artifact for role, artifact in inputs.items() if role.endswith(suffix)}
-        if all(model in own for model in MODELS):
+        if any(model in own for model in MODELS):
             yield split, own

@@ -1,6 +1,6 @@
 """What a reader sees first: what was gained, by the judge and by the answering model, and what became of fidelity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from stages.report.tables.scores import Evaluation, ScoreRow, headline_rank
 
 MOST: Final = 1.05
 """Ratio above which fidelity counts as worse, whatever its interval says."""
+NO_NAMES: Final[Mapping[str, str]] = {}
 WORDS: Final = {"better": "better", "worse": "worse", "unclear": "no clear change"}
 
 
@@ -27,9 +28,14 @@ class Card:
         return WORDS[self.verdict]
 
 
-def first_screen(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """The page's top, by the template's names."""
-    rows = [row for evaluation in evaluations for row in evaluation.rows if row.change]
+def first_screen(evaluations: Sequence[Evaluation], names: Mapping[str, str] = NO_NAMES) -> dict[str, Any]:
+    """The page's top, by the template's names.
+
+    Args:
+        names: model -> what the page calls it; base and tuned where it says nothing.
+    """
+    scored = [row for evaluation in evaluations for row in evaluation.rows]
+    rows = [row for row in scored if row.change] or [row for row in scored if "base" in row.scores]
     headlines = sorted((row for row in rows if row.is_headline), key=lambda row: headline_rank(row.name))
     cards = [_card(row) for row in headlines]
     leading = [card for card in cards if card.row.metric.title or card.row.ratio]
@@ -37,7 +43,7 @@ def first_screen(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     return {
         "headlines": leading,
         "further_headlines": [card for card in cards if card not in leading],
-        "warnings": fidelity_warnings(distances) if rows else [],
+        "warnings": fidelity_warnings(distances, names) if any(row.change for row in rows) else [],
     }
 
 
@@ -48,12 +54,13 @@ def fidelity_verdict(ratio: Interval) -> str:
     return "better" if ratio.high < 1 else "unclear"
 
 
-def fidelity_warnings(distances: Sequence[ScoreRow]) -> list[tuple[str, str]]:
+def fidelity_warnings(distances: Sequence[ScoreRow], names: Mapping[str, str] = NO_NAMES) -> list[tuple[str, str]]:
     """(what is wrong, the sentence that says so) for a reader who looks at nothing else.
 
     Args:
         distances: every row that compares with real images. The judge's own, and those by networks that training looked
             at, count only where there are no others.
+        names: model -> what the page calls it.
     """
     if not distances:
         return [("Fidelity was not measured.", "Whether the gain was paid for with the images' quality is not known.")]
@@ -66,7 +73,8 @@ def fidelity_warnings(distances: Sequence[ScoreRow]) -> list[tuple[str, str]]:
     worse = [_sentence(label, ratio) for label, ratio in counted if fidelity_verdict(ratio) == "worse"]
     if worse:
         measured = "; ".join(worse)
-        told = f"The tuned model's images lie further from real ones than the base model's: {measured}."
+        tuned, base = names.get("tuned", "The tuned model"), names.get("base", "the base model")
+        told = f"{tuned}'s images lie further from real ones than {base}'s: {measured}."
         warnings.append(("Fidelity got worse.", told))
     return warnings
 

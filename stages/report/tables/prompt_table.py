@@ -6,6 +6,7 @@ from typing import Any
 
 from stages.evaluate.declared.registry import metrics
 from stages.evaluate.images.generated_images import Prompt
+from stages.evaluate.scoring.summaries import has_pair
 from stages.report.pictures.drawn_images import ImageFiles
 from stages.report.tables.prompt_scores import SHOWN_DIGITS, PromptScores, measured_metrics, verdict_of
 from stages.report.tables.scores import describe
@@ -18,7 +19,7 @@ class Cell:
     """A prompt's scores under one metric."""
 
     means: list[float | None]  # by model, in the table's order
-    change: float  # from base to tuned
+    change: float | None  # from base to tuned; None where base alone was measured
     verdict: str
 
 
@@ -52,8 +53,7 @@ def compose_table(
 
 
 def _cell(scores: PromptScores, metric: str, models: Sequence[str]) -> Cell | None:
-    change = scores.change(metric)
+    change, means = scores.change(metric), [scores.mean(metric, model) for model in models]
     if change is None:
-        return None
-    means = [scores.mean(metric, model) for model in models]
+        return None if has_pair(models) or means == [None] else Cell(means, None, "unclear")
     return Cell(means, round(change, SHOWN_DIGITS), verdict_of(change))

@@ -119,8 +119,8 @@ def _score_row(summary: Mapping[str, Any], name: str) -> ScoreRow:
 
 def shown_models(evaluations: Iterable[Evaluation], drawn: Iterable[str] = ()) -> list[str]:
     """Every model that was scored or whose images there are: base and tuned first, others as they come."""
-    present = dict.fromkeys((*MODELS, *drawn, *(model for evaluation in evaluations for model in evaluation.models)))
-    return list(present)
+    present = dict.fromkeys((*drawn, *(model for evaluation in evaluations for model in evaluation.models)))
+    return [*(model for model in MODELS if model in present), *(model for model in present if model not in MODELS)]
 
 
 def interval_of(value: Mapping[str, float]) -> Interval:
