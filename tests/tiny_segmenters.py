@@ -163,7 +163,10 @@ def tiny_sam3_config() -> Sam3Config:
 
 def save_tiny_sam3(folder: Path) -> str:
     """Save a Sam3Model and its processor."""
-    fill_with_noise(Sam3Model(tiny_sam3_config()), seed=9, std=0.3).save_pretrained(folder)
+    model = fill_with_noise(Sam3Model(tiny_sam3_config()), seed=9, std=0.3)
+    with torch.no_grad():
+        model.detr_decoder.query_embed.weight.mul_(10)  # its queries differ more than noise alone lets them
+    model.save_pretrained(folder)
     save_sam3_processor(folder)
     return str(folder)
 
