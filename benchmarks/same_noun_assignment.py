@@ -3,8 +3,8 @@
     python -m benchmarks.same_noun_assignment --prompts 64
 
 Draws held-out prompts such as "a red circle and a blue circle" with the base model, finds the circles, and assigns them
-as a training step does, but by the maps of all denoising steps. An image counts if it has objects of both colours; it is
-right if each mention has the object of its own colour, by the mean of the object's pixels. Chance is one half. One JSON
+as a training step does, but by the maps of all denoising steps. An image counts if it has objects of both colours, and
+is right if each mention has the object of its own colour, by the mean of its pixels; chance is one half. One JSON
 object is printed.
 """
 
