@@ -48,7 +48,7 @@ def stock_objects(segmenter: Sam3Segmenter, folder: str, image: Tensor, noun: st
 
 
 def test_objects_are_those_of_the_stock_model_the_surest_first(segmenter: Sam3Segmenter, folder: str) -> None:
-    images = as_bytes(natural_pictures(3, SAM3_SIDE, SAM3_SIDE)) / 255
+    images = torch.stack(as_bytes(natural_pictures(3, SAM3_SIDE, SAM3_SIDE))) / 255
     segmenter.threshold = 0.0
     scores = stock_objects(segmenter, folder, images[0], "dog")[0].sort().values
     segmenter.threshold = float(scores[3:5].mean())
