@@ -77,7 +77,8 @@ class Sam3Segmenter(FrozenReader):
     def _masks_of_image(self, image: Tensor, nouns: Sequence[str]) -> list[Tensor]:
         pixel_values = self.preprocess(image[None]).to(self.model.dtype)
         seen = self.model.get_vision_features(pixel_values=pixel_values)
-        return [self._masks_of_noun(seen, noun, tuple(image.shape[-2:])) for noun in nouns]
+        height, width = image.shape[-2:]
+        return [self._masks_of_noun(seen, noun, (height, width)) for noun in nouns]
 
     def _masks_of_noun(self, seen: Any, noun: str, size: tuple[int, int]) -> Tensor:
         length = self.model.config.text_config.max_position_embeddings
