@@ -17,8 +17,9 @@ def connected_parts(mask: Tensor) -> Tensor:
 
     Pixels are neighbours along a side. Objects of one noun that touch are one part.
     """
-    labels, count = ndimage.label(mask.cpu().numpy())
-    parts = labels[None] == np.arange(1, count + 1)[:, None, None]
+    labels = np.empty(mask.shape, dtype=np.int32)
+    ndimage.label(mask.cpu().numpy(), output=labels)
+    parts = labels[None] == np.arange(1, labels.max(initial=0) + 1)[:, None, None]
     order = np.argsort(-parts.sum(axis=(1, 2)), kind="stable")
     return torch.from_numpy(parts[order]).to(mask.device)
 
