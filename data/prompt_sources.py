@@ -7,7 +7,12 @@ from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from data.downloading.downloads import DEFAULT_CACHE, fetch
 from data.miniature_world.pairs import fidelity_prompts
-from data.miniature_world.prompts import held_out_prompts, training_prompts
+from data.miniature_world.prompts import (
+    held_out_prompts,
+    same_noun_held_out_prompts,
+    same_noun_training_prompts,
+    training_prompts,
+)
 from data.readers import READERS, USER_FORMATS, Prompt
 from data.registry import PromptSet, Source
 
@@ -17,6 +22,8 @@ Generator = Callable[[int, int], list[tuple[str, str]]]
 GENERATORS: dict[str, Generator] = {
     "miniature training": training_prompts,
     "miniature held-out": held_out_prompts,
+    "miniature same nouns": same_noun_training_prompts,
+    "miniature same nouns held-out": same_noun_held_out_prompts,
     "miniature fidelity": fidelity_prompts,
 }
 

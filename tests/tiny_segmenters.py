@@ -12,6 +12,10 @@ from transformers import (
     CLIPSegConfig,
     CLIPSegForImageSegmentation,
     CLIPSegProcessor,
+    Sam3Config,
+    Sam3ImageProcessor,
+    Sam3Model,
+    Sam3Processor,
     ViTImageProcessor,
 )
 
@@ -22,6 +26,7 @@ from tests.tiny_clip import letter_clip_tokenizer
 
 SEGMENTER_SIDE = 32
 SAM_SIDE = 64
+SAM3_SIDE = 56
 TINY_DETECTOR = GroundingDinoConfig(enc_layers=1, dec_layers=1, dim_feedforward=64, num_queries=20)
 """Swin-T's own sizes cannot be changed by configuration, nor the width of 256, which the decoder's queries fix."""
 
@@ -117,3 +122,56 @@ def save_tiny_sam(folder: Path) -> str:
     path = folder / "sam_tiny.pth"
     torch.save(fill_with_noise(tiny_sam(), seed=7, std=0.3).state_dict(), path)
     return str(path)
+
+
+def tiny_sam3_config() -> Sam3Config:
+    """Make the configuration of a SAM 3 that reads 56 px, of one or two layers throughout."""
+    tokenizer = letter_clip_tokenizer()
+    narrow = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}
+    return Sam3Config(
+        vision_config={
+            "backbone_config": {
+                **narrow,
+                "model_type": "sam3_vit_model",
+                "num_hidden_layers": 2,
+                "image_size": SAM3_SIDE,
+                "pretrain_image_size": SAM3_SIDE,
+                "patch_size": 14,
+                "window_size": 2,
+                "global_attn_indexes": [1],
+            },
+            "fpn_hidden_size": 32,
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        },
+        text_config={
+            **narrow,
+            "model_type": "clip_text_model",
+            "num_hidden_layers": 1,
+            "projection_dim": 16,
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": 32,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        geometry_encoder_config={**narrow, "num_layers": 1},
+        detr_encoder_config={**narrow, "num_layers": 1},
+        detr_decoder_config={**narrow, "num_layers": 1, "num_queries": 8},
+        mask_decoder_config={"hidden_size": 32, "num_attention_heads": 2},
+    )
+
+
+def save_tiny_sam3(folder: Path) -> str:
+    """Save a Sam3Model and its processor."""
+    model = fill_with_noise(Sam3Model(tiny_sam3_config()), seed=9, std=0.3)
+    with torch.no_grad():
+        model.detr_decoder.query_embed.weight.mul_(10)  # its queries differ more than noise alone lets them
+    model.save_pretrained(folder)
+    save_sam3_processor(folder)
+    return str(folder)
+
+
+def save_sam3_processor(folder: Path) -> None:
+    """Save what prepares images and nouns for the tiny SAM 3."""
+    size = {"height": SAM3_SIDE, "width": SAM3_SIDE}
+    Sam3Processor(Sam3ImageProcessor(size=size), letter_clip_tokenizer()).save_pretrained(folder)

@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spacy.language import Language
 from spacy.tokens import Doc, Token
 
-from comat_core.language.grammar.noun_phrases import read_noun_phrases
+from comat_core.language.grammar.grammatical_number import is_plural
+from comat_core.language.grammar.noun_phrases import NounPhrase, read_noun_phrases
 from comat_core.language.grammar.nouns import HYPHENS, is_noun
 from comat_core.language.noun_filter import NounFilter
 from comat_core.language.parsers import parse_in_blocks
@@ -31,17 +32,24 @@ class Entity:
 
 
 def parse_entities(
-    prompts: Iterable[str], nlp: Language, noun_filter: NounFilter, *, batch_size: int = 256
+    prompts: Iterable[str],
+    nlp: Language,
+    noun_filter: NounFilter,
+    *,
+    keep_same_nouns: bool = False,
+    batch_size: int = 256,
 ) -> Iterator[list[Entity]]:
     """Parse prompts in batches and yield each one's entities, in order of appearance, removed ones included.
 
     Args:
         nlp: any spaCy pipeline with a tagger, a dependency parser and a lemmatizer.
         noun_filter: the word lists that decide which nouns become entities.
+        keep_same_nouns: nouns that a prompt names several times stay, see `entities_of`; else they are removed, as in
+            the paper.
     """
     shown = ((text.shown, text) for text in map(ParserText.of, prompts))
     for doc, text in parse_in_blocks(nlp, shown, batch_size=batch_size):
-        yield entities_of(doc, noun_filter, text)
+        yield entities_of(doc, noun_filter, text, keep_same_nouns=keep_same_nouns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +87,21 @@ class ParserText:
         return self.origins[start], self.origins[end - 1] + 1
 
 
-def entities_of(doc: Doc, noun_filter: NounFilter, text: ParserText) -> list[Entity]:
-    """Read the entities of one parsed prompt."""
+def entities_of(doc: Doc, noun_filter: NounFilter, text: ParserText, *, keep_same_nouns: bool = False) -> list[Entity]:
+    """Read the entities of one parsed prompt.
+
+    Args:
+        keep_same_nouns: keep "a red circle and a blue circle" as two entities with the attributes of each. Not if one
+            of them is a plural: how many objects are whose is not known then.
+    """
     phrases = read_noun_phrases(doc, noun_filter)
     names = [noun_name(phrase.noun) for phrase in phrases]
     mentions = Counter(names)
+    one_each = _names_of_one_object_each(phrases, names) if keep_same_nouns else frozenset()
     entities = []
     for phrase, name in zip(phrases, names, strict=True):
         reason = noun_filter.reason_to_remove(name, before_of=_before_of(phrase.noun))
-        if reason is None and mentions[name] > 1:
+        if reason is None and mentions[name] > 1 and name not in one_each:
             reason = f"repeated: {mentions[name]} nouns are named {name}"
         noun = word_span(phrase.noun)
         attributes = sorted({word_span(token) for token in phrase.attributes} - {noun})
@@ -102,6 +116,15 @@ def entities_of(doc: Doc, noun_filter: NounFilter, text: ParserText) -> list[Ent
             )
         )
     return entities
+
+
+def _names_of_one_object_each(phrases: Sequence[NounPhrase], names: Sequence[str]) -> frozenset[str]:
+    """The names whose every mention is spelled alike and is of a single object."""
+    spellings: dict[str, set[str]] = {}
+    for phrase, name in zip(phrases, names, strict=True):
+        spellings.setdefault(name, set()).add(phrase.noun.lower_)
+    plurals = {name for phrase, name in zip(phrases, names, strict=True) if is_plural(phrase.noun)}
+    return frozenset(name for name, spelled in spellings.items() if len(spelled) == 1) - plurals
 
 
 def noun_name(token: Token) -> str:

@@ -23,7 +23,13 @@ _of_worker: dict[str, Any] = {}
 
 
 def parse_entities_in_processes(
-    prompts: Iterable[str], parser: str, noun_filter: NounFilter, *, batch_size: int, process_count: int
+    prompts: Iterable[str],
+    parser: str,
+    noun_filter: NounFilter,
+    *,
+    keep_same_nouns: bool = False,
+    batch_size: int,
+    process_count: int,
 ) -> Generator[list[Entity], None, None]:
     """Do what `parse_entities` does in `process_count` worker processes; the results come in the prompts' order.
 
@@ -35,7 +41,10 @@ def parse_entities_in_processes(
     waiting: deque[Future[list[list[Entity]]]] = deque()
     remaining = iter(prompts)
     with ProcessPoolExecutor(
-        process_count, get_context("spawn"), initializer=_prepare, initargs=(parser, noun_filter, batch_size)
+        process_count,
+        get_context("spawn"),
+        initializer=_prepare,
+        initargs=(parser, noun_filter, keep_same_nouns, batch_size),
     ) as pool:
         try:
             while job := list(islice(remaining, batch_size)):
@@ -48,9 +57,11 @@ def parse_entities_in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def _prepare(parser: str, noun_filter: NounFilter, batch_size: int) -> None:
+def _prepare(parser: str, noun_filter: NounFilter, keep_same_nouns: bool, batch_size: int) -> None:
     end_with_parent()
-    _of_worker.update(nlp=load_parser(parser), noun_filter=noun_filter, batch_size=batch_size)
+    _of_worker.update(
+        nlp=load_parser(parser), noun_filter=noun_filter, keep_same_nouns=keep_same_nouns, batch_size=batch_size
+    )
 
 
 def _parse(prompts: list[str]) -> list[list[Entity]]:

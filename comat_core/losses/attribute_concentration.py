@@ -100,7 +100,7 @@ def _paper_losses(
     positives, negatives = [], []
     for attention, inside in _with_masks(maps, packed):
         pixels = inside.shape[-2] * inside.shape[-1]
-        region = _sum_tokens(_share_of_total(attention), packed)  # (B, N, h, w): sum_k A^k_uv / sum_xy A^k_xy
+        region = _sum_tokens(share_of_total(attention), packed)  # (B, N, h, w): sum_k A^k_uv / sum_xy A^k_xy
         token_sum = _sum_tokens(attention, packed)  # (B, N, h, w): sum_k A^k_uv
         attract = alpha * region + beta * safe_log(token_sum) / pixels
         repel = -alpha * region + beta * safe_log(1 - token_sum) / pixels
@@ -122,7 +122,7 @@ def _release_losses(
     regions, by_resolution = [], {}
     tokens_per_entity = packed.membership.sum(dim=-1).clamp(min=1)
     for attention, inside in _with_masks(maps, packed):
-        inside_share = torch.einsum("bhwl,bnhw->bnl", _share_of_total(attention), inside.to(attention.dtype))
+        inside_share = torch.einsum("bhwl,bnhw->bnl", share_of_total(attention), inside.to(attention.dtype))
         squared = ((1 - inside_share) ** 2 * packed.membership).sum(dim=-1) / tokens_per_entity
         regions.append(_mean_over_entities(squared, packed))
         by_resolution.setdefault(inside.shape[-2:], (inside, []))[1].append(attention)
@@ -146,7 +146,7 @@ def _with_masks(maps: Mapping[str, Tensor], packed: _PackedEntities) -> Iterator
         yield at_least_float32(layer), resized[resolution]
 
 
-def _share_of_total(attention: Tensor) -> Tensor:
+def share_of_total(attention: Tensor) -> Tensor:
     """A^k_uv / sum_xy A^k_xy: (B, h, w, L), each token's shares sum to 1 over the map."""
     return attention / attention.sum(dim=(1, 2), keepdim=True).clamp(min=SMALLEST_TOTAL)
 

@@ -9,6 +9,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 from transformers import CLIPSegForImageSegmentation
 
+from comat_core.instance_settings import InstanceSettings
+from comat_core.segmenters.instances import DEFAULT_INSTANCES, connected_parts, distinct_instances
 from comat_core.support.pretrained import FrozenReader
 
 
@@ -17,14 +19,23 @@ class ClipSegSegmenter(FrozenReader):
 
     model_class = CLIPSegForImageSegmentation
 
-    def __init__(self, model: CLIPSegForImageSegmentation, processor: Any, *, threshold: float = 0.5) -> None:
+    def __init__(
+        self,
+        model: CLIPSegForImageSegmentation,
+        processor: Any,
+        *,
+        threshold: float = 0.5,
+        instances: InstanceSettings = DEFAULT_INSTANCES,
+    ) -> None:
         """Take a loaded model.
 
         Args:
             threshold: least probability of a mask's pixels, in (0, 1).
+            instances: which parts of a mask are objects.
         """
         super().__init__(model, processor)
         self.threshold = threshold
+        self.instances = instances
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -34,6 +45,13 @@ class ClipSegSegmenter(FrozenReader):
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Find nouns[i] in images[i]; see `Segmenter`."""
         return [probabilities > self.threshold for probabilities in self.probabilities(images, nouns)]
+
+    def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
+        """Find each object of nouns[i] in images[i], a connected part of the noun's mask; see `Segmenter`."""
+        return [
+            [distinct_instances(connected_parts(mask), self.instances) for mask in of_image]
+            for of_image in self.segment(images, nouns)
+        ]
 
     @torch.no_grad()
     def probabilities(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:

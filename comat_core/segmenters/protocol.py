@@ -26,3 +26,16 @@ class Segmenter(Protocol):
             an all-false mask.
         """
         ...
+
+    def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
+        """Find every single object of nouns[i] in images[i].
+
+        Args:
+            images: as those of `segment`.
+            nouns: per image any number of different nouns, none included.
+
+        Returns:
+            Per image and noun a boolean (objects, H, W) tensor on the images' device, the surest object first; none
+            for a noun that is not found.
+        """
+        ...

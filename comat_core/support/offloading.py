@@ -96,6 +96,11 @@ class OffloadedSegmenter(_Offloaded[Segmenter]):
         with visiting(self._models, images.device):
             return self.model.segment(images, nouns)
 
+    def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
+        """Find each object of nouns[i] in images[i]; see `Segmenter`."""
+        with visiting(self._models, images.device):
+            return self.model.segment_instances(images, nouns)
+
 
 class OffloadedNetwork:
     """A network called without a graph, that is on the GPU only while it looks at its input."""

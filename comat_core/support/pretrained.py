@@ -3,6 +3,7 @@
 Code that comes with a checkpoint is never run, nor is anybody asked whether it may be.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
 
@@ -37,6 +38,8 @@ class FrozenReader:
     """A frozen model that reads images and text, with its processor's parts; a subclass names the model's class."""
 
     model_class: ClassVar[type[PreTrainedModel]]
+    contained_in: ClassVar[type[PreTrainedModel] | None] = None
+    """A larger model of which it is a part, and from whose checkpoints transformers can read it."""
 
     def __init__(self, model: PreTrainedModel, processor: Any) -> None:
         self.model: Any = model
@@ -73,7 +76,9 @@ class FrozenReader:
         Raises:
             UserError: there is no complete checkpoint of the model's class.
         """
-        model = load_frozen_model(cls.model_class, folder, revision=revision, dtype=dtype, device=device)
+        model = load_frozen_model(
+            cls.model_class, folder, revision=revision, contained_in=cls.contained_in, dtype=dtype, device=device
+        )
         return cls(model, cls.load_processor(*(processor or (folder, revision))), **settings)
 
 
@@ -82,6 +87,7 @@ def load_frozen_model(
     folder: str,
     *,
     revision: str | None = None,
+    contained_in: type[PreTrainedModel] | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     **options: Any,
@@ -92,12 +98,13 @@ def load_frozen_model(
         model_class: the transformers class the checkpoint was saved from.
         folder: a local folder or a hub id.
         revision: a hub id's branch, tag or commit.
+        contained_in: a larger model whose checkpoints are as good.
         options: of the class's constructor, beside the config.
 
     Raises:
         UserError: the checkpoint cannot be read, is of another architecture, or lacks some of the weights.
     """
-    _check_architecture(model_class, folder, revision)
+    _check_architecture([model_class, *([contained_in] if contained_in else [])], folder, revision)
     model, report = load_with_report(model_class, folder, revision, dtype=dtype, **options)
     missing = sorted(report["missing_keys"])
     if missing:
@@ -179,13 +186,15 @@ def read_model_config(folder: str, revision: str | None = None, problem: str = "
         return AutoConfig.from_pretrained(folder, revision=revision, trust_remote_code=False)
 
 
-def _check_architecture(model_class: Any, folder: str, revision: str | None) -> None:
+def _check_architecture(model_classes: Sequence[Any], folder: str, revision: str | None) -> None:
+    """Make sure that a checkpoint is one of the given classes' own."""
     config = read_model_config(folder, revision)
     architectures = config.architectures or []
-    same_family = config.model_type == model_class.config_class.model_type
-    if not same_family or (architectures and model_class.__name__ not in architectures):
+    fitting = [kind for kind in model_classes if config.model_type == kind.config_class.model_type]
+    if not any(not architectures or kind.__name__ in architectures for kind in fitting):
+        found, wanted = " or ".join(architectures) or config.model_type, model_classes[0].__name__
         raise UserError(
-            f"the checkpoint is a {' or '.join(architectures) or config.model_type}, not a {model_class.__name__}",
+            f"the checkpoint is a {found}, not a {wanted}",
             folder,
             "name a checkpoint of the right kind",
         )

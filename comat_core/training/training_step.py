@@ -8,6 +8,7 @@ from torch import Tensor
 
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.discriminators.protocol import Discriminator
+from comat_core.entity_masks import entity_masks
 from comat_core.losses.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
 from comat_core.losses.concept_activation import concept_activation_loss, random_crop
 from comat_core.losses.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
@@ -111,7 +112,8 @@ def training_step(
     masks = None
     if weights.attribute_concentration:
         assert images is not None
-        masks = _segment(models, batch, images[:count])
+        assert models.segmenter is not None
+        masks = entity_masks(models.segmenter, images[:count], batch.entities, result.attention_maps)
         concentration = _concentration(result, batch, masks, settings)
         losses["concentration_positive"], losses["concentration_negative"] = concentration
 
@@ -226,19 +228,6 @@ def _what_it_reads(discriminator: Discriminator, latents: Tensor, images: Tensor
         return latents
     assert images is not None
     return images
-
-
-@torch.no_grad()
-def _segment(models: CoMatModels, batch: CoMatBatch, images: Tensor) -> list[Tensor]:
-    """S(I'): masks of each prompt's entities, looked for only in the images whose prompt has any."""
-    assert models.segmenter is not None
-    rows = [row for row, entities in enumerate(batch.entities) if entities]
-    masks = [torch.zeros(0, *images.shape[-2:], dtype=torch.bool, device=images.device) for _ in batch.prompts]
-    if rows:
-        nouns = [[entity.noun for entity in batch.entities[row]] for row in rows]
-        for row, found in zip(rows, models.segmenter.segment(images[rows].clamp(0, 1), nouns), strict=True):
-            masks[row] = found
-    return masks
 
 
 def _concentration(

@@ -83,13 +83,20 @@ def choose_benchmarks(preset: Preset, names: Sequence[str]) -> list[Benchmark]:
             single images.
     """
     known = {one.name: one for one in benchmarks()}
-    apply = [one.name for one in known.values() if not one.of_training and one.node in preset.sections]
+    apply = [
+        one.name
+        for one in known.values()
+        if not one.of_training and not one.of_models and one.node in preset.sections
+    ]
     chosen = list(names) or apply
     for name in chosen:
         if name not in known:
             raise UserError(f"there is no benchmark {name!r}", "--benchmarks", f"choose from {', '.join(apply)}")
         if known[name].of_training:
             problem = f"{name} measures the model that rewards a training, and not one that draws"
+            raise UserError(problem, "--benchmarks", f"choose from {', '.join(apply)}")
+        if known[name].of_models:
+            problem = f"{name} takes gradients through a model, and an audit looks at images alone"
             raise UserError(problem, "--benchmarks", f"choose from {', '.join(apply)}")
         if known[name].node not in preset.sections:
             problem = f"the preset {preset.name} has no settings for {name}"

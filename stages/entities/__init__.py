@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -23,7 +23,7 @@ from data.noun_filter import load_noun_filter
 from stages.entities.entity_statistics import EntityStatistics, as_markdown
 from stages.entities.tables import ENTITIES, ENTITIES_SCHEMA, AlignedEntity
 from stages.models.model_references import DEFAULT_PARSER, Checkpoint, SpacyPipeline
-from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.mixture import in_batches
@@ -50,8 +50,18 @@ class EntitiesConfig(StageConfig):
     noun_filter: Annotated[
         ModelReference | None, Field(description="YAML file with word lists of your own; default: the shipped one")
     ] = None
+    same_nouns: Annotated[
+        Literal["keep"] | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(description="keep: objects of one name are an entity each; none: they are removed, as in the paper"),
+    ] = None
     batch_size: Annotated[int, NOT_IN_KEY, Field(ge=1, le=100_000, description="prompts per parser batch")] = 256
     processes: Annotated[int, NOT_IN_KEY, Field(ge=1, le=256, description="worker processes of the parser")] = 1
+
+    @property
+    def keep_same_nouns(self) -> bool:
+        """Whether a noun that is named several times stays."""
+        return self.same_nouns == "keep"
 
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), "parser": parser_identity(self.parser)}
@@ -107,12 +117,12 @@ def _parsed_prompts(config: EntitiesConfig, prompts: Artifact) -> "Iterator[tupl
             waiting.append((prompt.prompt_id, prompt.text))
             yield prompt.text
 
-    size, processes = config.batch_size, config.processes
-    if processes == 1:
-        parsed = parse_entities(texts(), load_parser(config.parser), noun_filter, batch_size=size)
+    options: dict[str, Any] = {"keep_same_nouns": config.keep_same_nouns, "batch_size": config.batch_size}
+    if config.processes == 1:
+        parsed = parse_entities(texts(), load_parser(config.parser), noun_filter, **options)
     else:
         parsed = parse_entities_in_processes(
-            texts(), config.parser, noun_filter, batch_size=size, process_count=processes
+            texts(), config.parser, noun_filter, process_count=config.processes, **options
         )
     for entities in parsed:
         yield *waiting.popleft(), entities

@@ -117,7 +117,9 @@ class TrainConfig(StepSettings, StageConfig):
     base: Annotated[Checkpoint, Field(description="the text-to-image checkpoint")]
     vae: Vae = None
     captioner: Annotated[ModelReference | None, Field(description="the image-to-text checkpoint")] = None
-    segmenter: Annotated[ModelReference | None, Field(description="CLIPSeg's, or GroundingDINO's, checkpoint")] = None
+    segmenter: Annotated[
+        ModelReference | None, Field(description="CLIPSeg's, GroundingDINO's or SAM 3's checkpoint")
+    ] = None
 
     steps: Annotated[int, Field(ge=1, description="optimiser steps")] = 2000
     batch_size: Annotated[int, Field(ge=1, description="prompts of one process in one micro-batch")] = 4

@@ -47,7 +47,7 @@ class TrainingData:
             TrainingPrompt(
                 reference.prompt_id,
                 texts[reference.prompt_id],
-                tuple(_tokens_of(entity) for entity in entities.get(reference.prompt_id, ())),
+                tuple(tokens_of(entity) for entity in entities.get(reference.prompt_id, ())),
                 reference.trajectory_seed,
                 reference.latents,
             )
@@ -78,5 +78,6 @@ class TrainingData:
         return [orders[position // total][position % total] for position in positions]
 
 
-def _tokens_of(entity: EntityWords) -> EntityTokens:
+def tokens_of(entity: EntityWords) -> EntityTokens:
+    """The entity as a training step knows it."""
     return EntityTokens(entity.noun, tuple(entity.noun_tokens), tuple(entity.attribute_tokens))

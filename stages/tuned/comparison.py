@@ -124,7 +124,7 @@ def word_finder(config: EntitiesConfig) -> WordFinder:
     layout = load_layout(config.base)
 
     def find(prompt: str) -> list[Word]:
-        entities = list(parse_entities([prompt], parser, noun_filter))
+        entities = list(parse_entities([prompt], parser, noun_filter, keep_same_nouns=config.keep_same_nouns))
         (found,) = find_tokens(layout, [prompt], entities)
         return [word for _, entity in found for word in words_of(entity)]
 

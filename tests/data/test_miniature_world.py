@@ -4,14 +4,22 @@ import random
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comat_core.support.errors import UserError
 from data.miniature_world.captions import Carelessness, base_world_caption, clean_caption, noun_phrase
 from data.miniature_world.datasets import make_scene, make_scenes
 from data.miniature_world.drawing import draw_mask, draw_scene
 from data.miniature_world.pairs import base_world_pair, fidelity_prompts
-from data.miniature_world.prompts import held_out_prompts, is_held_out, training_prompts
+from data.miniature_world.prompts import (
+    held_out_prompts,
+    is_held_out,
+    same_noun_held_out_prompts,
+    same_noun_training_prompts,
+    training_prompts,
+)
 from data.miniature_world.scenes import FAVOURITE_COLOURS
 from data.miniature_world.vocabulary import COLOURS, IMAGE_SIZE, RELATIONS, SHAPES
 
@@ -139,3 +147,21 @@ def test_fidelity_prompts_are_the_captions_of_the_validation_images() -> None:
     prompts = fidelity_prompts(1, 5)
     assert prompts == [(base_world_pair(1, "validation", index)[1], "fidelity") for index in range(5)]
     assert not np.array_equal(base_world_pair(1, "train", 0)[0], base_world_pair(1, "validation", 0)[0])
+
+
+def test_prompts_of_one_noun_name_two_of_a_shape_and_hold_some_combinations_out() -> None:
+    training, held_out = same_noun_training_prompts(1, 400), same_noun_held_out_prompts(1, 200)
+    for text, skill in training + held_out:
+        (first, shape), (second, same_shape) = objects_of(text)
+        assert shape == same_shape
+        assert first != second
+        assert skill == ("spatial" if any(f" {relation} " in text for relation in RELATIONS) else "colour")
+    seen = {frozenset(objects_of(text)) for text, _ in training}
+    assert not seen & {frozenset(objects_of(text)) for text, _ in held_out}
+    assert (len(dict(training)), len(dict(held_out))) == (400, 200)
+
+
+def test_there_are_only_so_many_prompts_of_one_noun() -> None:
+    with pytest.raises(UserError, match=r"there are 400 such prompts, and not 401 .* lower the count"):
+        same_noun_held_out_prompts(1, 401)
+    assert len(dict(same_noun_held_out_prompts(1, 400))) == 400

@@ -53,6 +53,11 @@ def plural_of(noun: str) -> str:
     return noun + ("es" if noun.endswith(SIBILANTS) else "s")
 
 
+def is_plural(noun: Token) -> bool:
+    """Whether the tagger read a noun as more than one."""
+    return noun.tag_ in ("NNS", "NNPS") or noun.morph.get("Number", []) == ["Plur"]
+
+
 def change_number(doc: Doc, nouns: Sequence[Token]) -> str | None:
     """Write the prompt with each of `nouns` in the other number; None when no noun has another form.
 
@@ -71,15 +76,15 @@ def change_number(doc: Doc, nouns: Sequence[Token]) -> str | None:
 
 def _change(noun: Token) -> dict[int, str]:
     """The new words for one noun and what agrees with it, by position."""
-    is_plural = noun.tag_ in ("NNS", "NNPS") or noun.morph.get("Number", []) == ["Plur"]
-    lemma = noun.lemma_.lower() if is_plural else noun.lower_
-    changed = lemma if is_plural else plural_of(lemma)
+    plural = is_plural(noun)
+    lemma = noun.lemma_.lower() if plural else noun.lower_
+    changed = lemma if plural else plural_of(lemma)
     amounts = [child for child in noun.children if child.dep_ == "nummod"]
     if changed == noun.lower_ and not amounts:
         return {}
-    words = {noun.i: changed, **_agreeing_verbs(noun, is_plural)}
+    words = {noun.i: changed, **_agreeing_verbs(noun, plural)}
     articles = [child for child in noun.children if child.dep_ == "det"]
-    if is_plural:
+    if plural:
         amounts += [child for child in noun.lefts if child.lower_ in QUANTIFIERS and child not in amounts]
         words |= _as_one(noun, amounts, articles)
         if not articles and not amounts:
@@ -101,7 +106,7 @@ def _as_one(noun: Token, amounts: Sequence[Token], articles: Sequence[Token]) ->
     return dict.fromkeys(range(min(taken), max(taken)), "") | {max(taken): "one"}
 
 
-def _agreeing_verbs(noun: Token, is_plural: bool) -> dict[int, str]:
+def _agreeing_verbs(noun: Token, plural: bool) -> dict[int, str]:
     """The verbs whose only subject the noun is, in their other form, also those of its relative clauses."""
     is_only_subject = noun.dep_ in ("nsubj", "nsubjpass") and not any(child.dep_ == "conj" for child in noun.children)
     verbs = [noun.head] if is_only_subject else []
@@ -109,11 +114,11 @@ def _agreeing_verbs(noun: Token, is_plural: bool) -> dict[int, str]:
     words = [
         word for verb in verbs for word in (verb, *verb.children) if word == verb or word.dep_ in ("aux", "auxpass")
     ]
-    return {word.i: changed for word in words if (changed := _other_form(word, is_plural)) is not None}
+    return {word.i: changed for word in words if (changed := _other_form(word, plural)) is not None}
 
 
-def _other_form(verb: Token, is_plural: bool) -> str | None:
-    if is_plural:
+def _other_form(verb: Token, plural: bool) -> str | None:
+    if plural:
         return VERBS_WITH_ONE.get(verb.lower_) or (plural_of(verb.lower_) if verb.tag_ == "VBP" else None)
     return VERBS_WITH_MANY.get(verb.lower_) or (verb.lemma_ if verb.tag_ == "VBZ" else None)
 

@@ -23,5 +23,9 @@ class ClipSeg(SegmenterSettings):
         from comat_core.segmenters.clipseg import ClipSegSegmenter
 
         return ClipSegSegmenter.load(
-            checkpoint.resolve(), revision=checkpoint.revision, device=device, threshold=self.threshold
+            checkpoint.resolve(),
+            revision=checkpoint.revision,
+            device=device,
+            threshold=self.threshold,
+            instances=self.telling_apart,
         )

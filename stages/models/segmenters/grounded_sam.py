@@ -31,6 +31,7 @@ class GroundedSam(SegmenterSettings):
             self.sam.resolve(),
             sam_model_type=self.sam_model_type,
             text_encoder=self.text_encoder.resolve_folder(),
+            instances=self.telling_apart,
             device=device,
             box_threshold=self.box_threshold,
             text_threshold=self.text_threshold,

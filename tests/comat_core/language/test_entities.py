@@ -77,6 +77,37 @@ def test_repeated_nouns_are_removed_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a red circle and a blue circle", [("circle", ("red",)), ("circle", ("blue",))]),
+        ("an Asian girl with an Indian girl", [("girl", ("Asian",)), ("girl", ("Indian",))]),
+        ("a circle that is red above a circle that is blue", [("circle", ("red",)), ("circle", ("blue",))]),
+        ("a dog, a black cat and a white cat", [("dog", ()), ("cat", ("black",)), ("cat", ("white",))]),
+        ("A RED STAR AND A BLUE STAR", [("STAR", ("RED",)), ("STAR", ("BLUE",))]),
+        # How many are whose is not known.
+        ("two red circles and a blue circle", []),
+        ("three red circles and two blue circles", []),
+        # What no image region shows stays away however often it is named.
+        ("a cat in the morning and a dog in the morning", [("cat", ()), ("dog", ())]),
+    ],
+)
+def test_objects_of_one_name_stay_apart_if_asked(prompt: str, expected: list[tuple[str, tuple[str, ...]]]) -> None:
+    (entities,) = parse_entities([prompt], parser(), load_noun_filter(), keep_same_nouns=True)
+    kept = [entity for entity in entities if entity.removed_because is None]
+    assert [(entity.noun, entity.attributes) for entity in kept] == expected
+    assert len({entity.noun_span for entity in kept}) == len(kept)
+
+
+def test_keeping_objects_of_one_name_changes_no_other_prompt() -> None:
+    prompts = [prompt.text for prompt in gold_prompts(3, 200)]
+    plain = list(parse_entities(prompts, parser(), load_noun_filter()))
+    keeping = list(parse_entities(prompts, parser(), load_noun_filter(), keep_same_nouns=True))
+    for one, other in zip(plain, keeping, strict=True):
+        if not any("repeated" in (entity.removed_because or "") for entity in one):
+            assert one == other
+
+
+@pytest.mark.parametrize(
     ("prompt", "noun", "reason"),
     [
         ("a red circle to the left of a square", "left", "hard to locate: left"),

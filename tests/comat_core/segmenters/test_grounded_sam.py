@@ -11,12 +11,14 @@ import torch
 from segment_anything import SamPredictor
 from torch import Tensor
 
+from comat_core.instance_settings import InstanceSettings
 from comat_core.segmenters.grounded_sam import GroundedSamSegmenter, load_sam
 from comat_core.segmenters.grounding_dino import Detections, GroundingDinoDetector
 from comat_core.support.errors import UserError
 from tests.pictures import natural_pictures
 from tests.tiny_segmenters import SAM_SIDE, TINY_DETECTOR
 
+EVERYTHING = InstanceSettings(smallest_share=0, most_overlap=1)
 BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [20.0, 20.0, 60.0, 62.0], [0.0, 0.0, 63.0, 30.0]])
 
 
@@ -58,6 +60,34 @@ def test_union_of_the_boxes_of_each_noun(sam: Any) -> None:
     assert not torch.equal(masks[0], masks[1])
 
 
+def test_single_objects_are_the_masks_of_the_boxes_the_surest_first(sam: Any) -> None:
+    images = natural_pictures(2, SAM_SIDE, SAM_SIDE)
+    segmenter = GroundedSamSegmenter(ScriptedDetector(), sam, instances=EVERYTHING)  # type: ignore[arg-type]
+    found = segmenter.segment_instances(images, [["a", "b", "c"], ["a", "b", "c"]])
+
+    for image, (one, none, two) in zip(images, found, strict=True):
+        first, second, third = predicted_masks(sam, image)
+        assert torch.equal(one, second[None])
+        assert none.shape == (0, SAM_SIDE, SAM_SIDE)
+        assert torch.equal(two, torch.stack([first, third]))
+        assert two.dtype == torch.bool
+
+
+def test_boxes_of_one_object_count_once(sam: Any) -> None:
+    image = natural_pictures(1, SAM_SIDE, SAM_SIDE)
+    first, _, third = predicted_masks(sam, image[0])
+    shared = float((first & third).sum() / min(first.sum(), third.sum()))
+    assert 0 < shared < 1, "the boxes' masks must overlap in part"
+    counts = []
+    for most_overlap in (shared - 0.01, shared + 0.01):
+        instances = InstanceSettings(smallest_share=0, most_overlap=most_overlap)
+        segmenter = GroundedSamSegmenter(ScriptedDetector(), sam, instances=instances)  # type: ignore[arg-type]
+        ((_, _, found),) = segmenter.segment_instances(image, [["a", "b", "c"]])
+        assert torch.equal(found[0], first)
+        counts.append(len(found))
+    assert counts == [1, 2]
+
+
 @pytest.mark.parametrize("size", [(100, 70), (32, 40)])
 def test_images_of_any_size_are_resized_for_sam(sam: Any, size: tuple[int, int]) -> None:
     images = natural_pictures(1, *size)
@@ -87,6 +117,7 @@ def test_image_without_a_box_never_reaches_sam() -> None:
     masks = segmenter.segment(natural_pictures(1, 20, 30) * 3 - 1, [[]])
 
     assert [tuple(of_image.shape) for of_image in masks] == [(0, 20, 30)]
+    assert segmenter.segment_instances(natural_pictures(1, 20, 30), [[]]) == [[]]
 
 
 def test_whole_chain_from_files(
@@ -112,6 +143,14 @@ def test_whole_chain_from_files(
     everything.box_threshold = everything.text_threshold = 0.0
     (detections, _) = everything.detect(images.detach(), [["dog", "?", "star"], []])
     assert [bool(masks[0][noun].any()) for noun in (0, 2)] == [noun in detections.noun_indices for noun in (0, 2)]
+
+    segmenter.instances = EVERYTHING
+    (found, nothing) = segmenter.segment_instances(images, [["dog", "?", "star"], []])
+    assert nothing == []
+    for mask, instances in zip(masks[0], found, strict=True):
+        assert torch.equal(instances.any(dim=0), mask)
+        assert not instances.requires_grad
+    assert sum(map(len, found)) > 2
 
 
 def test_sam_is_frozen(sam: Any) -> None:

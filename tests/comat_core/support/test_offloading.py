@@ -75,6 +75,9 @@ class FakeSegmenter:
             raise ZeroDivisionError
         return [torch.ones(len(of_image), 2, 2, dtype=torch.bool, device=images.device) for of_image in nouns]
 
+    def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
+        return [[masks[None] for masks in of_image] for of_image in self.segment(images, nouns)]
+
 
 def test_a_model_is_on_the_images_device_for_the_call_and_home_again_whatever_happens() -> None:
     segmenter = FakeSegmenter()
@@ -82,6 +85,8 @@ def test_a_model_is_on_the_images_device_for_the_call_and_home_again_whatever_ha
     assert segmenter.model.journey == ["cpu"]
     masks = offloaded.segment(torch.zeros(1, 3, 2, 2, device="meta"), [["dog"]])
     assert (masks[0].device.type, segmenter.model.journey) == ("meta", ["cpu", "meta", "cpu"])
+    ((instances,),) = offloaded.segment_instances(torch.zeros(1, 3, 2, 2, device="meta"), [["dog"]])
+    assert (instances.shape, segmenter.model.journey[3:]) == ((1, 2, 2), ["meta", "cpu"])
     with pytest.raises(ZeroDivisionError):
         offloaded.segment(torch.zeros(1, 3, 2, 2, device="meta"), [[]])
     assert segmenter.model.journey[-2:] == ["meta", str(HOME)]

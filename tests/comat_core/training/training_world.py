@@ -69,6 +69,9 @@ class HalfSegmenter:
             mask[:1, :, : images.shape[-1] // 2] = True
         return masks
 
+    def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:  # noqa: ARG002
+        raise AssertionError("no two entities of these prompts share a noun")
+
 
 def make_settings(
     weights: LossWeights = EVERYTHING, *, num_inference_steps: int = 4, real: str = "generated", **changes: object

@@ -72,6 +72,26 @@ def test_removed_nouns_stay_in_the_table_with_their_reason(tmp_path: Path, base:
     assert reasons == {"square": "repeated: 2 nouns are named square", "left": "hard to locate: left"}
 
 
+def test_objects_of_one_name_are_rows_with_attributes_and_tokens_of_their_own(tmp_path: Path, base: Path) -> None:
+    text = "a red circle to the left of a striped blue circle"
+    config = {"same_nouns": "keep"}
+    rows = entities_of(tmp_path, base, [text], **config).read_table("entities.parquet").to_pylist()
+    first, second = (row for row in rows if row["kept"])
+    assert (first["noun"], first["attributes"]) == ("circle", ["red"])
+    assert (second["noun"], second["attributes"]) == ("circle", ["striped", "blue"])
+    assert not {*first["noun_tokens"], *first["attribute_tokens"]} & {
+        *second["noun_tokens"],
+        *second["attribute_tokens"],
+    }
+    tokenizer = clip_tokenizer()
+    ids = tokenizer(text).input_ids
+    for row in (first, second):
+        assert str(tokenizer.decode([ids[token] for token in row["noun_tokens"]])).replace(" ", "") == "circle"
+    (tmp_path / "again").mkdir()
+    again = entities_of(tmp_path / "again", base, [text], processes=2, **config).read_table("entities.parquet")
+    assert again.to_pylist() == rows
+
+
 def test_nouns_beyond_the_last_token_are_removed_with_the_reason(tmp_path: Path, base: Path) -> None:
     text = "a red cup and " + "a very very big " * 8 + "box"
     cup, *_, box = entities_of(tmp_path, base, [text]).read_table("entities.parquet").to_pylist()
@@ -108,9 +128,15 @@ def test_key_follows_the_word_lists_and_not_the_speed(tmp_path: Path, base: Path
     (tmp_path / "words.yaml").write_text("remove: {silly: [cup]}\n")
     keys = [
         STAGE.key(config_of(base, **settings), {"prompts": "x"})
-        for settings in ({}, {"processes": 2, "batch_size": 9}, {"noun_filter": str(tmp_path / "words.yaml")})
+        for settings in (
+            {},
+            {"processes": 2, "batch_size": 9, "same_nouns": None},
+            {"noun_filter": str(tmp_path / "words.yaml")},
+            {"same_nouns": "keep"},
+        )
     ]
-    assert keys[0] == keys[1] != keys[2]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
 
 
 def test_word_lists_of_the_user_replace_the_shipped_ones(tmp_path: Path, base: Path) -> None:

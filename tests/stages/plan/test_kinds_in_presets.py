@@ -60,7 +60,7 @@ def test_a_preset_that_extends_another_may_choose_another_kind(tmp_path: Path) -
         (["train.segmentation.threshold=2"], "train.segmentation.threshold = 2 is not allowed"),
         (
             ["train.segmentation.box_threshold=0.3"],
-            "unknown setting train.segmentation.box_th.*: kind, threshold$",
+            "unknown setting train.segmentation.box_th.*: kind, instances, threshold$",
         ),
         (["train.segmentation.kind=grounded_sam"], "setting train.segmentation.sam is missing"),
         (["train.discriminator.network.kind=dino"], "setting train.discriminator.network.model is missing"),
