@@ -49,6 +49,9 @@ class PlannedSegmenter:
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         raise NotImplementedError("without data nothing is found")
 
+    def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
+        raise NotImplementedError("without data nothing is found")
+
 
 def measure_flux(arguments: argparse.Namespace) -> dict[str, object]:
     """Parameters, the LoRA's size, and the memory plans of the preset with the base kept in three ways."""

@@ -33,6 +33,10 @@ class LeftAndRight:
         left[:, : images.shape[-1] // 2] = True
         return [torch.stack([left if number % 2 == 0 else ~left for number in range(len(row))]) for row in nouns]
 
+    def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
+        """One object of each noun: its mask."""
+        return [list(masks[:, None]) for masks in self.segment(images, nouns)]
+
 
 def take_step(models: CoMatModels, discriminator: DenoiserDiscriminator, settings: StepSettings) -> dict[str, object]:
     """One step of both learners on one prompt and one real image: its time, its losses and what moved."""

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from comat_core.backbones.attention_maps import CaptureRequest
-from comat_core.entity_masks import entity_masks
 from comat_core.language.entities import parse_entities
 from comat_core.language.parsers import load_parser
+from comat_core.training.entity_masks import entity_masks
 from data.miniature_world.prompts import same_noun_held_out_prompts
 from data.miniature_world.vocabulary import COLOURS
 from data.noun_filter import load_noun_filter

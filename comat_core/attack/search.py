@@ -15,12 +15,12 @@ from comat_core.attack.words import AddableWords
 from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.token_mixtures import TokenMixtures
 from comat_core.sampling.denoising import denoise
-from comat_core.training.gradient_steps import gradient_steps_uniform
 from comat_core.sampling.schedulers import Scheduler
+from comat_core.sampling.trajectories import start_from_noise
 from comat_core.settings import Sampler
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed, make_generator
-from comat_core.sampling.trajectories import start_from_noise
+from comat_core.training.gradient_steps import gradient_steps_uniform
 
 logger = logging.getLogger("comat")
 

@@ -2,7 +2,3 @@
 
 Grounded-SAM's packages take seconds to import, so that each segmenter is imported from its own module.
 """
-
-from comat_core.segmenters.protocol import Segmenter
-
-__all__ = ["Segmenter"]

@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 from transformers import CLIPSegForImageSegmentation
 
-from comat_core.instance_settings import InstanceSettings
+from comat_core.segmenters.instance_settings import InstanceSettings
 from comat_core.segmenters.instances import DEFAULT_INSTANCES, connected_parts, distinct_instances
 from comat_core.support.pretrained import FrozenReader
 

@@ -9,9 +9,9 @@ from segment_anything import SamPredictor, sam_model_registry
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comat_core.instance_settings import InstanceSettings
 from comat_core.segmenters.checkpoints import put_weights, read_checkpoint
 from comat_core.segmenters.grounding_dino import Detections, GroundingDinoConfig, GroundingDinoDetector
+from comat_core.segmenters.instance_settings import InstanceSettings
 from comat_core.segmenters.instances import DEFAULT_INSTANCES, distinct_instances
 from comat_core.support.errors import UserError
 

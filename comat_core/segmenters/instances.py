@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from comat_core.instance_settings import InstanceSettings
+from comat_core.segmenters.instance_settings import InstanceSettings
 
 DEFAULT_INSTANCES: Final = InstanceSettings()
 

@@ -27,6 +27,10 @@ class Segmenter(Protocol):
         """
         ...
 
+
+class InstanceSegmenter(Segmenter, Protocol):
+    """A segmenter that tells the objects of one noun apart, as training asks of it where a prompt names several."""
+
     def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
         """Find every single object of nouns[i] in images[i].
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Sam3Model, Sam3VideoModel
 
-from comat_core.instance_settings import InstanceSettings
+from comat_core.segmenters.instance_settings import InstanceSettings
 from comat_core.segmenters.instances import DEFAULT_INSTANCES, distinct_instances
 from comat_core.support.pretrained import FrozenReader
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from comat_core.captioners.protocol import CaptionLikelihood, ImageToText
 from comat_core.rewards.protocol import Reward
-from comat_core.segmenters.protocol import Segmenter
+from comat_core.segmenters.protocol import InstanceSegmenter
 
 HOME = torch.device("cpu")
 
@@ -88,16 +88,16 @@ class OffloadedReward(_Offloaded[Reward]):
         return recomputed
 
 
-class OffloadedSegmenter(_Offloaded[Segmenter]):
+class OffloadedSegmenter(_Offloaded[InstanceSegmenter]):
     """A segmenter that is on the GPU only while it segments."""
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
-        """Find nouns[i] in images[i]; see `Segmenter`."""
+        """Find nouns[i] in images[i]; see `InstanceSegmenter`."""
         with visiting(self._models, images.device):
             return self.model.segment(images, nouns)
 
     def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
-        """Find each object of nouns[i] in images[i]; see `Segmenter`."""
+        """Find each object of nouns[i] in images[i]; see `InstanceSegmenter`."""
         with visiting(self._models, images.device):
             return self.model.segment_instances(images, nouns)
 

@@ -13,7 +13,7 @@ from comat_core.losses.attribute_concentration import EntityTokens
 from comat_core.rewards.names import reward_role
 from comat_core.rewards.protocol import WeightedReward
 from comat_core.sampling.schedulers import Scheduler
-from comat_core.segmenters.protocol import Segmenter
+from comat_core.segmenters.protocol import InstanceSegmenter
 
 
 @dataclass
@@ -30,13 +30,13 @@ class CoMatModels:
     """C; needed while the weight of concept activation is not 0."""
     discriminator: Discriminator | None = None
     """D; needed while the weight of fidelity is not 0."""
-    segmenter: Segmenter | None = None
+    segmenter: InstanceSegmenter | None = None
     """S; needed while a weight of attribute concentration is not 0."""
     rewards: Mapping[str, WeightedReward] = field(default_factory=dict)
     """Name -> what is rewarded beside concept activation."""
 
     @property
-    def helpers(self) -> dict[str, ImageToText | Discriminator | Segmenter | WeightedReward]:
+    def helpers(self) -> dict[str, ImageToText | Discriminator | InstanceSegmenter | WeightedReward]:
         """Role -> model, of those that stand beside the online model."""
         found = {"discriminator": self.discriminator, "captioner": self.captioner, "segmenter": self.segmenter}
         rewards = {reward_role(name): reward for name, reward in self.rewards.items()}

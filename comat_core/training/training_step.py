@@ -8,7 +8,6 @@ from torch import Tensor
 
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.discriminators.protocol import Discriminator
-from comat_core.entity_masks import entity_masks
 from comat_core.losses.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
 from comat_core.losses.concept_activation import concept_activation_loss, random_crop
 from comat_core.losses.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
@@ -17,6 +16,7 @@ from comat_core.rewards.protocol import reward_loss
 from comat_core.sampling.denoising import DenoisingResult, denoise
 from comat_core.sampling.trajectories import pair_start_steps, start_from_images, start_from_noise
 from comat_core.support.randomness import make_generator
+from comat_core.training.entity_masks import entity_masks
 from comat_core.training.gradient_steps import gradient_steps_strided, gradient_steps_uniform
 from comat_core.training.step_settings import LossWeights, StepSettings, TrainingSampler
 from comat_core.training.training_inputs import CoMatBatch, CoMatModels

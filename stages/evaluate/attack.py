@@ -9,7 +9,6 @@ import math
 
 import pyarrow as pa
 
-from stages.models.devices import choose_device
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.images.generated_images import MODELS
 from stages.evaluate.prompt_attack.attacked_prompts import attacked_prompts
@@ -17,6 +16,7 @@ from stages.evaluate.prompt_attack.config import AttackConfig
 from stages.evaluate.scoring.comparisons import JOINED, SUMMARY, join_items
 from stages.evaluate.scoring.image_scores import item_schema, part_name
 from stages.evaluate.scoring.summaries import summarise_items
+from stages.models.devices import choose_device
 from stages.plan.stage import Inputs, ShardedStage, Stage
 from stages.sampling import in_parts, sampling_model
 from stages.store.artifacts import ArtifactWriter

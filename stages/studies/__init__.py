@@ -1,1 +1,1 @@
-"""What is asked of finished runs: how trainings compare (ablation), which images people prefer (preference)."""
+"""What is asked beside runs: how trainings compare, which images people prefer, how anybody's model does, and so on."""

@@ -11,11 +11,6 @@ from flows.command_line.arguments import OneLineParser, add_command, add_store, 
 from flows.messages import show_messages
 from flows.prefect_start.quiet import quiet_prefect
 from flows.server import prefect_api
-from stages.audit.checking import REPORT, Answer, check_manifest
-from stages.audit.composition import Request, compose_audit
-from stages.audit.estimate import DrawnImages, as_seconds, drawn_images, estimate, measured_seconds
-from stages.audit.manifest import make_manifest, read_manifest
-from stages.audit.subjects import read_subjects
 from stages.images import ImagesConfig
 from stages.plan.pipeline import Plan, make_plan
 from stages.plan.presets import Preset, as_yaml, load_preset
@@ -24,6 +19,11 @@ from stages.store.artifacts import Artifact
 from stages.store.file_names import fitting_name
 from stages.store.local_disk import OUTPUT_ADVICE, check_folder, disk_errors_told
 from stages.store.store import Store
+from stages.studies.audit.checking import REPORT, Answer, check_manifest
+from stages.studies.audit.composition import Request, compose_audit
+from stages.studies.audit.estimate import DrawnImages, as_seconds, drawn_images, estimate, measured_seconds
+from stages.studies.audit.manifest import make_manifest, read_manifest
+from stages.studies.audit.subjects import read_subjects
 
 EXIT_OF_DIFFERENCES = 2
 SETTINGS = "audit.yaml"

@@ -11,11 +11,11 @@ from comat_core.metrics.bootstrap import Estimate
 from comat_core.support.errors import UserError
 from flows.command_line.arguments import add_command, add_preset, positive
 from flows.command_line.presets_and_stores import named_preset
-from stages.captioner_choice.choosing import CHANCE, Choice, choose
-from stages.captioner_choice.measuring import Candidate, Measured, measure_captioners
 from stages.evaluate.sensitivity import SensitivityConfig
 from stages.models.captioners import AnyCaptioner
 from stages.plan.config import ModelReference
+from stages.studies.captioner_choice.choosing import CHANCE, Choice, choose
+from stages.studies.captioner_choice.measuring import Candidate, Measured, measure_captioners
 from stages.train.config import TrainConfig
 
 

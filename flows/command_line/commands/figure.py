@@ -12,17 +12,17 @@ from flows.command_line.presets_and_stores import existing_store, named_preset
 from flows.command_line.prompts import given_prompts
 from flows.messages import logger, show_messages
 from stages.entities import EntitiesConfig, load_layout
-from stages.figures.drawing.attention import AttentionPanel, draw_attention
-from stages.figures.drawing.image_rows import draw_image_rows
-from stages.figures.drawing.sheet import Sheet, drawing_style
-from stages.figures.entity_masks import find_masks
-from stages.figures.shown_prompts import ShownPrompt, note_prompts, prompts_of_run, record_prompts
-from stages.figures.variants import draw_columns, find_columns, held_out_prompts, list_rows, variants_of
-from stages.figures.word_shares import shares_of_prompt, shares_of_words
 from stages.plan.presets import Preset
 from stages.store.file_names import fitting_name
 from stages.store.local_disk import OUTPUT_ADVICE, check_output_file, disk_errors_told
 from stages.store.store import Store
+from stages.studies.figures.drawing.attention import AttentionPanel, draw_attention
+from stages.studies.figures.drawing.image_rows import draw_image_rows
+from stages.studies.figures.drawing.sheet import Sheet, drawing_style
+from stages.studies.figures.entity_masks import find_masks
+from stages.studies.figures.shown_prompts import ShownPrompt, note_prompts, prompts_of_run, record_prompts
+from stages.studies.figures.variants import draw_columns, find_columns, held_out_prompts, list_rows, variants_of
+from stages.studies.figures.word_shares import shares_of_prompt, shares_of_words
 from stages.train.config import TrainConfig
 from stages.tuned.comparison import word_finder
 from stages.tuned.tuned_model import find_tuned_model

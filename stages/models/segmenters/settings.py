@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from comat_core.instance_settings import InstanceSettings
+from comat_core.segmenters.instance_settings import InstanceSettings
 from stages.models.variants import Variant
 from stages.plan.config import NOT_IN_KEY_IF_EMPTY, ModelReference
 
 if TYPE_CHECKING:
     import torch
 
-    from comat_core.segmenters import Segmenter
+    from comat_core.segmenters.protocol import InstanceSegmenter
 
 
 class SegmenterSettings(Variant, ABC):
@@ -30,7 +30,7 @@ class SegmenterSettings(Variant, ABC):
         return self.instances or InstanceSettings()
 
     @abstractmethod
-    def load(self, checkpoint: ModelReference, *, device: "torch.device | str") -> "Segmenter":
+    def load(self, checkpoint: ModelReference, *, device: "torch.device | str") -> "InstanceSegmenter":
         """Load the frozen segmenter, in float32.
 
         Raises:

@@ -11,9 +11,9 @@ import torch
 from segment_anything import SamPredictor
 from torch import Tensor
 
-from comat_core.instance_settings import InstanceSettings
 from comat_core.segmenters.grounded_sam import GroundedSamSegmenter, load_sam
 from comat_core.segmenters.grounding_dino import Detections, GroundingDinoDetector
+from comat_core.segmenters.instance_settings import InstanceSettings
 from comat_core.support.errors import UserError
 from tests.pictures import natural_pictures
 from tests.tiny_segmenters import SAM_SIDE, TINY_DETECTOR

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from comat_core.instance_settings import InstanceSettings
 from comat_core.segmenters.clipseg import ClipSegSegmenter
+from comat_core.segmenters.instance_settings import InstanceSettings
 from comat_core.segmenters.instances import DEFAULT_INSTANCES, connected_parts, distinct_instances
 from comat_core.support.randomness import make_generator
 from stages.plan.config import ModelReference
-from tests.comat_core.two_of_a_kind import images_of, scene_of, true_mask
+from tests.comat_core.training.two_of_a_kind import images_of, scene_of, true_mask
 
 EVERYTHING = InstanceSettings(smallest_share=0, most_overlap=1)
 

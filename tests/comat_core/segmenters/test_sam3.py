@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Sam3Processor, Sam3VideoConfig
 
-from comat_core.instance_settings import InstanceSettings
+from comat_core.segmenters.instance_settings import InstanceSettings
 from comat_core.segmenters.sam3 import Sam3Segmenter
 from comat_core.support.errors import UserError
 from tests.pictures import as_bytes, natural_pictures

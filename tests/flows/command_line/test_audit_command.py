@@ -7,7 +7,7 @@ import pytest
 
 from flows.command_line.cli import main
 from tests.flows.test_bad_input import fails_with
-from tests.stages.audit.audits import save_random_lora
+from tests.stages.studies.audit.audits import save_random_lora
 
 MINIATURE = ("--preset", "miniature", "--mode", "corrected", "--steps", "2", "--guidance", "3", "--prompts", "3")
 

@@ -14,15 +14,15 @@ from flows.command_line.cli import main
 from flows.command_line.commands import figure
 from stages.attention.tables import write_recordings
 from stages.attention.words import ChosenPrompt
-from stages.figures.drawing.attention import AttentionPanel
-from stages.figures.drawing.sheet import Sheet
-from stages.figures.shown_prompts import prompts_of_run
-from stages.figures.variants import variants_of
 from stages.images.png import decode_png
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
 from stages.sampling import sampling_model
 from stages.store.store import Store
+from stages.studies.figures.drawing.attention import AttentionPanel
+from stages.studies.figures.drawing.sheet import Sheet
+from stages.studies.figures.shown_prompts import prompts_of_run
+from stages.studies.figures.variants import variants_of
 from stages.tuned.comparison import MODELS, sample_seed
 from stages.tuned.tuned_model import find_tuned_model
 from tests.flows.conftest import ROOT
@@ -30,7 +30,7 @@ from tests.flows.test_bad_input import fails_with
 from tests.random_loras import save_random_lora
 from tests.scaled_down import ARGUMENTS
 from tests.stages.fake_run import make_artifact, prompts_table
-from tests.stages.figures.shown import COLOURS, PARSED, PROMPT, recording
+from tests.stages.studies.figures.shown import COLOURS, PARSED, PROMPT, recording
 
 SETTINGS = ("images.sampling.num_inference_steps=2",)
 OTHER = "a $green$ star"

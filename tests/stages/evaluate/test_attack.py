@@ -163,9 +163,11 @@ def test_the_miniature_world_is_attacked_end_to_end(store: Store) -> None:
             "evaluate.attack.device=cpu",
         ],
     ).sections
-    scores = attack.SCORES.run(sections["evaluate.attack"], {}, store).read_table(ITEMS).to_pylist()
+    config = sections["evaluate.attack"]
+    assert isinstance(config, attack.AttackConfig)
+    scores = attack.SCORES.run(config, {}, store).read_table(ITEMS).to_pylist()
     assert {(row["kind"], row["sample"]) for row in scores} == {
         (kind, sample) for kind in ("short", "long") for sample in (0, 1)
     }
-    labels = sections["evaluate.attack"].classifier.class_names()  # pyright: ignore[reportAttributeAccessIssue]
+    labels = config.classifier.class_names()
     assert all(row["seen"] in labels and row["class_name"] in row["text"] for row in scores)

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-import comat_core.training_step as training_step_module
-from comat_core.entity_masks import entity_masks
+import comat_core.training.training_step as training_step_module
+from comat_core.training.entity_masks import entity_masks
 from stages.plan.config import StageConfig
 from stages.plan.stage import Inputs, Stage
 from stages.store.artifacts import Artifact, ArtifactWriter
