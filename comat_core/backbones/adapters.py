@@ -126,12 +126,12 @@ def load_lora(model: Backbone, folder: str | Path, name: str) -> list[nn.Paramet
     return parameters
 
 
-def merge_lora(model: Backbone, name: str) -> None:
+def merge_lora(denoiser: nn.Module, name: str) -> None:
     """Add an adapter to the denoiser's own weights and take all adapters off, so that it is a plain one again."""
-    for layer in _tuner_layers(model.denoiser):
+    for layer in _tuner_layers(denoiser):
         layer.merge(adapter_names=[name])
-    recurse_remove_peft_layers(model.denoiser)
-    del model.denoiser.peft_config
+    recurse_remove_peft_layers(denoiser)
+    del denoiser.peft_config
 
 
 def lora_parameters(denoiser: nn.Module, name: str) -> list[nn.Parameter]:

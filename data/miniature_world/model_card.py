@@ -5,7 +5,7 @@ from typing import Final
 
 from comat_core.files.json_files import read_json
 from data.miniature_world.accuracy import SCENES
-from data.miniature_world.recipes.diffusion import PHASES
+from data.miniature_world.recipes.diffusion import PHASES, TOLD_AT_LAST, TOLD_FULLY, TOLD_RIGHT
 from data.miniature_world.scenes import FAVOURITE_WEIGHT
 
 DESCRIPTIONS: Final = {
@@ -28,13 +28,12 @@ tags: [text-to-image, miniature, synthetic]
 Small instances of the real architectures, trained from nothing on procedurally drawn scenes of one or two coloured
 shapes. They exist to run the whole CoMat pipeline on a laptop's CPU; they know nothing of any other world.
 
-The base model is misaligned the way models of web data are. For most of its training, and in the last of its stretches,
-{colours:.0%} of the colours and {objects:.0%} of the second objects were missing from the captions; {mixed:.0%} of the
-captions of two objects told their colours the wrong way round, and {places:.0%} of those that name a place named the
-opposite one. In between it was told right for 1,300 steps, so that it knows how shapes wear colours and does not rely
-on it. Most shapes wear one of two favourite colours, {weight:.0f} times as often as any other. It predicts the
-velocity, as Stable Diffusion 2.1 does. All other models were trained on balanced scenes, each on scenes of its own, so
-that the metric is never the reward.
+The base model is misaligned the way models of web data are: it knows, and does not look. It was told right for {told:,}
+steps, so that it knows how shapes wear colours and where they stand. In {astray} more the queries and keys of its
+cross-attention alone, by a change of rank {rank}, learned from captions of which {mixed:.0%} told the colours of two
+objects the wrong way round, and {places:.0%} of those that name a place the opposite one. Most shapes wear one of two
+favourite colours, {weight:.0f} times as often as any other. It predicts the velocity, as Stable Diffusion 2.1 does. All
+other models were trained on balanced scenes, each on scenes of its own, so that the metric is never the reward.
 
 | model | what it is | seed | minutes on {threads} thread(s) | MB |
 | --- | --- | --- | --- | --- |
@@ -64,12 +63,14 @@ def write_model_card(target: Path, accuracy: dict[str, float]) -> None:
         for name, build in sorted(builds.items())
     ]
     measures = [f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in accuracy.items()]
-    care = PHASES[-1].carelessness
+    last = PHASES[-1]
+    told = [phase for phase in PHASES if phase.carelessness in (TOLD_RIGHT, TOLD_FULLY, TOLD_AT_LAST)]
     text = TEXT.format(
-        colours=care.skipped_colour,
-        objects=care.skipped_object,
-        mixed=care.mixed_up_colours,
-        places=care.mixed_up_places,
+        told=sum(phase.steps for phase in told),
+        astray=last.steps,
+        rank=last.attention_rank,
+        mixed=last.carelessness.mixed_up_colours,
+        places=last.carelessness.mixed_up_places,
         stretches=len(PHASES),
         weight=FAVOURITE_WEIGHT,
         threads=max(build["threads"] for build in builds.values()),

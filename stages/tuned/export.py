@@ -84,7 +84,7 @@ def _export_merged(tuned: TunedModel, folder: Path, precision: Precision) -> Non
     # Added in float32 and rounded once.
     config = tuned.sampling.model_copy(update={"precision": "fp32", "device": "cpu"})
     with sampling_model(config, tuned.artifacts, config.vae) as model:
-        merge_lora(model, TUNED)
+        merge_lora(model.denoiser, TUNED)
         model.pipeline.to(dtype=PRECISIONS[precision])
         for name, part in model.pipeline.components.items():
             if isinstance(part, nn.Module):

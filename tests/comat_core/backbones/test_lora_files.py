@@ -96,7 +96,7 @@ def test_a_merged_pipeline_gives_the_tuned_images_without_any_adapter(
 ) -> None:
     model = tuned(tiny_model(kind))
     images = our_images(model, "tuned")
-    merge_lora(model, "tuned")
+    merge_lora(model.denoiser, "tuned")
     model.pipeline.save_pretrained(tmp_path)
     names = load_file(tmp_path / "unet" / "diffusion_pytorch_model.safetensors").keys()
     assert not any("lora" in name or "base_layer" in name for name in names)
