@@ -36,7 +36,7 @@ def config_of(folder: Path, **changes: Any) -> AttackConfig:
         "texts_per_prompt": 2,
         "prompts_per_shard": 3,
         "sampling": {"scheduler": "ddim", "num_inference_steps": 2, "guidance_scale": 2.0},
-        "search": {"added_tokens": 2, "iterations": 2, "gradient_steps": 1},
+        "search": {"added_tokens": 2, "iterations": 2, "gradient_steps": 1, "kappa": 1000.0},
         "batch_size": 2,
         "resamples": 100,
         "device": "cpu",
@@ -154,7 +154,7 @@ def test_the_presets_attack_base_and_tuned_as_their_images_are_drawn() -> None:
 
 @pytest.mark.slow
 def test_the_miniature_world_is_attacked_end_to_end(store: Store) -> None:
-    sections = load_preset(
+    config = load_preset(
         "miniature-attack",
         [
             "evaluate.attack.classes=1",
@@ -162,9 +162,8 @@ def test_the_miniature_world_is_attacked_end_to_end(store: Store) -> None:
             "evaluate.attack.texts_per_prompt=2",
             "evaluate.attack.device=cpu",
         ],
-    ).sections
-    config = sections["evaluate.attack"]
-    assert isinstance(config, attack.AttackConfig)
+    ).sections["evaluate.attack"]
+    assert isinstance(config, AttackConfig)
     scores = attack.SCORES.run(config, {}, store).read_table(ITEMS).to_pylist()
     assert {(row["kind"], row["sample"]) for row in scores} == {
         (kind, sample) for kind in ("short", "long") for sample in (0, 1)
