@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import cast
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ def trained(phase: recipe.Phase) -> tuple[nn.ModuleDict, nn.ModuleDict]:
     tokenizer = recipe.build_clip_tokenizer(SEED, recipe.PROMPT_LENGTH)
     model = nn.ModuleDict({"text_encoder": recipe._text_encoder(tokenizer, SEED), "unet": recipe._unet(SEED)})
     with torch.no_grad():  # the untrained one predicts nothing, whatever it looks at
-        model["unet"].get_submodule("conv_out").weight.fill_(0.1)
+        cast("nn.Conv2d", model["unet"].get_submodule("conv_out")).weight.fill_(0.1)
     before = deepcopy(model)
     latents = torch.randn(6, 4, recipe.LATENT_SIZE, recipe.LATENT_SIZE, generator=make_generator(SEED, "latents"))
     words = ["a red circle", "a blue square above a green star"] * 12
