@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from comat_core.language.grammar.phrases import noun_phrase_spans
 from comat_core.language.parsers import load_parser
 from comat_core.language.spatial_prompts import read_relation
-from comat_core.support.errors import UserError
-from examples.region_plan import Region, RegionPlan, first_problem
+from comat_core.support.errors import UserError, first_problem
+from examples.region_plan import Region, RegionPlan
 from stages.models.model_references import DEFAULT_PARSER
 
 ON_THE_RIGHT = "right"
@@ -72,7 +72,7 @@ def read_answer(prompt: str, answer: str) -> RegionPlan:
         regions = json.loads(answer[start:end] if start >= 0 else answer)["regions"]
         return RegionPlan.model_validate({"prompt": prompt, "regions": regions})
     except ValidationError as error:
-        problem = first_problem(error)
+        problem = first_problem(error, "the plan")
     except (ValueError, KeyError, TypeError):
         problem = "no JSON with regions"
     raise UserError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_problem
 
 
 class Region(BaseModel):
@@ -41,11 +41,5 @@ def read_plan(path: Path) -> RegionPlan:
     except OSError as error:
         raise UserError("the plan cannot be read", str(path), "write one with examples.plan_regions") from error
     except ValidationError as error:
-        raise UserError(f"this is no plan: {first_problem(error)}", str(path), "correct it, or plan again") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """What is wrong first, and where, in one line."""
-    problem = error.errors(include_url=False)[0]
-    place = ".".join(map(str, problem["loc"]))
-    return f"{place}: {problem['msg']}" if place else str(problem["msg"])
+        problem = f"this is no plan: {first_problem(error, 'the whole')}"
+        raise UserError(problem, str(path), "correct it, or plan again") from error

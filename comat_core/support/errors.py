@@ -1,5 +1,10 @@
 """The one exception type for mistakes that a user can mend, and what its lines are made of."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 LONGEST_PART = 1000
 """Characters of each of the three parts of a line."""
 LONGEST_QUOTE = 60
@@ -26,6 +31,17 @@ def first_line(error: Exception) -> str:
     """The first line of an error's message, or its name if it has none."""
     said = error.what if isinstance(error, UserError) else str(error)
     return (said.strip().splitlines() or [type(error).__name__])[0]
+
+
+def first_problem(error: "ValidationError", whole: str) -> str:
+    """The first of the mistakes in values that do not fit a pydantic model.
+
+    Args:
+        whole: what the values are together, for a mistake that lies in no one of them: "the plan".
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part)[:LONGEST_QUOTE] for part in first["loc"][:8]) or whole
+    return f"{place} is missing" if first["type"] == "missing" else f"{place} is not allowed: {first['msg']}"
 
 
 def shortened(text: str) -> str:

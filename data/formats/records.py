@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from comat_core.files.json_files import SMALL, JsonLimits, parse_json
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_problem
 from data.formats.yaml_files import read_yaml_mapping
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -58,6 +58,4 @@ def fitted(model: type[Record], value: Any, kind: str, where: str, *, advice: st
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part)[:60] for part in first["loc"][:8]) or f"the {kind}"
-        raise UserError(f"{place} is not allowed: {first['msg']}", where, advice) from error
+        raise UserError(first_problem(error, f"the {kind}"), where, advice) from error

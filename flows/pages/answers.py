@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_problem
 from flows.failures import failure_line
 
 LONGEST_BODY = 16_384  # bytes
@@ -65,9 +65,7 @@ def parse_body(model: type[Asked], body: bytes, advice: str) -> Asked:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(map(str, first["loc"])) or "the request"
-        raise UserError(f"{name}: {first['msg']}", "request", advice) from error
+        raise UserError(first_problem(error, "the request"), "request", advice) from error
 
 
 def _add_refusals(app: FastAPI) -> None:

@@ -42,6 +42,8 @@ class PageServer:
             timeout_graceful_shutdown=0,  # Ctrl-C does not wait for an answer
         )
         self._server = uvicorn.Server(config)
+        # Before anybody is told of the pages: an interrupt would leave half a loop, and Python would tell that.
+        self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> "PageServer":
         return self
@@ -50,6 +52,7 @@ class PageServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._socket.close()
+        self._loop.close()
 
     @property
     def host(self) -> str:
@@ -66,7 +69,8 @@ class PageServer:
     def serve_forever(self) -> None:
         serving = self._server.serve(sockets=[self._socket])
         try:
-            asyncio.run(serving)
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(serving)
         finally:
             serving.close()  # an interrupt before the loop's first turn leaves it unawaited, which Python would tell
 

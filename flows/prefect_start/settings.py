@@ -7,7 +7,7 @@ from contextlib import redirect_stderr
 
 from pydantic import ValidationError
 
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_problem
 
 FOLDER_WARNING = "Failed to create the Prefect home directory"  # a start of our own server tells it better
 
@@ -32,7 +32,4 @@ def read_prefect_settings() -> None:
 
 
 def _reason(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False, include_input=False)[0]
-    return ": ".join([*map(str, first["loc"]), first["msg"]])
+    return first_problem(error, "their whole") if isinstance(error, ValidationError) else str(error)

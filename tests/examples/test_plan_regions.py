@@ -45,9 +45,9 @@ def test_an_answer_may_stand_among_other_words(answer: str) -> None:
         ("I would rather not.", "no JSON with regions"),
         ('{"columns": []}', "no JSON with regions"),
         ("[1, 2]", "no JSON with regions"),
-        ('{"regions": []}', "regions: "),
-        ('{"regions": [{"prompt": "a car", "share": 0}]}', "regions.0.share: "),
-        ('{"regions": [{"prompt": "a car", "colour": "red"}]}', "regions.0.colour: "),
+        ('{"regions": []}', "regions is not allowed: "),
+        ('{"regions": [{"prompt": "a car", "share": 0}]}', "regions.0.share is not allowed: "),
+        ('{"regions": [{"prompt": "a car", "colour": "red"}]}', "regions.0.colour is not allowed: "),
     ],
 )
 def test_an_answer_that_is_no_plan_is_told_in_one_line(answer: str, problem: str) -> None:
@@ -99,7 +99,7 @@ def test_a_model_that_cannot_plan_is_not_believed() -> None:
     [
         (None, "the plan cannot be read"),
         ("{", "this is no plan: "),
-        ('{"prompt": "two cars"}', "this is no plan: regions: Field required"),
+        ('{"prompt": "two cars"}', "this is no plan: regions is missing"),
     ],
 )
 def test_a_file_that_is_no_plan_is_told(tmp_path: Path, text: str | None, problem: str) -> None:

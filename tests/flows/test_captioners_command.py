@@ -34,7 +34,10 @@ def test_the_shipped_captioners_are_compared(capsys: pytest.CaptureFixture[str])
     ("arguments", "message"),
     [
         (("--captioner", "git"), "git names no model: write KIND=MODEL"),
-        (("--captioner", "clip=org/model"), "clip=org/model: Input tag 'clip' found using 'kind' does not match"),
+        (
+            ("--captioner", "clip=org/model"),
+            "clip=org/model: the kind is not allowed: Input tag 'clip' found using 'kind' does not match",
+        ),
         (("--captioner", "git=./nowhere/at/all"), "there is no such folder"),
         (("--images", "0"), "0 is not 1 or more"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from comat_core.metrics.bootstrap import Estimate
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_problem
 from flows.command_line.arguments import add_command, add_preset, positive
 from flows.command_line.presets_and_stores import named_preset
 from stages.evaluate.sensitivity import SensitivityConfig
@@ -41,7 +41,7 @@ def candidate(text: str) -> Candidate:
     try:
         captioning = TypeAdapter(AnyCaptioner).validate_python({"kind": kind})
     except ValidationError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error.errors()[0]['msg']}") from error
+        raise argparse.ArgumentTypeError(f"{text}: {first_problem(error, 'the kind')}") from error
     if not separator or not model:
         raise argparse.ArgumentTypeError(f"{text} names no model: write KIND=MODEL")
     return Candidate(captioning, ModelReference(path=model))

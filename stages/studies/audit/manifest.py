@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from comat_core.files.json_files import read_json
-from comat_core.support.errors import UserError
+from comat_core.support.errors import UserError, first_problem
 from data.downloading.downloads import PublishedFile
 from stages.evaluate.scoring.comparisons import SUMMARY
 from stages.models.model_references import image_folders, named_models
@@ -109,8 +109,7 @@ def read_manifest(path: Path) -> AuditManifest:
     try:
         return AuditManifest.model_validate(content)
     except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"no {KIND}: {place}: {error.errors()[0]['msg']}", str(path), ADVICE) from error
+        raise UserError(f"no {KIND}: {first_problem(error, 'the whole')}", str(path), ADVICE) from error
 
 
 def identities(preset: Preset) -> dict[str, str]:

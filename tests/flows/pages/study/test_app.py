@@ -125,12 +125,18 @@ def test_answers_under_unknown_links_are_not_taken(folder: Path) -> None:
     ("body", "message"),
     [
         (b"{", "Invalid JSON"),
-        (b'{"pair": "0001", "question": "alignment"}', "choice: Field required"),
-        (b'{"pair": "0001", "question": "alignment", "choice": "both"}', "choice: Input should be 'left'"),
-        (b'{"pair": "0001", "question": "beauty", "choice": "tie"}', "question: Input should be"),
-        (b'{"pair": "../../key", "question": "quality", "choice": "tie"}', "pair: String should match"),
+        (b'{"pair": "0001", "question": "alignment"}', "choice is missing"),
+        (
+            b'{"pair": "0001", "question": "alignment", "choice": "both"}',
+            "choice is not allowed: Input should be 'left'",
+        ),
+        (b'{"pair": "0001", "question": "beauty", "choice": "tie"}', "question is not allowed: Input should be"),
+        (b'{"pair": "../../key", "question": "quality", "choice": "tie"}', "pair is not allowed: String should match"),
         (b'{"pair": "0099", "question": "quality", "choice": "tie"}', "there is no pair 0099"),
-        (b'{"pair": "0001", "question": "quality", "choice": "tie", "name": "me"}', "name: Extra inputs"),
+        (
+            b'{"pair": "0001", "question": "quality", "choice": "tie", "name": "me"}',
+            "name is not allowed: Extra inputs",
+        ),
         (b" " * (LONGEST_BODY + 1), "no length up to"),
     ],
 )
