@@ -13,7 +13,7 @@ from stages.store.store import Store
 from tests.flows.test_bad_input import fails_with
 from tests.scaled_down import ARGUMENTS
 
-ROWS = ("--row", "activation", "--row", "activation_concentration", "--row", "unet_generated_mixed")
+ROWS = ("--row", "activation", "--row", "activation_concentration", "--row", "blip")
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_rows_and_seeds_share_a_store_and_an_interrupted_ablation_goes_on(
     assert numbers == json.loads((output / "ablation.json").read_text())
     assert numbers["seeds"] == [1, 2]
     rows = {name: table["rows"] for name, table in numbers["tables"].items()}
-    assert rows["fidelity"]["unet_generated_mixed"]["scores"] == rows["parts"]["activation_concentration"]["scores"]
+    assert rows["captioner"]["blip"]["scores"] == rows["parts"]["activation_concentration"]["scores"]
     for row in (row for table in rows.values() for row in table.values()):
         ratios = {f"frechet_distance_ratio/{name}" for name in ("dino", "dino_patches")}
         assert set(row["scores"]) == {"attribute_binding", "all_right", "frechet_distance/judge"} | ratios

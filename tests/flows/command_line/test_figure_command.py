@@ -199,7 +199,7 @@ def test_parts_has_a_column_per_training_and_the_same_noise_in_a_row(
 def test_fidelity_shows_what_there_is_and_names_the_command_for_the_rest(
     capsys: pytest.CaptureFixture[str], store: Store, sheets: list[Sheet], tmp_path: Path
 ) -> None:
-    variants = ["--variant", "no_discriminator", "--variant", "unet_generated_mixed"]
+    variants = ["--variant", "no_discriminator", "--variant", "activation_concentration"]
     _, said = draw(capsys, store, tmp_path / "fidelity", "fidelity", *variants, "--seed", "1", "--seed", "2")
     assert len(pictures(sheets[0])) == 2 * 2 * 2, "two held-out prompts, two seeds, two models"
     (line,) = [line for line in said.splitlines() if "not trained here" in line]
