@@ -74,7 +74,7 @@ def test_rows_and_seeds_share_a_store_and_an_interrupted_ablation_goes_on(
 
     # `comat gc` keeps every variant's last runs.
     names = {record.preset for record in kept_runs(Store(str(store)), 1).values()}
-    distinct = ("unet_generated_mixed", "activation")
+    distinct = ("activation_concentration", "activation")
     assert names == {f"miniature ablation: {row}, seed {seed}" for row in distinct for seed in (1, 2)}
 
 
