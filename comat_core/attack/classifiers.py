@@ -5,11 +5,10 @@ from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import CLIPModel
 
+from comat_core.scorers.clip_embeddings import ClipReader
 from comat_core.scorers.judge import Judge
-from comat_core.support.pretrained import FrozenReader
 
 TEXTS_AT_ONCE: Final = 256
 
@@ -32,10 +31,8 @@ class Classifier(Protocol):
         ...
 
 
-class ZeroShotClassifier(FrozenReader):
+class ZeroShotClassifier(ClipReader):
     """CLIP with the name of each class in a sentence: logit = exp(its scale) * cosine of image and sentence."""
-
-    model_class = CLIPModel
 
     def __init__(self, model: CLIPModel, processor: Any, *, classes: Sequence[str], template: str) -> None:
         """Encode the sentences once.
@@ -55,26 +52,14 @@ class ZeroShotClassifier(FrozenReader):
 
     def logits(self, images: Tensor) -> Tensor:
         """See `Classifier`."""
-        pixels = self.preprocess(images.to(self.model.device)).to(self.model.dtype)
-        features = self.model.get_image_features(pixel_values=pixels).pooler_output
-        return self.model.logit_scale.exp() * functional.normalize(features.float(), dim=-1) @ self._sentences.T
+        seen = self.image_embeddings(self.preprocess(images.to(self.model.device)))
+        return self.model.logit_scale.exp() * seen @ self._sentences.T
 
     @torch.no_grad()
     def _encode(self, sentences: Sequence[str]) -> Tensor:
         """(sentences, D) unit vectors."""
-        parts = []
-        for start in range(0, len(sentences), TEXTS_AT_ONCE):
-            tokens = self.tokenizer(
-                list(sentences[start : start + TEXTS_AT_ONCE]),
-                padding=True,
-                truncation=True,
-                max_length=self.model.config.text_config.max_position_embeddings,
-                return_tensors="pt",
-            ).to(self.model.device)
-            features = self.model.get_text_features(
-                input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
-            ).pooler_output
-            parts.append(functional.normalize(features.float(), dim=-1))
+        starts = range(0, len(sentences), TEXTS_AT_ONCE)
+        parts = [self.text_embeddings(sentences[start : start + TEXTS_AT_ONCE]) for start in starts]
         return torch.cat(parts)
 
 

@@ -21,7 +21,7 @@ class YesNoAnswerer(Protocol):
     def log_odds_of_yes(
         self, images: Tensor, questions: Sequence[str], image_of_question: Sequence[int] | None = None
     ) -> Tensor:
-        """log p(yes) - log p(no) of each question, (Q,), about the images that they name; see `ChatAnswerer`."""
+        """log p(yes) - log p(no) of each question, (Q,), about the images that they name."""
         ...
 
 

@@ -30,16 +30,9 @@ class ChatAnswerer:
     def log_odds_of_yes(
         self, images: Tensor, questions: Sequence[str], image_of_question: Sequence[int] | None = None
     ) -> Tensor:
-        """Ask for yes or no: log p(yes) - log p(no) as the first token of the answer, differentiably.
+        """log p(yes) - log p(no) as the first token of the answer, (Q,); see `VisualQuestionAnswerer.log_odds_of_yes`.
 
-        Args:
-            images: (B, 3, H, W) in [0, 1].
-            questions: Q questions.
-            image_of_question: which image each question is about; None if question i is about image i. An image that
-                several questions are about is looked at once.
-
-        Returns:
-            (Q,) float32 at least, above 0 where yes is the likelier answer.
+        Float32 at least.
         """
         image_of_question = range(len(images)) if image_of_question is None else image_of_question
         assert len(image_of_question) == len(questions), f"{len(questions)} questions, {len(image_of_question)} images"

@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import CLIPModel
 
 from comat_core.metrics.geneval import COLOURS, Detection
-from comat_core.support.pretrained import FrozenReader
+from comat_core.scorers.clip_embeddings import ClipReader
 
 TEMPLATES: Final = (
     "a photo of a {colour} {name}",
@@ -20,10 +20,8 @@ BACKGROUND: Final = 0x99 / 0xFF
 """Grey that covers what is not the object, where its mask is known."""
 
 
-class ColourClassifier(FrozenReader):
+class ColourClassifier(ClipReader):
     """Compares an object's crop with the mean of three descriptions of each colour."""
-
-    model_class = CLIPModel
 
     def __init__(self, model: CLIPModel, processor: Any) -> None:
         super().__init__(model, processor)
@@ -39,21 +37,14 @@ class ColourClassifier(FrozenReader):
         crops = [self.preprocess(crop_object(image, one)[None].to(self.model.device)) for one in objects]
         if not crops:
             return []
-        features = self.model.get_image_features(pixel_values=torch.cat(crops).to(self.model.dtype)).pooler_output
-        similarities = functional.normalize(features.float(), dim=-1) @ self._describe(name).T
+        similarities = self.image_embeddings(torch.cat(crops)) @ self._describe(name).T
         return [COLOURS[index] for index in similarities.argmax(dim=-1).tolist()]
 
     def _describe(self, name: str) -> Tensor:
         """(colours, D) unit vectors, made once for each name."""
         if name not in self._descriptions:
             texts = [template.format(colour=colour, name=name) for colour in COLOURS for template in TEMPLATES]
-            limit = self.model.config.text_config.max_position_embeddings
-            tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-            tokens = tokens.to(self.model.device)
-            features = self.model.get_text_features(
-                input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
-            ).pooler_output
-            each = functional.normalize(features.float(), dim=-1).unflatten(0, (len(COLOURS), len(TEMPLATES)))
+            each = self.text_embeddings(texts).unflatten(0, (len(COLOURS), len(TEMPLATES)))
             self._descriptions[name] = functional.normalize(each.mean(dim=1), dim=-1)
         return self._descriptions[name]
 

@@ -47,7 +47,7 @@ class ClipSegSegmenter(FrozenReader):
         return [probabilities > self.threshold for probabilities in self.probabilities(images, nouns)]
 
     def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
-        """Find each object of nouns[i] in images[i], a connected part of the noun's mask; see `Segmenter`."""
+        """Find each object of nouns[i] in images[i], a connected part of the noun's mask; see `InstanceSegmenter`."""
         return [
             [distinct_instances(connected_parts(mask), self.instances) for mask in of_image]
             for of_image in self.segment(images, nouns)

@@ -72,7 +72,7 @@ class GroundedSamSegmenter:
         return self._of_images(images, nouns, self._cut_out)
 
     def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
-        """Find each object of nouns[i] in images[i], the mask of a box; see `Segmenter`."""
+        """Find each object of nouns[i] in images[i], the mask of a box; see `InstanceSegmenter`."""
         return self._of_images(images, nouns, self._single_out)
 
     @torch.no_grad()

@@ -54,7 +54,7 @@ class Sam3Segmenter(FrozenReader):
         ]
 
     def segment_instances(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[list[Tensor]]:
-        """Find each object of nouns[i] in images[i]; see `Segmenter`."""
+        """Find each object of nouns[i] in images[i]; see `InstanceSegmenter`."""
         return [
             [distinct_instances(masks, self.instances) for masks in of_image]
             for of_image in self._all_masks(images, nouns)

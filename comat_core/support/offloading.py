@@ -92,7 +92,7 @@ class OffloadedSegmenter(_Offloaded[InstanceSegmenter]):
     """A segmenter that is on the GPU only while it segments."""
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
-        """Find nouns[i] in images[i]; see `InstanceSegmenter`."""
+        """Find nouns[i] in images[i]; see `Segmenter`."""
         with visiting(self._models, images.device):
             return self.model.segment(images, nouns)
 

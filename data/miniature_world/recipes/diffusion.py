@@ -1,5 +1,7 @@
 """The miniature Stable Diffusion: text encoder and UNet trained together on the web-like base world."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -131,26 +133,6 @@ def train_phase(
         captions: (scenes, CAPTIONS_PER_SCENE, PROMPT_LENGTH) token ids.
         empty: (PROMPT_LENGTH,) token ids of the empty prompt, which guidance leads away from.
     """
-    if phase.attention_rank is None:
-        _fit_phase(phase, model, latents, captions, empty, seed)
-        return
-    unet = model["unet"]
-    model.requires_grad_(False)
-    add_lora_to(unet, ASTRAY, rank=phase.attention_rank, seed=seed, target_modules=LOOKING)
-    with active_adapter(unet, ASTRAY):
-        _fit_phase(phase, model, latents, captions, empty, seed)
-    merge_lora(unet, ASTRAY)
-    model.requires_grad_(True)
-
-
-def _fit_phase(
-    phase: Phase,
-    model: nn.ModuleDict,
-    latents: torch.Tensor,
-    captions: torch.Tensor,
-    empty: torch.Tensor,
-    seed: int,
-) -> None:
     text_encoder, unet = model["text_encoder"], model["unet"]
     scheduler: Any = _scheduler(phase.prediction_type)  # diffusers annotates its config as a plain dictionary
 
@@ -168,15 +150,28 @@ def _fit_phase(
         error = (predicted - target).square().mean(dim=(1, 2, 3))
         return (error * _weights(scheduler, timesteps, phase.largest_weight)).mean()
 
-    fit(
-        model,
-        loss_of_step,
-        steps=phase.steps,
-        learning_rate=phase.learning_rate,
-        decay_steps=phase.decay_steps,
-        name=phase.name,
-        average_decay=phase.average_decay,
-    )
+    with nullcontext() if phase.attention_rank is None else _looking_alone(model, phase.attention_rank, seed):
+        fit(
+            model,
+            loss_of_step,
+            steps=phase.steps,
+            learning_rate=phase.learning_rate,
+            decay_steps=phase.decay_steps,
+            name=phase.name,
+            average_decay=phase.average_decay,
+        )
+
+
+@contextmanager
+def _looking_alone(model: nn.ModuleDict, rank: int, seed: int) -> Iterator[None]:
+    """Within the context only a change of the UNet's `LOOKING` learns, of that rank; afterwards it is part of them."""
+    unet = model["unet"]
+    model.requires_grad_(False)
+    add_lora_to(unet, ASTRAY, rank=rank, seed=seed, target_modules=LOOKING)
+    with active_adapter(unet, ASTRAY):
+        yield
+    merge_lora(unet, ASTRAY)
+    model.requires_grad_(True)
 
 
 @torch.no_grad()

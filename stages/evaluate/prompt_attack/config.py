@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from comat_core.attack.settings import SearchSettings
 from comat_core.settings import Settings
 from stages.evaluate.questions.question_files import QuestionFile
-from stages.evaluate.scoring.settings import NOT_IN_SCORES
+from stages.evaluate.scoring.settings import NOT_IN_SCORES, in_scores
 from stages.models.classifiers import AnyClassifier
 from stages.models.model_references import Vae
 from stages.sampling import SamplingConfig
@@ -51,9 +51,7 @@ class AttackConfig(SamplingConfig):
 
     def scores_payload(self) -> dict[str, Any]:
         """The JSON value that goes into the keys of scores."""
-        payload = self.key_payload()
-        del payload["resamples"]
-        return payload
+        return in_scores(type(self), self.key_payload())
 
     def key_payload(self) -> dict[str, Any]:
         files = [self.prompts[kind] for kind in sorted(self.prompts)]

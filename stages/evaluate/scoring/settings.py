@@ -1,6 +1,6 @@
 """What the evaluations' settings have in common, and the images that they choose."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -45,15 +45,20 @@ class EvaluationConfig(StageConfig):
 
     def scores_payload(self) -> dict[str, Any]:
         """The JSON value that goes into the keys of scores: what those of a model's images depend on."""
-        fields = type(self).model_fields
-        return {
-            name: value
-            for name, value in super().key_payload().items()
-            if name not in fields or NOT_IN_SCORES not in fields[name].metadata
-        }
+        return in_scores(type(self), super().key_payload())
 
     def key_payload(self) -> dict[str, Any]:
         return {**super().key_payload(), **self.scores_payload()}
+
+
+def in_scores(config_type: type[StageConfig], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A key's payload without the settings that are marked as not in scores."""
+    fields = config_type.model_fields
+    return {
+        name: value
+        for name, value in payload.items()
+        if name not in fields or NOT_IN_SCORES not in fields[name].metadata
+    }
 
 
 def reads_no_files(_config: EvaluationConfig) -> None:
