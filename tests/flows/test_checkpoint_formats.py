@@ -57,7 +57,12 @@ def test_from_prompts_to_report_and_out_into_other_tools(
 ) -> None:
     family = TINY_FAMILIES[kind]
     base, precision = family.save(tmp_path / "base"), "bf16" if kind in IN_HALF_PRECISION else "fp32"
-    settings = [f"models.base={base}", f"train.online.rank={RANK}", f"train.discriminator.network.rank={RANK}"]
+    settings = [
+        f"models.base={base}",
+        "train.online.target_modules=null",
+        f"train.online.rank={RANK}",
+        f"train.discriminator.network.rank={RANK}",
+    ]
     settings += ["train.online.learning_rate=0.05", f"train.tracking.folder={tmp_path / 'logs'}"]
     settings += [f"{section}.precision={precision}" for section in ("train", "latents")]
     settings += [f"{section}.sampling.scheduler={family.scheduler}" for section in ("latents", "train", "images")]

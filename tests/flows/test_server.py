@@ -81,4 +81,4 @@ class TestOneLineEach:
 
     def test_settings_that_prefect_refuses(self, tmp_path: Path) -> None:
         line = line_of(start(tmp_path / "home", PREFECT_LOGGING_LEVEL="LOUD"))
-        assert "Prefect refuses its settings: level: Input should be 'DEBUG'" in line
+        assert "Prefect refuses its settings: level is not allowed: Input should be 'DEBUG'" in line
