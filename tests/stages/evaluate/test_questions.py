@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import random
 from statistics import fmean
 
@@ -237,8 +236,7 @@ def test_a_question_that_stands_twice_counts_once_in_the_official_mode(store, tm
 
 
 @pytest.mark.usefixtures("_scripted")
-def test_prompts_without_questions_are_told_in_the_protocol(store, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("comat"), "propagate", True)
+def test_prompts_without_questions_are_told_in_the_protocol(store, tmp_path, caplog):
     path = tmp_path / "dsg.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *ROWS[3:]])

@@ -135,16 +135,14 @@ def test_what_a_live_run_uses_is_not_touched_until_that_has_ended(plan: Plan, st
     assert not there(plan, store) & REFRESHED
 
 
-def test_who_is_waited_for_is_told(
-    plan: Plan, store: Store, quick: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    quick.setattr(logging.getLogger("comat"), "propagate", True)
+@pytest.mark.usefixtures("quick")
+def test_who_is_waited_for_is_told(plan: Plan, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "comat")
     with recorded_run(store, "another preset", plan, {"offset"}):
         refresh = Refresh(plan, store)
         assert refresh.is_waiting()
     assert refresh.has_ended()
-    (line,) = set(caplog.messages)
+    (line,) = caplog.messages
     assert re.fullmatch(r"refresh: a run of another preset that began at .* uses offset; waiting for its end", line)
 
 

@@ -1,7 +1,6 @@
 """Leases: one holder at a time, none for ever."""
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -247,9 +246,8 @@ VARIANTS = {
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("content", VARIANTS.values(), ids=VARIANTS.keys())
 def test_lease_that_cannot_be_read_has_run_out_and_says_so(
-    content: bytes, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    content: bytes, folder: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("comat"), "propagate", True)
     (tmp_path / NAME).write_bytes(content)
     assert seconds_to_take(folder) < 5
     assert set(caplog.messages) == {f"a lease cannot be read and counts as run out: {folder.url}/{NAME}"}

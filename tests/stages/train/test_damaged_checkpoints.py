@@ -1,7 +1,6 @@
 """A damaged checkpoint costs the steps since the one before, and never the whole ones."""
 
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -94,12 +93,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(logging.getLogger("comat"), "propagate", True)
-    return caplog
-
-
 def expected_after(steps: int) -> TrainingState:
     state = new_state()
     for _ in range(steps):
@@ -109,7 +102,7 @@ def expected_after(steps: int) -> TrainingState:
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES.keys())
 def test_training_goes_on_from_the_one_before_and_says_so(
-    folder: Path, damage: Damage, reason: str, told: pytest.LogCaptureFixture
+    folder: Path, damage: Damage, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(checkpoints(folder)[-1])
     state = new_state()
@@ -117,31 +110,31 @@ def test_training_goes_on_from_the_one_before_and_says_so(
     assert random_states is not None and random_states["torch"].tolist() == [2]
     assert (state.step, state.history) == (2, [{"step": 1.0}, {"step": 2.0}])
     assert weights(state) == weights(expected_after(2)), "of the damaged one nothing is put to use"
-    (line,) = told.messages
+    (line,) = caplog.messages
     assert line.startswith("checkpoint step-0000003 is damaged (") and reason in line
     assert line.endswith("): training goes on from step-0000002")
 
 
-def test_a_whole_one_is_restored_in_silence(folder: Path, told: pytest.LogCaptureFixture) -> None:
+def test_a_whole_one_is_restored_in_silence(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = new_state()
     state.restore_latest(folder)
     assert weights(state) == weights(expected_after(3))
-    assert told.messages == []
+    assert caplog.messages == []
 
 
-def test_one_process_of_several_tells(folder: Path, told: pytest.LogCaptureFixture) -> None:
+def test_one_process_of_several_tells(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     truncate(checkpoints(folder)[-1])
     new_state().restore_latest(folder, tell=False)
-    assert told.messages == []
+    assert caplog.messages == []
 
 
-def test_with_all_of_them_damaged_it_begins_anew_and_says_so(folder: Path, told: pytest.LogCaptureFixture) -> None:
+def test_with_all_of_them_damaged_it_begins_anew_and_says_so(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for path in checkpoints(folder):
         truncate(path)
     state = new_state()
     assert state.restore_latest(folder) is None
     assert weights(state) == weights(new_state())
-    (line,) = told.messages
+    (line,) = caplog.messages
     assert line.count("is damaged") == 3
     assert line.endswith(": there is no older one, and training begins anew")
 

@@ -1,7 +1,6 @@
 """The sheets: what lies where, texts as they are written, and files that are the same bytes every time."""
 
 import io
-import logging
 import re
 from typing import Any
 
@@ -180,9 +179,8 @@ class TestTexts:
         assert width_of(cut, NORMAL) <= 1.0
 
     def test_characters_that_the_font_lacks_are_told_in_one_line(
-        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+        self, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
     ) -> None:
-        monkeypatch.setattr(logging.getLogger("comat"), "propagate", True)
         attention_files(panel(text="a 猫 and a star"))
         told = [record.getMessage() for record in caplog.records]
         assert told == ["the font DejaVu Sans has no 猫: drawn as boxes"]
