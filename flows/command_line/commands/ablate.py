@@ -1,4 +1,4 @@
-"""`comat ablate`: the paper's ablations as runs of the flow over one store, and their tables."""
+"""`comat ablate`: the paper's ablations, or others, as runs of the flow over one store, and their tables."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from stages.store.file_names import fitting_name
 from stages.store.local_disk import OUTPUT_ADVICE, check_folder
 from stages.store.store import Store
 from stages.studies.ablation.results import gather
-from stages.studies.ablation.settings import load_ablation
+from stages.studies.ablation.settings import PAPER, load_ablation
 from stages.studies.ablation.variants import Variant, distinct_runs, list_variants
 from stages.studies.ablation.writing import MARKDOWN, NUMBERS, PAGE, write_results
 
@@ -29,19 +29,27 @@ Summaries = dict[tuple[str, ...], dict[str, Any]]
 
 
 def add_to(parsers: Any) -> None:
-    command = add_command(parsers, "ablate", ablate, "train a preset in the ways that the paper compares")
+    command = add_command(
+        parsers, "ablate", ablate, "train a preset in several ways, and compare them"
+    )
     add_preset(command)
     command.add_argument("--table", action="append", default=[], metavar="TABLE", help="fidelity, parts or captioner")
+    add_ablation(command)
     command.add_argument("--row", action="append", default=[], metavar="NAME", help="train this row of the tables")
     command.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of each row (default: 3)")
     command.add_argument("--output", metavar="FOLDER", help="of the tables (default: PRESET-ablation)")
     command.add_argument("--json", action="store_true", help="print one JSON object last: every number")
 
 
+def add_ablation(command: argparse.ArgumentParser) -> None:
+    told = "paper (the default), rewards, or a YAML file of tables and rows"
+    command.add_argument("--ablation", default=PAPER, metavar="NAME", help=told)
+
+
 def ablate(options: argparse.Namespace) -> int:
     """Train and score every row with every seed, unless the store has it, and write the tables."""
     name = load_preset(options.preset, options.settings).name
-    ablation = load_ablation().select(options.table, options.row)
+    ablation = load_ablation(options.ablation).select(options.table, options.row)
     variants = list_variants(ablation, options.preset, options.settings, options.seeds)
     folder = Path(options.output or fitting_name(name, "-ablation"))
     check_folder("results", folder, OUTPUT_ADVICE)

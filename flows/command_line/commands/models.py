@@ -6,7 +6,7 @@ from typing import Any
 from flows.command_line.arguments import add_command, add_preset
 from stages.models.needed_models import NeededModel, fetch_model, needed_models
 from stages.plan.presets import load_preset
-from stages.studies.ablation.settings import load_ablation
+from stages.studies.ablation.settings import PAPER, load_ablation
 from stages.studies.ablation.variants import presets_of_rows
 
 MEGABYTE = 10**6
@@ -16,14 +16,15 @@ def add_to(parsers: Any) -> None:
     command = add_command(parsers, "models", models, "list the models that a preset needs, or fetch them")
     add_preset(command, with_store=False)
     command.add_argument("--download", action="store_true", help="fetch what the caches lack, then list")
-    command.add_argument("--ablation", action="store_true", help="list what `comat ablate` needs as well")
+    told = "list what `comat ablate` needs as well (default: for the paper's)"
+    command.add_argument("--ablation", nargs="?", const=PAPER, metavar="NAME", help=told)
 
 
 def models(options: argparse.Namespace) -> int:
     """Print one block per model; with --download, fetch what is missing first."""
     presets = [load_preset(options.preset, options.settings)]
     if options.ablation:
-        presets += presets_of_rows(load_ablation(), options.preset, options.settings)
+        presets += presets_of_rows(load_ablation(options.ablation), options.preset, options.settings)
     needed = needed_models(presets)
     if options.download:
         for model in needed:

@@ -146,7 +146,11 @@ def _base_value(choice: MetricChoice, summaries: Sequence[Mapping[str, Summary]]
 def _table_json(table: Table, rows: Sequence[RowResult]) -> dict[str, Any]:
     return {
         "title": table.title,
-        "paper": {"measured": table.measured, "higher_is_better": table.higher_is_better, "base": table.base},
+        "paper": (
+            {"measured": table.measured, "higher_is_better": table.higher_is_better, "base": table.base}
+            if table.measured
+            else None
+        ),
         "rows": {
             result.row.name: {
                 "label": result.row.label,

@@ -51,8 +51,11 @@ class Table(Part):
 
     title: Annotated[str, Field(min_length=1)]
     note: str = ""
-    measured: Annotated[str, Field(min_length=1, description="what the paper's numbers are, and of which model")]
-    higher_is_better: Annotated[bool, Field(description="of the paper's numbers")]
+    measured: Annotated[
+        str | None,
+        Field(min_length=1, description="what the paper's numbers are, and of which model, if any"),
+    ] = None
+    higher_is_better: Annotated[bool, Field(description="of the paper's numbers")] = True
     base: Annotated[float | None, Field(description="the paper's number of the base model")] = None
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
 
@@ -88,12 +91,20 @@ class Ablation(Part):
         return self.model_copy(update={"tables": kept})
 
 
-def load_ablation(path: Path = ABLATION_FOLDER / f"{PAPER}.yaml") -> Ablation:
+def load_ablation(name: str = PAPER) -> Ablation:
     """Read an ablation.
 
+    Args:
+        name: one that is shipped, or the path of a YAML file.
+
     Raises:
-        UserError: the file is malformed, or says something that has no meaning.
+        UserError: there is none, the file is malformed, or says something that has no meaning.
     """
+    shipped = {path.stem: path for path in ABLATION_FOLDER.glob("*.yaml")}
+    path = shipped.get(name, Path(name))
+    if not path.is_file():
+        advice = f"choose one of: {', '.join(sorted(shipped))}; or give the path of a YAML file"
+        raise UserError(f"unknown ablation {name!r}", "--ablation", advice)
     return read_yaml_record(Ablation, path, "ablation")
 
 

@@ -48,18 +48,18 @@ def write_results(results: Results, folder: Path) -> None:
 
 
 def as_markdown(results: Results) -> str:
-    """One table per table of the paper; the paper's numbers stand in the last column, in italics."""
+    """One table after the other; where the paper has numbers, they stand in the last column, in italics."""
     lines = [f"# Ablation of {results.preset}", "", introduction(results)]
     for table, rows in results.tables.values():
         lines += ["", f"## {table.title}", "", *([table.note, ""] if table.note else [])]
         heads = [f"{metric.label}{_direction(metric.higher_is_better)}" for metric in results.metrics.values()]
-        heads = ["", *heads, f"*the paper's {table.measured}{_direction(table.higher_is_better)}*"]
+        heads = ["", *heads, *_papers_cell(table, f"the paper's {table.measured}{_direction(table.higher_is_better)}")]
         lines += [_line(heads), _line(["---"] * len(heads))]
         base = [number(value) for value in results.base.values()]
-        lines.append(_line(["base model", *base, _in_italics(_paper(table.base, table))]))
+        lines.append(_line(["base model", *base, *_papers_cell(table, _paper(table.base, table))]))
         for result in rows:
             cells = [score_text(score) for score in result.scores.values()]
-            lines.append(_line([result.row.label, *cells, _in_italics(_paper(result.row.paper, table))]))
+            lines.append(_line([result.row.label, *cells, *_papers_cell(table, _paper(result.row.paper, table))]))
         lines += [line for remark in remarks(rows) for line in ("", f"{MARK} {remark}")]
     return "\n".join(lines) + "\n"
 
@@ -91,10 +91,10 @@ def introduction(results: Results) -> str:
     else:
         spread = f"One training seed ({seeds})."
     changed = f" Settings: {', '.join(results.settings)}." if results.settings else ""
-    return (
-        f"{spread} Prompts, base images, reference latents and the evaluation's noise are the same for all rows."
-        f"{changed} The paper's numbers are of its own models and data: their order compares, their values do not."
-    )
+    same = " Prompts, base images, reference latents and the evaluation's noise are the same for all rows."
+    paper = " The paper's numbers are of its own models and data: their order compares, their values do not."
+    beside_the_paper = any(table.measured for table, _ in results.tables.values())
+    return f"{spread}{same}{changed}{paper if beside_the_paper else ''}"
 
 
 def score_text(score: Score) -> str:
@@ -152,8 +152,11 @@ def _paper(value: float | None, table: Table) -> str:
     return "" if value is None else number(value, _digits(table))
 
 
-def _in_italics(text: str) -> str:
-    return f"*{text}*" if text else ""
+def _papers_cell(table: Table, text: str) -> list[str]:
+    """The last column, in italics, of a table that the paper has too."""
+    if not table.measured:
+        return []
+    return [f"*{text}*" if text else ""]
 
 
 def _digits(table: Table) -> int:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -75,6 +76,18 @@ def test_markdown_holds_every_row_with_the_papers_number_marked():
         "† not independent in this row: training looks at this network",
     ]
     assert "| none | 0.400 ± 0.000 | 1.000 ± 0.000 | 20.000 ± 0.000 |  |" in lines
+
+
+def test_without_the_papers_numbers_there_is_no_column_for_them():
+    found = make_results()
+    own = {name: (table.model_copy(update={"measured": None}), rows) for name, (table, rows) in found.tables.items()}
+    results = dataclasses.replace(found, tables=own)
+    text, page = as_markdown(results), as_page(results)
+    assert "paper" not in text and "paper" not in page.split("</style>")[1]
+    heads = "|  | Attribute binding | Fréchet ratio to base, dino ↓ | Fréchet distance, judge ↓ |"
+    assert heads in text.splitlines()
+    assert page.count("<th class") == 2 * 3
+    assert {table["paper"] for table in results.as_json()["tables"].values()} == {None}
 
 
 def test_json_holds_every_value():

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,4 +143,27 @@ def test_a_malformed_ablation_is_a_users_mistake(tmp_path: Path, text: str, mess
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        load_ablation(path)
+        load_ablation(str(path))
+
+
+@pytest.mark.parametrize("preset", ["miniature", "sd15", "sdxl"])
+def test_what_is_rewarded_differs_from_row_to_row(preset: str):
+    lineage = preset_lineage(preset)
+    (table,) = load_ablation("rewards").tables.values()
+    configs: dict[str, Any] = {
+        row.name: load_preset(preset, [*overrides(row, lineage)]).sections["train"] for row in table.rows
+    }
+    assert configs["likelihood"] == load_preset(preset).sections["train"]
+    rewarded = {name: (config.weights.concept_activation > 0, *config.rewards) for name, config in configs.items()}
+    assert rewarded == {
+        "likelihood": (True,),
+        "contrast": (False, "contrast"),
+        "questions": (False, "questions"),
+        "likelihood_questions": (True, "questions"),
+        "contrast_questions": (False, "contrast", "questions"),
+    }
+
+
+def test_an_unknown_ablation_is_told_with_those_that_are_shipped():
+    with pytest.raises(UserError, match=r"unknown ablation 'reward' \(--ablation\): choose one of: paper, rewards; or"):
+        load_ablation("reward")
