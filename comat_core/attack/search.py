@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -73,6 +74,8 @@ class WordSearch:
         self._resolution, self._seed = resolution, seed
         self._scheduler: Scheduler = model.make_scheduler(sampler.scheduler, resolution)
         self._unconditional = model.encode_unconditional(1, resolution)
+        # The prompts of a search are the same in every iteration.
+        self._original_states = lru_cache(maxsize=1)(self._encode)
 
     def find(self, prompts: Sequence[AttackedPrompt]) -> FoundWords:
         """Search words for prompts, side by side: no number of one depends on the others.
@@ -138,9 +141,13 @@ class WordSearch:
 
         # How far the text has come from what the prompt says.
         states = conditioning["prompt_embeds"]
-        original = self._model.encode_prompts(texts, self._resolution)["prompt_embeds"]
+        original = self._original_states(tuple(texts))
         similarity = text_similarity(states, opened.ends, original, self.words.ends(texts))
         return margin + settings.similarity_weight * (1 - similarity).to(margin)
+
+    def _encode(self, texts: tuple[str, ...]) -> Tensor:
+        """The text encoder's states of prompts without added words, (B, tokens, channels)."""
+        return self._model.encode_prompts(texts, self._resolution)["prompt_embeds"].detach()
 
     def _gradient_steps(self, iteration: int) -> tuple[int, ...]:
         steps = self._sampler.num_inference_steps
