@@ -11,6 +11,7 @@ import argparse
 import statistics
 from typing import Any, Final
 
+from flows.server import prefect_api
 from stages.plan.pipeline import Plan, make_plan
 from stages.plan.presets import load_preset
 from stages.store.store import Store
@@ -28,15 +29,18 @@ Values = dict[str, dict[int, dict[str, dict[str, float]]]]
 
 def main() -> None:
     arguments = _arguments()
+    runs = [(way, seed) for seed in range(1, arguments.seeds + 1) for way in WAYS]
+    settings = {run: [f"entities.same_nouns={WAYS[run[0]]}", f"train.seed={run[1]}"] for run in runs}
+    if not arguments.finished:
+        with prefect_api():  # one for all: a process keeps to the first that it has spoken to
+            for run in runs:
+                _run(arguments.preset, arguments.store, settings[run])
     values: Values = {way: {} for way in WAYS}
-    for seed in range(1, arguments.seeds + 1):
-        for way, same_nouns in WAYS.items():
-            settings = [f"entities.same_nouns={same_nouns}", f"train.seed={seed}"]
-            if not arguments.finished:
-                _run(arguments.preset, arguments.store, settings)
-            found = _read(make_plan(load_preset(arguments.preset, settings).sections), arguments.store)
-            if found is not None:
-                values[way][seed] = found
+    for way, seed in runs:
+        plan = make_plan(load_preset(arguments.preset, settings[way, seed]).sections)
+        found = _read(plan, arguments.store)
+        if found is not None:
+            values[way][seed] = found
     print(table(values))
 
 
@@ -75,11 +79,9 @@ def _spread(numbers: list[float], form: str = ".3f") -> str:
 
 def _run(preset: str, store: str, settings: list[str]) -> None:
     from flows.comat import comat
-    from flows.server import prefect_api
 
-    with prefect_api():
-        state: Any = comat(preset=preset, only=list(METRICS), store=store, settings=settings, return_state=True)
-        state.result()
+    state: Any = comat(preset=preset, only=list(METRICS), store=store, settings=settings, return_state=True)
+    state.result()
 
 
 def _read(plan: Plan, store: str) -> dict[str, dict[str, float]] | None:
