@@ -29,9 +29,7 @@ Summaries = dict[tuple[str, ...], dict[str, Any]]
 
 
 def add_to(parsers: Any) -> None:
-    command = add_command(
-        parsers, "ablate", ablate, "train a preset in several ways, and compare them"
-    )
+    command = add_command(parsers, "ablate", ablate, "train a preset in several ways, and compare them")
     add_preset(command)
     command.add_argument("--table", action="append", default=[], metavar="TABLE", help="fidelity, parts or captioner")
     add_ablation(command)
