@@ -21,7 +21,7 @@ from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, 
 from stages.sampling import SamplingConfig, check_quantisation
 from stages.store.local_disk import check_folder
 from stages.train.brake.settings import BrakeSettings
-from stages.train.brake.validation_set import read_candidates
+from stages.train.brake.validation_set import count_candidates
 from stages.train.hardware import HardwareSettings
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class TrainConfig(StepSettings, StageConfig):
     def check_prompts(self, prompts: "Artifact") -> None:
         """Make sure that there are prompts to judge by."""
         if self.brake is not None:
-            read_candidates(self.brake, prompts)
+            count_candidates(self.brake, prompts)
 
     def check_packages(self) -> None:
         """Make sure that this machine can do what not every installation can.

@@ -41,7 +41,11 @@ def run_in_processes(job: Job) -> None:
         TrainingProcessError: a process failed otherwise, or was killed.
     """
     _check_devices(job.config)
-    with tempfile.TemporaryDirectory(prefix="comat-train-") as folder, termination_noticed() as termination:
+    with (
+        job.prepared(),
+        tempfile.TemporaryDirectory(prefix="comat-train-") as folder,
+        termination_noticed() as termination,
+    ):
         job_file = Path(folder) / "job.json"
         job_file.write_text(job.model_dump_json())
         with _workers(job_file, job.config.processes) as workers:

@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // job.config.processes)))
     try:
         _select_gpu()
-        job.run()
+        job.work()
     except (Exception, TrainingStopped) as error:
         FailureRecord.of(error).write(Path(os.environ["TORCHELASTIC_ERROR_FILE"]))
         return 1
