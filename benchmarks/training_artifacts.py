@@ -57,9 +57,9 @@ def _write(writer: ArtifactWriter, name: str, schema: pa.Schema, rows: Iterator[
 
 
 def _write_latents(writer: ArtifactWriter, count: int, shape: Shape, shard_size: int) -> None:
+    latents = torch.randn((shard_size, *shape), generator=make_generator(0, "latents"))  # the same in every shard
     for index, start in enumerate(range(0, count, shard_size)):
-        rows = min(shard_size, count - start)
-        write_shard(writer, index, torch.randn((rows, *shape), generator=make_generator(0, "latents", index)))
+        write_shard(writer, index, latents[: count - start])
 
 
 def _prompt_rows(count: int) -> Iterator[dict[str, Any]]:

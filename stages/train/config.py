@@ -126,7 +126,7 @@ class TrainConfig(StepSettings, StageConfig):
     pair_batch_size: Annotated[int, Field(ge=0, description="real images beside them")] = 2
     gradient_accumulation: Annotated[int, Field(ge=1, description="micro-batches per optimiser step")] = 1
     processes: Annotated[
-        int, Field(ge=1, description="processes on this machine, one per GPU, that share the work")
+        int, Field(ge=1, description="processes, one per GPU, that share the work; on one machine, or `train-node`'s")
     ] = 1
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"], Field(description="of the frozen models and autocast; LoRA stays fp32")

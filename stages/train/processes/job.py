@@ -23,6 +23,7 @@ class Job(BaseModel):
         folder: local; holds the checkpoints, and in the end the LoRA and the history.
         run_name: of the logs.
         claim: the lease under which the folder is written. Once that is lost, training ends without saving anything.
+        machine: number of the machine that this is given to, of several that may share the folder's disk.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +33,7 @@ class Job(BaseModel):
     folder: Path
     run_name: str
     claim: Claim | None = None
+    machine: int = 0
 
     @property
     def checkpoint_folder(self) -> Path:
@@ -44,7 +46,7 @@ class Job(BaseModel):
     @property
     def data_folder(self) -> Path:
         """What training reads beside its inputs, for the processes of this machine; gone when they have ended."""
-        return self.folder / "data"
+        return self.folder / f"data-{self.machine}"
 
     def read_history(self) -> list[dict[str, float]]:
         """One row of metrics per step of the finished run."""
