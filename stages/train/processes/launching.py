@@ -189,7 +189,7 @@ def _check_devices(config: TrainConfig, processes: int) -> None:
         raise UserError(what, "train.device", "write auto, cuda or cpu")
     if gpus < processes:
         what = f"{processes} training processes need a GPU each, and there are {gpus}"
-        advice = "lower train.processes and raise train.gradient_accumulation by the same factor"
+        advice = "lower train.processes and raise train.gradient_accumulation by the same factor, or add machines"
         raise UserError(what, "train.processes", advice)
 
 
