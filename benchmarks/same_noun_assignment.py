@@ -17,6 +17,7 @@ from torch import Tensor
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.language.entities import parse_entities
 from comat_core.language.parsers import load_parser
+from comat_core.losses.attribute_concentration import EntityTokens
 from comat_core.training.entity_masks import entity_masks
 from data.miniature_world.prompts import same_noun_held_out_prompts
 from data.miniature_world.vocabulary import COLOURS
@@ -26,7 +27,6 @@ from stages.images import ImagesConfig
 from stages.plan.presets import load_preset
 from stages.sampling import decode_images, sample, sampling_model
 from stages.train import TrainConfig
-from stages.train.dataset import tokens_of
 
 PRESET = "miniature-same-nouns"
 BATCH = 16
@@ -54,7 +54,10 @@ def main() -> None:
             seen = [[entity for _, entity in found[row] if entity.is_seen] for row in rows]
             result = sample(model, images, [prompts[row] for row in rows], list(rows), capture)
             pixels = decode_images(model, result.latents)
-            tokens = [[tokens_of(entity) for entity in of_row] for of_row in seen]
+            tokens = [
+                [EntityTokens(one.noun, tuple(one.noun_tokens), tuple(one.attribute_tokens)) for one in of_row]
+                for of_row in seen
+            ]
             masks = entity_masks(segmenter, pixels, tokens, result.attention_maps)
             for image, entities, of_row in zip(pixels, seen, masks, strict=True):
                 asked = [entity.attributes[-1] for entity in entities]

@@ -29,6 +29,7 @@ from flows.command_line.commands import (
     stores,
     study,
     timeline,
+    train_node,
     view,
 )
 from flows.command_line.entry import EXIT_OF_FAILURE, EXIT_OF_INTERRUPT
@@ -39,6 +40,7 @@ EXIT_OF_CLOSED_PIPE = 141
 
 COMMANDS = (
     run,
+    train_node,
     audit,
     ablate,
     stores,

@@ -1,12 +1,13 @@
 """The table of the entities stage: its columns, and how others read it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
 from stages.store.artifacts import Artifact
-from stages.store.typed_tables import read_rows
+from stages.store.streamed_tables import stream_rows
 
 ENTITIES: Final = "entities.parquet"
 _SPAN: Final = pa.list_(pa.int32(), 2)
@@ -64,7 +65,12 @@ def read_seen_entities(entities: Artifact) -> dict[str, list[EntityRow]]:
         DamagedArtifactError: the table is not what the stage wrote.
     """
     found: dict[str, list[EntityRow]] = {}
-    for entity in read_rows(entities, ENTITIES, EntityRow, {"kept": [True]}):
-        if entity.is_seen:
-            found.setdefault(entity.prompt_id, []).append(entity)
+    for entity in stream_seen_entities(entities):
+        found.setdefault(entity.prompt_id, []).append(entity)
     return found
+
+
+def stream_seen_entities(entities: Artifact) -> Iterator[EntityRow]:
+    """The entities of `read_seen_entities` in the order of their table, of which only a few are in memory at a time."""
+    rows = stream_rows(entities, ENTITIES, EntityRow, {"kept": [True]})
+    return (entity for entity in rows if entity.is_seen)

@@ -1,16 +1,13 @@
-"""The index of the reference latents: its columns, and how others read it with the latents that it names."""
+"""The index of the reference latents: its columns, and how others read it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pyarrow as pa
 
 from stages.store.artifacts import Artifact
-from stages.store.latent_shards import read_shards
-from stages.store.typed_tables import read_rows
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from stages.store.streamed_tables import stream_rows
 
 INDEX: Final = "index.parquet"
 INDEX_SCHEMA: Final = pa.schema(
@@ -28,21 +25,10 @@ class IndexRow:
     row: int
 
 
-@dataclass(frozen=True)
-class ReferenceLatents:
-    """What the reference model made of a prompt: latents (C, h, w), on the trajectory of that seed."""
-
-    prompt_id: str
-    trajectory_seed: int
-    latents: "Tensor"
-
-
-def read_reference_latents(latents: Artifact) -> list[ReferenceLatents]:
-    """Every training prompt's latents, in the order of the index.
+def stream_index(latents: Artifact) -> Iterator[IndexRow]:
+    """Every training prompt, in the order of the index, of which only a few are in memory at a time.
 
     Raises:
         DamagedArtifactError: a file is not the one that the stage wrote.
     """
-    shards = read_shards(latents)
-    rows = read_rows(latents, INDEX, IndexRow)
-    return [ReferenceLatents(row.prompt_id, row.trajectory_seed, shards[row.shard][row.row]) for row in rows]
+    return stream_rows(latents, INDEX, IndexRow)

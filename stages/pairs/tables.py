@@ -1,14 +1,11 @@
-"""The index of the real pairs: its columns, and how others read it with the latents that it names."""
+"""The index of the real pairs: its columns, and how others read it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from stages.store.artifacts import Artifact
-from stages.store.latent_shards import read_shards
-from stages.store.typed_tables import read_rows
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from stages.store.streamed_tables import stream_rows
 
 INDEX: Final = "index.parquet"
 INDEX_OF_SHARDS: Final = "index/"
@@ -25,20 +22,10 @@ class IndexRow:
     row: int
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One real image, as latents of shape (C, h, w), with its caption."""
-
-    pair_id: str
-    caption: str
-    latents: "Tensor"
-
-
-def read_pairs(pairs: Artifact) -> list[Pair]:
-    """Every pair, in the order of the index.
+def stream_index(pairs: Artifact) -> Iterator[IndexRow]:
+    """Every pair, in the order of the index, of which only a few are in memory at a time.
 
     Raises:
         DamagedArtifactError: a file is not the one that the stage wrote.
     """
-    shards = read_shards(pairs)
-    return [Pair(row.pair_id, row.caption, shards[row.shard][row.row]) for row in read_rows(pairs, INDEX, IndexRow)]
+    return stream_rows(pairs, INDEX, IndexRow)

@@ -61,7 +61,7 @@ def read_prompts(prompts: Artifact, splits: Collection[str] | None = None) -> li
 
 def read_texts(prompts: Artifact, split: str) -> list[PromptText]:
     """A split's prompts, as `read_prompts` gives them, without what drawing them does not need."""
-    return read_rows(prompts, PROMPTS, PromptText, {"split": [split]})
+    return list(stream_texts(prompts, split))
 
 
 def read_training_texts(prompts: Artifact, stage: str) -> list[PromptText]:
@@ -79,9 +79,9 @@ def read_training_texts(prompts: Artifact, stage: str) -> list[PromptText]:
     return found
 
 
-def stream_texts(prompts: Artifact) -> Iterator[PromptText]:
-    """The prompts of all splits, of which only a few are in memory at a time."""
-    return stream_rows(prompts, PROMPTS, PromptText)
+def stream_texts(prompts: Artifact, split: str | None = None) -> Iterator[PromptText]:
+    """The prompts of a split, or of all of them, of which only a few are in memory at a time."""
+    return stream_rows(prompts, PROMPTS, PromptText, None if split is None else {"split": [split]})
 
 
 def count_prompts(prompts: Artifact) -> int:

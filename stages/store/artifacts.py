@@ -5,6 +5,7 @@ written atomically with its checksum beside it, so that a killed stage can go on
 `manifest.json` last. Without a manifest the artifact is not there.
 """
 
+import hashlib
 import io
 import json
 import tempfile
@@ -135,9 +136,7 @@ class Artifact(BaseModel):
         Raises:
             DamagedArtifactError: the file is not the one that the stage wrote.
         """
-        record = self.manifest.files.get(name)
-        if record is None:
-            raise KeyError(f"artifact {self.stage}/{self.key} has no file {name}")
+        record = self._record(name)
         try:
             content = self.folder.read(name, limit=record.size)
         except FileNotFoundError as error:
@@ -145,6 +144,34 @@ class Artifact(BaseModel):
         if not record.describes(content):
             raise DamagedArtifactError(self.stage, f"{self.url}/{name}", "a file of the artifact is damaged")
         return content
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Read a file a block at a time and compare it with its checksum, which is right once the end is reached.
+
+        Raises:
+            DamagedArtifactError: the file is not the one that the stage wrote.
+        """
+        record, size, digest = self._record(name), 0, hashlib.sha256()
+        try:
+            for block in self.folder.blocks(name):
+                size += len(block)
+                digest.update(block)
+                if size > record.size:
+                    break
+                yield block
+        except FileNotFoundError as error:
+            raise DamagedArtifactError(self.stage, f"{self.url}/{name}", "a file of the artifact is gone") from error
+        if (size, digest.hexdigest()) != (record.size, record.sha256):
+            raise DamagedArtifactError(self.stage, f"{self.url}/{name}", "a file of the artifact is damaged")
+
+    def check(self, name: str) -> None:
+        """Compare a file with its checksum, however large it is.
+
+        Raises:
+            DamagedArtifactError: the file is not the one that the stage wrote.
+        """
+        for _ in self.blocks(name):
+            pass
 
     def read_json(self, name: str) -> Any:
         """Read one JSON document.
@@ -200,17 +227,29 @@ class Artifact(BaseModel):
         names, local = self.files(prefix), self.folder.local
         if local is not None:
             for name in names:
-                self.read_bytes(name)
+                self.check(name)
             yield local / prefix
             return
         with tempfile.TemporaryDirectory(prefix="comat-") as temporary:
             for name in names:
                 target = Path(temporary) / name
-                content = self.read_bytes(name)
-                with disk_errors_told("copy of a stored file", target):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(content)
+                self.copy(name, target)
             yield Path(temporary) / prefix
+
+    def copy(self, name: str, target: Path) -> None:
+        """Copy a file to this machine's disk, comparing it with its checksum.
+
+        Raises:
+            DamagedArtifactError: the file is not the one that the stage wrote.
+            UserError: the disk is full, or may not be written.
+        """
+        with disk_errors_told("copy of a stored file", target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = target.open("wb")
+        with file:
+            for block in self.blocks(name):
+                with disk_errors_told("copy of a stored file", target):
+                    file.write(block)
 
     def problems(self, *, check_digests: bool = False) -> list[str]:
         """Compare the files with the manifest: sizes, and contents too when asked. An empty list means intact."""
@@ -220,15 +259,22 @@ class Artifact(BaseModel):
                 found.append(f"{name} is gone")
             elif sizes[name] != record.size:
                 found.append(f"{name} has {sizes[name]} bytes instead of {record.size}")
-            elif check_digests and not self._is_as_written(name, record):
+            elif check_digests and not self._is_as_written(name):
                 found.append(f"{name} has other content than when it was written")
         return found
 
-    def _is_as_written(self, name: str, record: FileRecord) -> bool:
+    def _is_as_written(self, name: str) -> bool:
         try:
-            return record.describes(self.folder.read(name, limit=record.size))
-        except FileNotFoundError:  # removed a moment ago, or no plain file
+            self.check(name)
+        except DamagedArtifactError:
             return False
+        return True
+
+    def _record(self, name: str) -> FileRecord:
+        record = self.manifest.files.get(name)
+        if record is None:
+            raise KeyError(f"artifact {self.stage}/{self.key} has no file {name}")
+        return record
 
 
 class ArtifactWriter:

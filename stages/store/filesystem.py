@@ -13,13 +13,15 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from comat_core.files.regular_files import NotAFileError, TooLargeError, read_regular_file
+from comat_core.files.regular_files import NotAFileError, TooLargeError, open_regular_file, read_regular_file
 from comat_core.support.errors import UserError
+from stages.store.exclusive_files import create_file
 from stages.store.file_names import fitting_name
 from stages.store.local_disk import check_folder, disk_errors_told
 
 PARTIAL = ".partial"
 WORKING = ".working"
+BLOCK_BYTES = 4 * 2**20
 
 
 _NO_FILE_AT_ALL = {errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}
@@ -74,6 +76,16 @@ class Folder:
             raise NoPlainFileError(self._at(name))
         return content
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The content of a file, `BLOCK_BYTES` at a time: no more of it is ever in memory. Raises what `read` does."""
+        with self._read_errors(name):
+            if self.local is not None:
+                yield from _plain_blocks(self.local / name)
+                return
+            where = self._at(name)
+            for start in range(0, self.fs.size(where) or 0, BLOCK_BYTES):
+                yield self.fs.cat_file(where, start=start, end=start + BLOCK_BYTES)
+
     def has(self, name: str) -> bool:
         with self._read_errors(name):
             return self.fs.lexists(self._at(name))
@@ -101,7 +113,7 @@ class Folder:
                 if self.local is None:
                     self.fs.pipe_file(self._at(name), content, mode="create")
                 else:
-                    _create_file(self.local / name, content)
+                    create_file(self.local / name, content)
             except FileExistsError:
                 return False
             return True
@@ -233,8 +245,21 @@ def _read_plain_file(path: Path, limit: int | None) -> bytes:
     Raises:
         NoPlainFileError: it is something else, a loop of links, or longer than the limit.
     """
-    try:
+    with _no_plain_file_told(path):
         return read_regular_file(path, limit)
+
+
+def _plain_blocks(path: Path) -> Iterator[bytes]:
+    """The content of a regular file, a block at a time. Raises what `_read_plain_file` does."""
+    with _no_plain_file_told(path), open_regular_file(path) as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+@contextmanager
+def _no_plain_file_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if isinstance(error, NotAFileError | TooLargeError) or error.errno in _NO_FILE_AT_ALL:
             raise NoPlainFileError(str(path)) from error
@@ -255,31 +280,3 @@ def _forget_listings(fs: AbstractFileSystem) -> None:
     """
     fs.dircache.use_listings_cache = False
     fs.dircache.clear()
-
-
-def _create_file(path: Path, content: bytes) -> None:
-    """Create a file that nobody ever sees half of; FileExistsError if there is one of that name.
-
-    A second name for a finished file is what cannot be given twice. On disks without such links the file is created
-    exclusively and then filled; one that a full disk cuts short is taken away again.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    finished = path.with_name(f".{secrets.token_hex(8)}.new")
-    try:
-        finished.write_bytes(content)
-        os.link(finished, path)
-        return
-    except FileExistsError:
-        raise
-    except OSError:
-        if path.is_symlink() or path.exists():
-            raise FileExistsError(str(path)) from None
-    finally:
-        finished.unlink(missing_ok=True)
-    with path.open("xb") as file:
-        try:
-            file.write(content)
-            file.flush()
-        except OSError:
-            path.unlink()
-            raise

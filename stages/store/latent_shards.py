@@ -1,8 +1,11 @@
 """Latents in shards, as the stages that draw or encode them write them: one safetensors file with one tensor each."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifacts import ArtifactWriter, DamagedArtifactError
+from stages.store.local_files import LocalFiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,13 +24,44 @@ def write_shard(writer: ArtifactWriter, index: int, latents: "Tensor") -> None:
     writer.write_tensors(shard_file(index), {NAME: latents})
 
 
-def read_shards(artifact: Artifact) -> "dict[str, Tensor]":
-    """File -> its latents (N, C, h, w), of all shards.
+@dataclass(frozen=True)
+class Place:
+    """Where one image's latents lie: in which file, as which of its rows."""
 
-    Raises:
-        DamagedArtifactError: a file is not the one that the stage wrote.
+    shard: str
+    row: int
+
+
+class StoredLatents:
+    """The latents of an artifact, of which only those that are asked for are read.
+
+    A shard is memory-mapped for as long as a row of it is read, and then let go: what training has seen so far counts
+    as its memory no longer.
     """
-    return {file: artifact.read_tensors(file)[NAME] for file in artifact.files(FOLDER)}
+
+    def __init__(self, files: LocalFiles) -> None:
+        self._files = files
+
+    def read(self, places: Sequence[Place]) -> "Tensor":
+        """The latents (len(places), C, h, w), in the shards' own precision.
+
+        Raises:
+            DamagedArtifactError: a shard is not the one that the stage wrote, or the index names what is not in it.
+        """
+        import torch
+
+        return torch.stack([self._read_row(place) for place in places])
+
+    def _read_row(self, place: Place) -> "Tensor":
+        from safetensors import SafetensorError, safe_open
+
+        path = self._files.path(place.shard)
+        try:
+            with safe_open(path, framework="pt") as shard:
+                return shard.get_slice(NAME)[place.row].clone()
+        except (SafetensorError, OSError, IndexError) as error:
+            artifact, problem = self._files.artifact, f"the latents of row {place.row} cannot be read"
+            raise DamagedArtifactError(artifact.stage, f"{artifact.url}/{place.shard}", problem) from error
 
 
 def read_back(writer: ArtifactWriter, count: int) -> "Tensor":

@@ -5,7 +5,11 @@ row per step; with a brake also `evaluations.parquet`, a row per evaluation, and
 the artifact's working folder until it is finished.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.plan.stage import Inputs, Stage
 from stages.store.artifacts import ArtifactWriter
@@ -14,11 +18,31 @@ from stages.train.brake.independence import check_judges
 from stages.train.config import TrainConfig
 from stages.train.metrics import METRICS, metrics_table
 
+if TYPE_CHECKING:
+    from stages.train.processes.job import Job
+
 
 def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
     """Train, or go on from the last checkpoint, and write the results."""
-    from stages.train.processes.job import Job
+    _build(_train_here, config, inputs, writer)
+
+
+def stage_trained_by(train: "Callable[[Job], None]") -> Stage[TrainConfig]:
+    """The stage with its training carried out in another way: `train(job)` returns when the job is done."""
+    return replace(STAGE, build=partial(_build, train))
+
+
+def _train_here(job: "Job") -> None:
     from stages.train.processes.launching import run_in_processes
+
+    if job.config.processes == 1:
+        job.run()
+    else:
+        run_in_processes(job)
+
+
+def _build(train: "Callable[[Job], None]", config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
+    from stages.train.processes.job import Job
     from stages.train.tracking.trackers import check_trackers
 
     check_trackers(config.tracking.trackers)
@@ -31,10 +55,7 @@ def build(config: TrainConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
         run_name=STAGE.key_for(config, inputs),
         claim=writer.held.claim if writer.held else None,
     )
-    if config.processes == 1:
-        job.run()
-    else:
-        run_in_processes(job)
+    train(job)
     writer.add_folder(job.lora_folder, "lora/")
     writer.write_table(METRICS, metrics_table(job.read_history()))
     if config.brake is not None:

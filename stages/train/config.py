@@ -21,7 +21,7 @@ from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, 
 from stages.sampling import SamplingConfig, check_quantisation
 from stages.store.local_disk import check_folder
 from stages.train.brake.settings import BrakeSettings
-from stages.train.brake.validation_set import read_candidates
+from stages.train.brake.validation_set import count_candidates
 from stages.train.hardware import HardwareSettings
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class TrainConfig(StepSettings, StageConfig):
     pair_batch_size: Annotated[int, Field(ge=0, description="real images beside them")] = 2
     gradient_accumulation: Annotated[int, Field(ge=1, description="micro-batches per optimiser step")] = 1
     processes: Annotated[
-        int, Field(ge=1, description="processes on this machine, one per GPU, that share the work")
+        int, Field(ge=1, description="processes, one per GPU, that share the work; on one machine, or `train-node`'s")
     ] = 1
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"], Field(description="of the frozen models and autocast; LoRA stays fp32")
@@ -193,7 +193,7 @@ class TrainConfig(StepSettings, StageConfig):
     def check_prompts(self, prompts: "Artifact") -> None:
         """Make sure that there are prompts to judge by."""
         if self.brake is not None:
-            read_candidates(self.brake, prompts)
+            count_candidates(self.brake, prompts)
 
     def check_packages(self) -> None:
         """Make sure that this machine can do what not every installation can.

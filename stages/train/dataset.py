@@ -1,83 +1,98 @@
-"""What is trained on: prompts with their entities and reference latents, and pairs of real latents and captions."""
+"""What is trained on: prompts with their entities and reference latents, and pairs of real latents and captions.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+Nothing of it is read before a step wants it: rows of tables come from a file that is searched by index, latents from
+shards that are memory-mapped while a row is copied out of them. In memory is the order of an epoch, 8 bytes per prompt.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
 
 import torch
 
-from comat_core.losses.attribute_concentration import EntityTokens
 from comat_core.support.randomness import make_generator
 from comat_core.training.training_inputs import CoMatBatch
-from stages.entities.tables import EntityWords, read_seen_entities
-from stages.latents.tables import read_reference_latents
-from stages.pairs.tables import Pair, read_pairs
-from stages.prompts.tables import read_training_texts
 from stages.store.artifacts import Artifact
+from stages.store.latent_shards import StoredLatents
+from stages.store.local_disk import disk_errors_told
+from stages.store.local_files import LocalFiles
+from stages.train.indexed_tables import IndexedTables, write_indexed_tables
+
+TABLES: Final = "tables.sqlite"
 
 
-@dataclass(frozen=True)
-class TrainingPrompt:
-    """One prompt with everything that belongs to it."""
+@contextmanager
+def prepared(inputs: Mapping[str, Artifact], folder: Path) -> Iterator[None]:
+    """While the block runs, a local folder holds what `TrainingData` reads beside the artifacts, for all processes.
 
-    prompt_id: str
-    text: str
-    entities: tuple[EntityTokens, ...]
-    trajectory_seed: int
-    reference_latents: torch.Tensor  # (C, h, w)
+    These are the tables, and copies of the shards that lie in a remote store, made when they are first wanted. What a
+    run that was killed has left there goes first.
+
+    Raises:
+        UserError: there is no training prompt, or the disk is full.
+        DamagedArtifactError: a table is not what its stage wrote.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with disk_errors_told("training data", folder):
+        folder.mkdir(parents=True)
+    try:
+        write_indexed_tables(inputs, folder / TABLES)
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class TrainingData:
-    """All prompts and pairs. Which of them a micro-batch holds is derived from its number, so nothing needs saving."""
+    """All prompts and pairs. Which of them a micro-batch holds is derived from its number, so nothing needs saving.
 
-    def __init__(self, prompts: Sequence[TrainingPrompt], pairs: Sequence[Pair], *, seed: int) -> None:
-        self.prompts = prompts
-        self.pairs = pairs
+    Args:
+        folder: what `prepared` has made of the same inputs.
+    """
+
+    def __init__(self, inputs: Mapping[str, Artifact], folder: Path, *, seed: int) -> None:
         self.seed = seed
+        self._tables = IndexedTables(folder / TABLES)
+        self._latents, self._pair_latents = (
+            StoredLatents(LocalFiles(inputs[role], folder / role)) for role in ("latents", "pairs")
+        )
+        # Two, for a batch that ends one epoch and begins the next.
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._pair_order = lru_cache(maxsize=2)(self._draw_pair_order)
 
-    @classmethod
-    def read(cls, inputs: Mapping[str, Artifact], *, seed: int) -> "TrainingData":
-        """Join the tables of the stages prompts, entities, latents and pairs.
-
-        Raises:
-            UserError: there is no training prompt.
-        """
-        texts = {prompt.prompt_id: prompt.text for prompt in read_training_texts(inputs["prompts"], "train")}
-        entities = read_seen_entities(inputs["entities"])
-        prompts = [
-            TrainingPrompt(
-                reference.prompt_id,
-                texts[reference.prompt_id],
-                tuple(tokens_of(entity) for entity in entities.get(reference.prompt_id, ())),
-                reference.trajectory_seed,
-                reference.latents,
-            )
-            for reference in read_reference_latents(inputs["latents"])
-        ]
-        return cls(prompts, read_pairs(inputs["pairs"]), seed=seed)
+    def first_texts(self, count: int) -> list[str]:
+        """The first training prompts, `count` of them at most."""
+        return [self._tables.prompt(number).text for number in range(min(count, self._tables.prompts))]
 
     def batch(self, number: int, batch_size: int, pair_batch_size: int) -> CoMatBatch:
         """Make micro-batch number 0, 1, … of all processes together; each epoch runs through a new order."""
-        prompts = [self.prompts[row] for row in self._rows("prompt order", len(self.prompts), number, batch_size)]
-        pairs = [self.pairs[row] for row in self._rows("pair order", len(self.pairs), number, pair_batch_size)]
+        prompts = [
+            self._tables.prompt(int(self._order(epoch)[position]))
+            for epoch, position in _positions(number, batch_size, self._tables.prompts)
+        ]
+        pairs = [
+            self._tables.pair(int(self._pair_order(epoch)[position]))
+            for epoch, position in _positions(number, pair_batch_size, self._tables.pairs)
+        ]
         return CoMatBatch(
             prompts=[prompt.text for prompt in prompts],
             trajectory_seeds=[prompt.trajectory_seed for prompt in prompts],
             entities=[prompt.entities for prompt in prompts],
-            reference_latents=torch.stack([prompt.reference_latents for prompt in prompts]).float(),
+            reference_latents=self._latents.read([prompt.place for prompt in prompts]).float(),
             pair_ids=[pair.pair_id for pair in pairs],
             pair_captions=[pair.caption for pair in pairs],
-            pair_latents=torch.stack([pair.latents for pair in pairs]).float() if pairs else None,
+            pair_latents=self._pair_latents.read([pair.place for pair in pairs]).float() if pairs else None,
         )
 
-    def _rows(self, purpose: str, total: int, number: int, size: int) -> list[int]:
-        positions = range(number * size, (number + 1) * size)
-        orders: dict[int, list[int]] = {}
-        for epoch in {position // total for position in positions} if size else ():
-            generator = make_generator(self.seed, purpose, epoch)
-            orders[epoch] = torch.randperm(total, generator=generator).tolist()
-        return [orders[position // total][position % total] for position in positions]
+    def _draw_order(self, epoch: int) -> torch.Tensor:
+        return torch.randperm(self._tables.prompts, generator=make_generator(self.seed, "prompt order", epoch))
+
+    def _draw_pair_order(self, epoch: int) -> torch.Tensor:
+        return torch.randperm(self._tables.pairs, generator=make_generator(self.seed, "pair order", epoch))
 
 
-def tokens_of(entity: EntityWords) -> EntityTokens:
-    """The entity as a training step knows it."""
-    return EntityTokens(entity.noun, tuple(entity.noun_tokens), tuple(entity.attribute_tokens))
+def _positions(number: int, size: int, total: int) -> list[tuple[int, int]]:
+    """Epoch of each row of a micro-batch, and the row's place in that epoch's order."""
+    return [divmod(position, total) for position in range(number * size, (number + 1) * size)]

@@ -20,7 +20,8 @@ from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
 from stages.train.models import ADAPTER_NAME, make_trainee
 from stages.train.processes.termination import TrainingStopped, termination_noticed
-from stages.train.random_states import gather_random_states, restore_random_states
+from stages.train.random_states import gather_random_states
+from stages.train.restoring import restore_together
 from stages.train.state import TrainingState
 from stages.train.steps import Run, discriminator_update, online_step
 from stages.train.tracking.reporting import Reporter
@@ -59,15 +60,13 @@ def train(
     run = Run(config, models, training_data, accelerator)
 
     # Load the previous checkpoint.
-    random_states = state.restore_latest(checkpoint_folder, tell=accelerator.is_main_process)
-    if random_states is not None:
-        restore_random_states(random_states, accelerator)
+    is_resumed = restore_together(state, checkpoint_folder, accelerator)
     brake = None if watched is None else Brake(run, state, *watched)
     reporter = Reporter(config, accelerator, run_name, state.step)
 
     # Main training loop.
     with termination_noticed() as termination, active_adapter(models.online.denoiser, ADAPTER_NAME):
-        if random_states is None:
+        if not is_resumed:
             _validate(run, reporter, step=0)
             if brake is not None:
                 brake.judge_base()

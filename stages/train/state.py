@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save, save_file
 from torch import nn
 
 from comat_core.files.regular_files import read_file
@@ -140,6 +140,18 @@ class TrainingState:
             return self._restore(numbers, tensors)
         _tell(damage, "there is no older one, and training begins anew", tell=tell)
         return None
+
+    def pack(self, random_states: Mapping[str, torch.Tensor]) -> bytes:
+        """The state with the processes' random states, for other processes of the same training."""
+        generators = {f"{RANDOM}{name}": value for name, value in random_states.items()}
+        numbers = json.dumps(self._numbers("").model_dump()).encode()
+        return len(numbers).to_bytes(8) + numbers + save(self._tensors() | generators)
+
+    def unpack(self, packed: bytes) -> dict[str, torch.Tensor]:
+        """Take over what `pack` made of the same training's state, and return its random states."""
+        start = 8 + int.from_bytes(packed[:8])
+        numbers = Numbers.model_validate(json.loads(packed[8:start]))
+        return self._restore(numbers, load(packed[start:]))
 
     def _read(self, folder: Path) -> tuple[Numbers, dict[str, torch.Tensor]]:
         """Read a checkpoint, before any of it is put to use.

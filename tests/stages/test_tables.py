@@ -1,14 +1,16 @@
 """The readers beside the stages that write tables: which rows they give, joined with what the rows name."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 import torch
 
+import stages.latents.tables as latents_tables
+import stages.pairs.tables as pairs_tables
 from comat_core.support.errors import UserError
 from stages.entities.tables import read_seen_entities
 from stages.images.image_rows import ImageRow, image_parts, read_images
-from stages.latents.tables import read_reference_latents
-from stages.pairs.tables import read_pairs
 from stages.prompts.tables import (
     PromptRow,
     PromptText,
@@ -20,6 +22,8 @@ from stages.prompts.tables import (
     stream_texts,
 )
 from stages.store.artifacts import Artifact
+from stages.store.latent_shards import Place, StoredLatents
+from stages.store.local_files import LocalFiles
 from stages.store.store import Store
 from stages.train.metrics import metrics_table, read_metrics
 from tests.stages.fake_run import flat_png, images_table, make_artifact, prompts_tables
@@ -74,23 +78,28 @@ def test_entities_are_read_by_prompt_without_those_that_nothing_concentrates_on(
     assert (found["a"][1].noun_tokens, found["a"][1].attributes) == ([5], ["red"])
 
 
-def test_latents_come_with_their_own_rows_of_the_index(store: Store) -> None:
+def read_latents(artifact: Artifact, places: list[Place], folder: Path) -> list[float]:
+    return StoredLatents(LocalFiles(artifact, folder)).read(places).flatten().tolist()
+
+
+def test_latents_come_with_their_own_rows_of_the_index(store: Store, tmp_path: Path) -> None:
     places = [("latents/00001.safetensors", 0), ("latents/00000.safetensors", 1)]
     index = [
         {"prompt_id": f"p{row}", "trajectory_seed": 7 + row, "shard": shard, "row": place}
         for row, (shard, place) in enumerate(places)
     ]
-    found = read_reference_latents(with_latents(store, "latents", index))
-    assert [(one.prompt_id, one.trajectory_seed, one.latents.item()) for one in found] == [("p0", 7, 2), ("p1", 8, 1)]
+    artifact = with_latents(store, "latents", index)
+    rows = list(latents_tables.stream_index(artifact))
+    assert [(one.prompt_id, one.trajectory_seed) for one in rows] == [("p0", 7), ("p1", 8)]
+    assert read_latents(artifact, [Place(one.shard, one.row) for one in rows], tmp_path) == [2, 1]
     captions = [
         {"pair_id": f"g{row}", "caption": f"caption {row}", "shard": shard, "row": place}
         for row, (shard, place) in enumerate(places)
     ]
-    pairs = read_pairs(with_latents(store, "pairs", captions))
-    assert [(one.pair_id, one.caption, one.latents.item()) for one in pairs] == [
-        ("g0", "caption 0", 2),
-        ("g1", "caption 1", 1),
-    ]
+    pairs = with_latents(store, "pairs", captions)
+    named = list(pairs_tables.stream_index(pairs))
+    assert [(one.pair_id, one.caption) for one in named] == [("g0", "caption 0"), ("g1", "caption 1")]
+    assert read_latents(pairs, [Place(one.shard, one.row) for one in named], tmp_path) == [2, 1]
 
 
 def test_images_are_read_part_by_part_and_split_by_split(store: Store) -> None:

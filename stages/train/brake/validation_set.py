@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed, make_generator
 from stages.plan.splits import TRAIN
-from stages.prompts.tables import PromptText, read_texts
+from stages.prompts.tables import stream_texts
 from stages.store.artifacts import Artifact
 from stages.train.brake.settings import BrakeSettings
 
@@ -29,27 +29,29 @@ def choose_prompts(settings: BrakeSettings, prompts: Artifact, *, seed: int) -> 
     """
     import torch
 
-    found = read_candidates(settings, prompts)
-    order = torch.randperm(len(found), generator=make_generator(seed, "brake prompts"))
+    total = count_candidates(settings, prompts)
+    drawn = torch.randperm(total, generator=make_generator(seed, "brake prompts"))[: settings.prompts].tolist()
+    wanted = set(drawn)
+    found = {row: one for row, one in enumerate(stream_texts(prompts, settings.split)) if row in wanted}
     return [
         ValidationPrompt(
             found[row].text,
             derive_seed(seed, "brake noise", found[row].prompt_id),
             derive_seed(seed, "brake noise of the base", found[row].prompt_id),
         )
-        for row in order[: settings.prompts].tolist()
+        for row in drawn
     ]
 
 
-def read_candidates(settings: BrakeSettings, prompts: Artifact) -> list[PromptText]:
-    """The prompts that the validation prompts are drawn from.
+def count_candidates(settings: BrakeSettings, prompts: Artifact) -> int:
+    """How many prompts there are that the validation prompts are drawn from.
 
     Raises:
         UserError: there are fewer than are to be drawn.
     """
-    found = read_texts(prompts, settings.split)
-    if len(found) < settings.prompts:
-        what = f"the split {settings.split!r} has {len(found)} prompts instead of {settings.prompts}"
+    total = sum(1 for _ in stream_texts(prompts, settings.split))
+    if total < settings.prompts:
+        what = f"the split {settings.split!r} has {total} prompts instead of {settings.prompts}"
         advice = "lower train.brake.prompts" if settings.split == TRAIN else "correct the split, or draw more prompts"
         raise UserError(what, "train.brake", advice)
-    return found
+    return total

@@ -52,7 +52,13 @@ class FailureRecord(BaseModel):
         write_whole(path, self.model_dump_json().encode())
 
 
-def raise_root_cause(failures: "Collection[ProcessFailure]", processes: int) -> NoReturn:
+def are_left_alone(failures: "Collection[ProcessFailure]") -> bool:
+    """Whether all that failed did so while they waited for others: then the cause lies on another machine."""
+    records = [_record(failure) for failure in failures]
+    return all(record is not None and record.in_collective for record in records)
+
+
+def raise_root_cause(failures: "Collection[ProcessFailure]", processes: int, place: str = "") -> NoReturn:
     """Raise the error that the others followed from.
 
     A user's mistake explains everything. An error of its own comes before a kill, because whoever is left after an
@@ -60,6 +66,7 @@ def raise_root_cause(failures: "Collection[ProcessFailure]", processes: int) -> 
 
     Args:
         failures: of the processes that failed, in the order in which they were noticed.
+        place: " on machine 1 of 2", if there are several.
 
     Raises:
         UserError, TrainingStopped: as the process raised it.
@@ -67,7 +74,7 @@ def raise_root_cause(failures: "Collection[ProcessFailure]", processes: int) -> 
     """
     first = min(failures, key=lambda failure: _rank(failure, _record(failure)))
     record = _record(first)
-    where = f"training process {first.local_rank + 1} of {processes}"
+    where = f"training process {first.local_rank + 1} of {processes}{place}"
     if record is None and first.exitcode < 0:
         advice = "the same command goes on from the last checkpoint (if memory ran out, lower train.batch_size)"
         raise TrainingProcessError(f"{where} was killed by {signal.Signals(-first.exitcode).name}: {advice}")

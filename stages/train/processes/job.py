@@ -2,7 +2,8 @@
 
 import json
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -22,6 +23,7 @@ class Job(BaseModel):
         folder: local; holds the checkpoints, and in the end the LoRA and the history.
         run_name: of the logs.
         claim: the lease under which the folder is written. Once that is lost, training ends without saving anything.
+        machine: number of the machine that this is given to, of several that may share the folder's disk.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,6 +33,7 @@ class Job(BaseModel):
     folder: Path
     run_name: str
     claim: Claim | None = None
+    machine: int = 0
 
     @property
     def checkpoint_folder(self) -> Path:
@@ -40,11 +43,33 @@ class Job(BaseModel):
     def lora_folder(self) -> Path:
         return self.folder / "lora"
 
+    @property
+    def data_folder(self) -> Path:
+        """What training reads beside its inputs, for the processes of this machine; gone when they have ended."""
+        return self.folder / f"data-{self.machine}"
+
     def read_history(self) -> list[dict[str, float]]:
         """One row of metrics per step of the finished run."""
         return json.loads(self._history_file.read_text())
 
     def run(self) -> None:
+        """Train in this process alone. Raises what `work` does."""
+        with self.prepared():
+            self.work()
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """While the block runs, the processes of this machine find their data.
+
+        Raises:
+            UserError: there is no training prompt, the disk is full, or an input is damaged.
+        """
+        from stages.train.dataset import prepared
+
+        with prepared(self.inputs, self.data_folder):
+            yield
+
+    def work(self) -> None:
         """Train, alone or as one of several processes; the main one leaves LoRA and history in the folder.
 
         Raises:
@@ -68,7 +93,7 @@ class Job(BaseModel):
 
         held = Lease(self.claim) if self.claim is not None else None
         accelerator = make_accelerator(self.config)
-        training_data = TrainingData.read(self.inputs, seed=self.config.seed)
+        training_data = TrainingData(self.inputs, self.data_folder, seed=self.config.seed)
         with self.inputs["adapt"].local_path("denoiser/") if "adapt" in self.inputs else nullcontext() as denoiser:
             models = load_models(self.config, accelerator.device, denoiser)
         watched, brake, outcome, chosen = None, self.config.brake, None, ""

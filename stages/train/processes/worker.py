@@ -17,10 +17,10 @@ def main(arguments: list[str]) -> int:
     end_with_parent()
     job = Job.model_validate_json(Path(arguments[0]).read_text())
     # Set before torch is imported: otherwise each process would take all cores.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // job.config.processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"]))))
     try:
         _select_gpu()
-        job.run()
+        job.work()
     except (Exception, TrainingStopped) as error:
         FailureRecord.of(error).write(Path(os.environ["TORCHELASTIC_ERROR_FILE"]))
         return 1

@@ -17,7 +17,7 @@ DEFAULT_PROMPTS = 4
 def validation_prompts(config: TrainConfig, training_data: TrainingData) -> list[str]:
     """The prompts of the settings, or else the first training prompts."""
     chosen = config.tracking.validation_prompts
-    return list(chosen) or [prompt.text for prompt in training_data.prompts[:DEFAULT_PROMPTS]]
+    return list(chosen) or training_data.first_texts(DEFAULT_PROMPTS)
 
 
 def draw_validation_images(models: CoMatModels, config: TrainConfig, prompts: Sequence[str]) -> Tensor:

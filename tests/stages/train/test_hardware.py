@@ -13,9 +13,9 @@ from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.training.training_step import training_step
 from stages.store.artifacts import Artifact
 from stages.train import TrainConfig, memory_plan, optimizers
-from stages.train.dataset import TrainingData
 from stages.train.memory_plan import MemoryPlan, describe_peak, plan_memory
 from stages.train.models import ADAPTER_NAME, load_models, make_trainee
+from tests.stages.train.batches import first_batch
 
 MakeConfig = Callable[..., TrainConfig]
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def gradients(config: TrainConfig, inputs: dict[str, Artifact]) -> list[torch.Te
     """Of the online model's LoRA, after one micro-batch."""
     models = load_models(config, CPU)
     parameters = make_trainee(config, models).online.parameters.values()
-    batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
+    batch = first_batch(config, inputs)
     with active_adapter(models.online.denoiser, ADAPTER_NAME):
         training_step(models, batch, config, seed=config.seed, step=0).total.backward()
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -135,7 +135,7 @@ def test_the_planned_peak_is_near_the_measured_one(make_config: MakeConfig, inpu
     config = make_config(checkpoint_denoiser=False, batch_size=4, pair_batch_size=2)
     models = load_models(config, CPU)
     plan = plan_memory(config, models)
-    batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
+    batch = first_batch(config, inputs)
 
     def step() -> None:
         with active_adapter(models.online.denoiser, ADAPTER_NAME):

@@ -16,10 +16,10 @@ from stages.models.rewards.prompt_answers import YesToQuestionsSettings
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig
-from stages.train.dataset import TrainingData
 from stages.train.helpers import helpers_of
 from stages.train.memory_plan import plan_memory
 from stages.train.models import load_models
+from tests.stages.train.batches import first_batch
 from tests.stages.train.run_stage import run
 from tests.tiny_captioners import save_tiny_question_answerer
 from tests.tiny_clip import save_tiny_clip
@@ -78,7 +78,7 @@ def test_offloaded_they_visit_one_at_a_time_with_the_same_gradients(
     for hardware in ({}, {"offload": True}):
         config = make_config(rewards=rewards, hardware=hardware)
         models = load_models(config, CPU)
-        batch = TrainingData.read(inputs, seed=config.seed).batch(0, config.batch_size, config.pair_batch_size)
+        batch = first_batch(config, inputs)
         found.append(training_step(models, batch, config, seed=1, step=0).losses)
         if hardware:
             assert all(isinstance(one.reward, OffloadedReward) for one in models.rewards.values())

@@ -7,7 +7,7 @@ import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from comat_core.support.errors import UserError
-from stages.train.processes.failures import FailureRecord, TrainingProcessError, raise_root_cause
+from stages.train.processes.failures import FailureRecord, TrainingProcessError, are_left_alone, raise_root_cause
 from stages.train.processes.termination import TrainingStopped
 
 
@@ -69,3 +69,15 @@ def test_a_stop_by_signal_stays_one(tmp_path: Path) -> None:
     failures = [failure(0, tmp_path, killed_by=signal.SIGTERM), failure(1, tmp_path, stop)]
     with pytest.raises(TrainingStopped, match="after step 3"):
         raise_root_cause(failures, 2)
+
+
+def test_processes_that_only_lost_their_peers_have_the_cause_elsewhere(tmp_path: Path) -> None:
+    alone = [failure(0, tmp_path, lost_peer()), failure(1, tmp_path, lost_peer())]
+    assert are_left_alone(alone)
+    assert not are_left_alone([*alone, failure(2, tmp_path, caught(lambda: [][0]))])
+    assert not are_left_alone([*alone, failure(3, tmp_path, killed_by=signal.SIGKILL)])
+
+
+def test_a_process_is_named_with_its_machine(tmp_path: Path) -> None:
+    with pytest.raises(TrainingProcessError, match="training process 1 of 2 on machine 2 of 3 failed: IndexError"):
+        raise_root_cause([failure(0, tmp_path, caught(lambda: [][0]))], 2, " on machine 2 of 3")
