@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,20 @@ class Reward(Protocol):
         ...
 
 
+@runtime_checkable
+class PartedReward(Reward, Protocol):
+    """A reward whose score is a sum of terms, each about one kind of thing that a prompt says."""
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """Names of the K terms."""
+        ...
+
+    def prepare_parts(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
+        """As `prepare`; what is returned gives the terms (B, K), whose sums over K are the scores."""
+        ...
+
+
 @dataclass(frozen=True)
 class WeightedReward:
     """A reward and what it weighs in the total loss."""
@@ -39,6 +53,20 @@ class WeightedReward:
         return self.reward.networks
 
 
-def reward_loss(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Tensor:
-    """The negative mean score of images (B, 3, H, W) against B prompts: a scalar to be minimised."""
-    return -reward.prepare(prompts, images.device)(images).mean()
+@dataclass(frozen=True)
+class RewardLoss:
+    """What a reward makes of a batch."""
+
+    total: Tensor
+    """The negative mean score, a scalar to be minimised."""
+    parts: Mapping[str, Tensor]
+    """Term -> its share of the total, detached; nothing of a reward without parts."""
+
+
+def reward_loss(reward: Reward, images: Tensor, prompts: Sequence[str]) -> RewardLoss:
+    """Score images (B, 3, H, W) against B prompts."""
+    if not isinstance(reward, PartedReward):
+        return RewardLoss(-reward.prepare(prompts, images.device)(images).mean(), {})
+    terms = -reward.prepare_parts(prompts, images.device)(images)
+    shares = terms.detach().mean(dim=0)
+    return RewardLoss(terms.sum(dim=1).mean(), dict(zip(reward.parts, shares, strict=True)))

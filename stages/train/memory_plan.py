@@ -42,7 +42,7 @@ class MemoryPlan:
     adapters: int
     """LoRA weights and the discriminator's head, of both learners."""
     optimizers: int
-    """Their state, with the moving average and the best weights so far where they are kept."""
+    """Their state, with the moving average, the best weights so far and the rewards' gradients where they are kept."""
     activations: dict[str, int]
     peak: int
     three_roles: tuple[int, int] | None
@@ -108,8 +108,9 @@ def describe_peak(device: torch.device) -> str:
 
 
 def _copies(config: TrainConfig) -> int:
-    """How many more sets of the LoRA's weights a training keeps."""
-    return (config.online.average_decay is not None) + (config.brake is not None)
+    """How many more sets of the LoRA's size a training keeps: other weights, and gradients that are kept apart."""
+    apart = len(config.rewarded) + 1 if config.conflicting_rewards is not None else 0  # the rest is one more
+    return (config.online.average_decay is not None) + (config.brake is not None) + apart
 
 
 def _frozen_weights(

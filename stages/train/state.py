@@ -21,6 +21,7 @@ from torch import nn
 
 from comat_core.files.regular_files import read_file
 from comat_core.support.errors import UserError, first_line
+from comat_core.training.reward_strengths import RewardStrengths
 from stages.plan.digests import digest_file
 from stages.store.local_disk import disk_errors_told
 from stages.train.averages import put_in
@@ -53,6 +54,7 @@ class Numbers(BaseModel):
     tensors: str | None = None
     """Digest of the tensors' file; checkpoints of earlier versions have none."""
     brake: BrakeRecord | None = None
+    strengths: RewardStrengths | None = None
 
 
 @dataclass
@@ -72,6 +74,8 @@ class TrainingState:
     """Moving average of the online model's parameters; None if none is kept."""
     brake: BrakeRecord | None = None
     """What the brake has found; None without one."""
+    strengths: RewardStrengths | None = None
+    """How hard the rewards pull that are brought to each other's size; None if none is."""
     best: dict[str, torch.Tensor] | None = None
     """Parameters of the evaluation that the brake holds for the best so far. They stand in every checkpoint, so that
     they stay however many of those are removed."""
@@ -162,6 +166,8 @@ class TrainingState:
             name.startswith(BEST) for name in tensors
         ):
             raise ValueError(f"{MARKER} is of another brake")
+        if (numbers.strengths is None) != (self.strengths is None):
+            raise ValueError(f"{MARKER} is of other rewards")
         return numbers, tensors
 
     def _restore(self, numbers: Numbers, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -174,6 +180,7 @@ class TrainingState:
             self.scaler.load_state_dict(numbers.scaler)
         self.step, self.skipped = numbers.step, numbers.skipped
         self.skipped_in_a_row, self.history = numbers.skipped_in_a_row, numbers.history
+        self.strengths = numbers.strengths
         self.average = _taken(tensors, AVERAGE, self.trainee.online)
         self.brake, self.best = numbers.brake, _taken(tensors, BEST, self.trainee.online)
         return {name.removeprefix(RANDOM): value for name, value in generators.items()}
@@ -207,6 +214,7 @@ class TrainingState:
             schedules={role: learner.schedule.state_dict() for role, learner in self._learners().items()},
             tensors=tensors,
             brake=self.brake,
+            strengths=self.strengths,
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from stages.models.variants import Variant
+from stages.plan.config import NOT_IN_KEY_IF_EMPTY
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,11 @@ class RewardSettings(Variant, ABC):
     """It scores with the training's own captioner."""
 
     weight: Annotated[float, Field(ge=0, description="of its negative mean score in the total loss")] = 1.0
+    as_strong_as: Annotated[
+        str | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(description="concept_activation or another reward, to whose size its gradient at the images is brought"),
+    ] = None
 
     @abstractmethod
     def load(self, surroundings: RewardSurroundings) -> "Reward":

@@ -38,7 +38,7 @@ def test_an_image_is_scored_alike_alone_and_among_others(reward: Reward) -> None
 
 def test_the_loss_is_the_negative_mean(reward: Reward) -> None:
     images = natural_pictures(len(PROMPTS), SIDE, SIDE)
-    torch.testing.assert_close(reward_loss(reward, images, PROMPTS), -scores(reward, images).mean())
+    torch.testing.assert_close(reward_loss(reward, images, PROMPTS).total, -scores(reward, images).mean())
 
 
 def test_the_gradient_of_the_images_is_the_finite_difference(reward: Reward) -> None:
