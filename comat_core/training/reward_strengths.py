@@ -36,7 +36,9 @@ class RewardStrengths(BaseModel):
             squares: loss -> mean squared norm over the step's images, of all processes and micro-batches.
         """
         kept = min(self.steps / (self.steps + 1), MEMORY)
-        means = {name: kept * self.mean_squares.get(name, 0.0) + (1 - kept) * square for name, square in squares.items()}
+        means = {
+            name: kept * self.mean_squares.get(name, 0.0) + (1 - kept) * square for name, square in squares.items()
+        }
         return RewardStrengths(steps=self.steps + 1, mean_squares=means)
 
     def factors(self, yardsticks: Mapping[str, str]) -> dict[str, float]:

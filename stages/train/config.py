@@ -223,6 +223,8 @@ class TrainConfig(StepSettings, StageConfig):
             UserError: a package is missing, or does not do it on this device or in this precision.
         """
         check_quantisation(self.base_quantisation, self.precision, self.device)
+        for name, reward in self.rewards.items():
+            reward.check_packages(f"train.rewards.{name}")
         if self.optimizer == "adamw_8bit":
             from stages.train.optimizers import check_installed
 

@@ -40,6 +40,16 @@ class RewardSettings(Variant, ABC):
         Field(description="concept_activation or another reward, to whose size its gradient at the images is brought"),
     ] = None
 
+    def check_packages(self, where: str) -> None:
+        """Make sure that the packages are there which not every installation has.
+
+        Args:
+            where: the setting, for the reader of an error.
+
+        Raises:
+            UserError: one is not.
+        """
+
     @abstractmethod
     def load(self, surroundings: RewardSurroundings) -> "Reward":
         """Load the frozen models.

@@ -67,6 +67,8 @@ class BrakeSettings(Settings):
         Raises:
             UserError: one cannot be had, or cannot be read.
         """
+        for name, judge in self.judges.items():
+            judge.check_packages(f"train.brake.judges.{name}")
         if self.real is not None:
             check_real_images(self.real)
         for features in self.distances.values():

@@ -13,7 +13,7 @@ from comat_core.rewards.clip_similarity import ClipSimilarity
 from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
 from comat_core.rewards.protocol import Reward, reward_loss
 from comat_core.scorers.visual_question_answering import VisualQuestionAnswerer
-from comat_core.support.offloading import OffloadedReward
+from comat_core.support.offloading import OffloadedReward, offloaded_reward
 from comat_core.support.randomness import make_generator
 from data.noun_filter import load_noun_filter
 from tests.comat_core.parsed import parser
@@ -135,6 +135,32 @@ def test_a_question_counts_while_its_parents_hold() -> None:
     for text, log_odds in answers.log_odds.items():
         failing = 1 - torch.tensor(odds[text]).sigmoid().item() if text in counted else 0.0
         assert log_odds.grad is not None and log_odds.grad.item() == pytest.approx(failing)
+
+
+@torch.no_grad()
+def test_the_parts_are_the_kinds_of_questions_and_add_up(reward_of: Callable[[str], Reward]) -> None:
+    reward = reward_of("yes_to_questions")
+    assert isinstance(reward, YesToQuestions) and isinstance(reward.answerer, VisualQuestionAnswerer)
+    images = natural_pictures(len(PROMPTS), SIDE, SIDE)
+    terms = reward.prepare_parts(PROMPTS, images.device)(images)
+    torch.testing.assert_close(terms.sum(dim=1), scores(reward, images))
+    for row, prompt in enumerate(PROMPTS):
+        asked = prompt_questions(parser()(prompt), load_noun_filter())
+        yes = [reward.answerer.probability_of_yes(images[row : row + 1], [one.text]).item() for one in asked]
+        for column, kind in enumerate(reward.parts):
+            expected = sum(
+                torch.tensor(probability).log().item()
+                for probability, one in zip(yes, asked, strict=True)
+                if one.kind == kind and all(yes[parent] > 0.5 for parent in one.parents)
+            )
+            assert terms[row, column].item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    loss = reward_loss(reward, images, PROMPTS)
+    assert list(loss.parts) == ["object", "attribute", "number", "relation"]
+    assert sum(loss.parts.values()).item() == pytest.approx(loss.total.item(), rel=1e-5)  # type: ignore[union-attr]
+    offloaded = reward_loss(offloaded_reward(reward), images, PROMPTS)
+    assert {name: part.item() for name, part in offloaded.parts.items()} == pytest.approx(
+        {name: part.item() for name, part in loss.parts.items()}, rel=1e-5
+    )
 
 
 @torch.no_grad()

@@ -1,17 +1,18 @@
 """The size of losses' gradients at the images: how it is measured, averaged, and brought to another's."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 
+from comat_core.backbones.adapters import active_adapter
 from comat_core.rewards.protocol import WeightedReward
 from comat_core.training.reward_strengths import MEMORY, GradientMeter, RewardStrengths
+from comat_core.training.training_step import training_step
 from tests.comat_core.training.test_training_step_rewards import Redness
 from tests.comat_core.training.training_steps import ModelOf, assert_close, gradients, step_of
 from tests.comat_core.training.training_world import CONCEPT_ONLY, make_batch, make_models, make_settings
-from comat_core.training.training_step import training_step
-from comat_core.backbones.adapters import active_adapter
 
 CPU = torch.device("cpu")
 
@@ -61,7 +62,7 @@ def test_rewards_of_other_units_train_alike_once_measured(tiny_model: ModelOf) -
     yardsticks = {"reward/red": "concept_activation"}
 
     class Scaled(Redness):
-        def prepare(self, prompts, device):  # type: ignore[no-untyped-def]  # noqa: ANN
+        def prepare(self, prompts: Sequence[str], device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
             score = super().prepare(prompts, device)
             return lambda images: 1000 * score(images)
 

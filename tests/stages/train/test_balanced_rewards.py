@@ -62,7 +62,10 @@ def test_sizes_and_conflicts_are_logged_and_kept(
         assert second[f"factor/{role}"] == pytest.approx(wanted / own, rel=1e-5)
         assert first[role] != second[role]
     assert first["total"] == pytest.approx(
-        sum(first[name] for name in ("concept_activation", "fidelity", "concentration_positive", "concentration_negative")),
+        sum(
+            first[name]
+            for name in ("concept_activation", "fidelity", "concentration_positive", "concentration_negative")
+        ),
         rel=1e-4,
     )
     parts = [second[f"reward/parts/{kind}"] for kind in ("object", "attribute", "number", "relation")]
