@@ -4,6 +4,9 @@ from typing import Final
 
 CONCEPT_ACTIVATION: Final = "concept_activation"
 """The paper's own, among the losses."""
+ASKED: Final = "_asked"
+FAILED: Final = "_failed"
+"""Ends of the names under which a reward with parts counts its questions."""
 
 
 def reward_role(name: str) -> str:

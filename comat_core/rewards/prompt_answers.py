@@ -52,8 +52,7 @@ class YesToQuestions:
 
     A question counts while its parents are answered yes: what stands in the way of the others is learned first. The
     gradient of log p(yes) with respect to the log-odds is p(no), so a question weighs what it fails by on this image,
-    and one that is answered yes for certain weighs nothing. Over many prompts the questions of one kind therefore weigh
-    by how often they fail now, which is the mean of p(no).
+    and one that is answered yes for certain weighs nothing.
 
     Its parts are the sums over the questions of each kind.
 
@@ -79,7 +78,7 @@ class YesToQuestions:
     def prepare(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
         """Take each prompt apart; see `Reward`."""
         terms_of = self.prepare_parts(prompts, device)
-        return lambda images: terms_of(images).sum(dim=1)
+        return lambda images: terms_of(images)[..., 0].sum(dim=1)
 
     def prepare_parts(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
         """Take each prompt apart; see `PartedReward`."""
@@ -87,7 +86,7 @@ class YesToQuestions:
         texts = [question.text for questions in asked for question in questions]
         image_of_question = [row for row, questions in enumerate(asked) for _ in questions]
         if not texts:
-            return lambda images: (images.float().sum(dim=(1, 2, 3)) * 0)[:, None].expand(-1, len(KINDS))
+            return lambda images: (images.float().sum(dim=(1, 2, 3)) * 0)[:, None, None].expand(-1, len(KINDS), 3)
         parents = _parents(asked).to(device)
         kinds = [KINDS.index(question.kind) for questions in asked for question in questions]
         places = torch.tensor(image_of_question, device=device) * len(KINDS) + torch.tensor(kinds, device=device)
@@ -96,9 +95,9 @@ class YesToQuestions:
             log_odds = self.answerer.log_odds_of_yes(images, texts, image_of_question)
             fails = (log_odds.detach() <= 0).float()
             counts = (parents @ fails == 0).float()
-            answers = counts * functional.logsigmoid(log_odds)
-            terms = torch.zeros(len(prompts) * len(KINDS), device=answers.device).index_add(0, places, answers)
-            return terms.view(len(prompts), len(KINDS))
+            answers = torch.stack([counts * functional.logsigmoid(log_odds), counts, counts * fails], dim=1)
+            terms = torch.zeros(len(prompts) * len(KINDS), 3, device=answers.device).index_add(0, places, answers)
+            return terms.view(len(prompts), len(KINDS), 3)
 
         return score
 

@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from comat_core.rewards.names import ASKED, FAILED
+
 
 class Reward(Protocol):
     """Frozen models that score images against their prompts. An image's score does not depend on its neighbours."""
@@ -27,7 +29,7 @@ class Reward(Protocol):
 
 @runtime_checkable
 class PartedReward(Reward, Protocol):
-    """A reward whose score is a sum of terms, each about one kind of thing that a prompt says."""
+    """A reward whose score is a sum of terms, each about the questions of one kind that a prompt raises."""
 
     @property
     def parts(self) -> Sequence[str]:
@@ -35,7 +37,9 @@ class PartedReward(Reward, Protocol):
         ...
 
     def prepare_parts(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
-        """As `prepare`; what is returned gives the terms (B, K), whose sums over K are the scores."""
+        """As `prepare`; what is returned gives (B, K, 3): terms, whose sums over K are the scores, how many questions
+        each is about, and how many of these have the wrong answer. The last two have no gradient.
+        """
         ...
 
 
@@ -60,13 +64,28 @@ class RewardLoss:
     total: Tensor
     """The negative mean score, a scalar to be minimised."""
     parts: Mapping[str, Tensor]
-    """Term -> its share of the total, detached; nothing of a reward without parts."""
+    """Of a reward with parts, detached: part -> its share of the total; part_asked and part_failed -> how many of its
+    questions an image has, and how many of these have the wrong answer, on average."""
 
 
-def reward_loss(reward: Reward, images: Tensor, prompts: Sequence[str]) -> RewardLoss:
-    """Score images (B, 3, H, W) against B prompts."""
+def reward_loss(
+    reward: Reward, images: Tensor, prompts: Sequence[str], part_weights: Mapping[str, float] | None = None
+) -> RewardLoss:
+    """Score images (B, 3, H, W) against B prompts.
+
+    Args:
+        part_weights: part -> what its term is multiplied by; 1 where nothing is said.
+    """
     if not isinstance(reward, PartedReward):
         return RewardLoss(-reward.prepare(prompts, images.device)(images).mean(), {})
-    terms = -reward.prepare_parts(prompts, images.device)(images)
-    shares = terms.detach().mean(dim=0)
-    return RewardLoss(terms.sum(dim=1).mean(), dict(zip(reward.parts, shares, strict=True)))
+    found = reward.prepare_parts(prompts, images.device)(images)
+    weights = [(part_weights or {}).get(part, 1.0) for part in reward.parts]
+    terms = -found[..., 0] * torch.tensor(weights, device=found.device)
+    means = torch.stack([terms.detach(), found[..., 1].detach(), found[..., 2].detach()]).mean(dim=1)
+    suffixes = ("", ASKED, FAILED)
+    parts = {
+        f"{part}{suffix}": means[row, column]
+        for row, suffix in enumerate(suffixes)
+        for column, part in enumerate(reward.parts)
+    }
+    return RewardLoss(terms.sum(dim=1).mean(), parts)

@@ -9,6 +9,7 @@ gradient is measured there. It costs nothing: the backward pass comes by anyway.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,22 @@ from torch import Tensor
 
 MEMORY = 0.99
 """The share that the running mean keeps of itself from one step to the next, once it has seen a hundred."""
+
+
+@dataclass(frozen=True)
+class RewardBalance:
+    """What a step multiplies the rewards' gradients by, beside their weights."""
+
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """Concept activation's name or a reward's role -> factor (`RewardStrengths.factors`)."""
+    parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Reward's role -> part -> weight of its term (`QuestionFailures.weights`)."""
+
+
+def running_means(means: Mapping[str, float], values: Mapping[str, float], steps: int) -> dict[str, float]:
+    """The means over `steps` steps and a further one; from a hundred on the past fades."""
+    kept = min(steps / (steps + 1), MEMORY)
+    return {name: kept * means.get(name, 0.0) + (1 - kept) * value for name, value in values.items()}
 
 
 class RewardStrengths(BaseModel):
@@ -35,10 +52,7 @@ class RewardStrengths(BaseModel):
         Args:
             squares: loss -> mean squared norm over the step's images, of all processes and micro-batches.
         """
-        kept = min(self.steps / (self.steps + 1), MEMORY)
-        means = {
-            name: kept * self.mean_squares.get(name, 0.0) + (1 - kept) * square for name, square in squares.items()
-        }
+        means = running_means(self.mean_squares, squares, self.steps)
         return RewardStrengths(steps=self.steps + 1, mean_squares=means)
 
     def factors(self, yardsticks: Mapping[str, str]) -> dict[str, float]:

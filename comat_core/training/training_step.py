@@ -1,6 +1,6 @@
 """Algorithm 1: one training step of the online model, and the discriminator's step after it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,7 +18,7 @@ from comat_core.sampling.trajectories import pair_start_steps, start_from_images
 from comat_core.support.randomness import make_generator
 from comat_core.training.entity_masks import entity_masks
 from comat_core.training.gradient_steps import gradient_steps_strided, gradient_steps_uniform
-from comat_core.training.reward_strengths import GradientMeter
+from comat_core.training.reward_strengths import GradientMeter, RewardBalance
 from comat_core.training.step_settings import LossWeights, StepSettings, TrainingSampler
 from comat_core.training.training_inputs import CoMatBatch, CoMatModels
 
@@ -74,7 +74,7 @@ def training_step(
     *,
     seed: int,
     step: int,
-    reward_factors: Mapping[str, float] | None = None,
+    balance: RewardBalance | None = None,
 ) -> StepOutput:
     """Algorithm 1, up to the total loss. The backward pass and the optimiser are the caller's.
 
@@ -82,8 +82,8 @@ def training_step(
         seed: of the run.
         step: of the optimiser. Micro-batches of one step share their gradient steps and their crop, so that
             accumulating gradients equals one large batch.
-        reward_factors: "concept_activation" or a reward's role -> what its gradient at the images is multiplied by
-            beside its weight; these losses' gradients are measured.
+        balance: between the rewards; none leaves them as they are. The gradients of the losses that its factors
+            name are measured.
     """
     online, sampling, weights, losses = models.online, settings.sampling, settings.weights, {}
     gradient_steps, attention_steps = _draw_steps(sampling, make_generator(seed, "gradient steps", step))
@@ -109,13 +109,14 @@ def training_step(
         capture=_capture(batch, settings, attention_steps),
     )
     images = _decode(models, result.latents, settings)
-    meter, parts = GradientMeter(reward_factors or {}, result.latents.device), {}
+    balance = balance or RewardBalance()
+    meter, parts = GradientMeter(balance.factors, result.latents.device), {}
 
     # 4. L_i2t, and what else is rewarded, over [I'; I'_g] with [P; P_g].
     if _is_rewarded(models, settings):
         assert images is not None
         crop = random_crop(images, make_generator(seed, "caption crop", step))
-        losses, parts = _rewards(models, crop, captions, settings, meter)
+        losses, parts = _rewards(models, crop, captions, settings, balance, meter)
 
     # 5, 6. L_adv from D(z'_0). D(z^_0), for the same x_T and P, concerns the discriminator's own step alone.
     if weights.fidelity:
@@ -226,7 +227,12 @@ def _decode(models: CoMatModels, latents: Tensor, settings: StepSettings) -> Ten
 
 
 def _rewards(
-    models: CoMatModels, images: Tensor, captions: Sequence[str], settings: StepSettings, meter: GradientMeter
+    models: CoMatModels,
+    images: Tensor,
+    captions: Sequence[str],
+    settings: StepSettings,
+    balance: RewardBalance,
+    meter: GradientMeter,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """L_i2t and the other rewards' losses, and what rewards' parts add to theirs."""
     losses, parts = {}, {}
@@ -238,7 +244,7 @@ def _rewards(
         )
     for name, rewarded in models.rewards.items():
         role = reward_role(name)
-        loss = reward_loss(rewarded.reward, meter.shown(role, images), captions)
+        loss = reward_loss(rewarded.reward, meter.shown(role, images), captions, balance.parts.get(role))
         losses[role] = loss.total
         parts |= {part_role(role, part): share for part, share in loss.parts.items()}
     return losses, parts

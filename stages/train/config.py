@@ -195,6 +195,11 @@ class TrainConfig(StepSettings, StageConfig):
             if (named := one.as_strong_as) is not None
         }
 
+    @property
+    def weighed_by_failures(self) -> list[str]:
+        """Roles of the rewards whose parts weigh by how often they fail now."""
+        return [reward_role(name) for name, one in self.rewards.items() if one.weighs_failures]
+
     def key_payload(self) -> dict[str, Any]:
         """The settings; and how rewards and judges read prompts, which the pipelines' names alone do not say."""
         pipelines = {

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from comat_core.backbones.adapters import active_adapter
 from comat_core.support.errors import UserError
+from comat_core.training.question_failures import QuestionFailures
 from comat_core.training.reward_strengths import RewardStrengths
 from comat_core.training.training_inputs import CoMatModels
 from stages.store.locks import Lease
@@ -112,6 +113,8 @@ def _fresh_state(config: TrainConfig, models: CoMatModels, scaler: torch.amp.Gra
         state.brake = BrakeRecord(fidelity_weight=config.weights.fidelity)
     if config.yardsticks:
         state.strengths = RewardStrengths()
+    if config.weighed_by_failures:
+        state.failures = QuestionFailures()
     return state
 
 

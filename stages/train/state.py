@@ -21,6 +21,7 @@ from torch import nn
 
 from comat_core.files.regular_files import read_file
 from comat_core.support.errors import UserError, first_line
+from comat_core.training.question_failures import QuestionFailures
 from comat_core.training.reward_strengths import RewardStrengths
 from stages.plan.digests import digest_file
 from stages.store.local_disk import disk_errors_told
@@ -55,6 +56,7 @@ class Numbers(BaseModel):
     """Digest of the tensors' file; checkpoints of earlier versions have none."""
     brake: BrakeRecord | None = None
     strengths: RewardStrengths | None = None
+    failures: QuestionFailures | None = None
 
 
 @dataclass
@@ -76,6 +78,8 @@ class TrainingState:
     """What the brake has found; None without one."""
     strengths: RewardStrengths | None = None
     """How hard the rewards pull that are brought to each other's size; None if none is."""
+    failures: QuestionFailures | None = None
+    """How often questions fail that weigh by it; None if none do."""
     best: dict[str, torch.Tensor] | None = None
     """Parameters of the evaluation that the brake holds for the best so far. They stand in every checkpoint, so that
     they stay however many of those are removed."""
@@ -166,7 +170,8 @@ class TrainingState:
             name.startswith(BEST) for name in tensors
         ):
             raise ValueError(f"{MARKER} is of another brake")
-        if (numbers.strengths is None) != (self.strengths is None):
+        kept, own = (numbers.strengths, numbers.failures), (self.strengths, self.failures)
+        if [one is None for one in kept] != [one is None for one in own]:
             raise ValueError(f"{MARKER} is of other rewards")
         return numbers, tensors
 
@@ -180,7 +185,7 @@ class TrainingState:
             self.scaler.load_state_dict(numbers.scaler)
         self.step, self.skipped = numbers.step, numbers.skipped
         self.skipped_in_a_row, self.history = numbers.skipped_in_a_row, numbers.history
-        self.strengths = numbers.strengths
+        self.strengths, self.failures = numbers.strengths, numbers.failures
         self.average = _taken(tensors, AVERAGE, self.trainee.online)
         self.brake, self.best = numbers.brake, _taken(tensors, BEST, self.trainee.online)
         return {name.removeprefix(RANDOM): value for name, value in generators.items()}
@@ -215,6 +220,7 @@ class TrainingState:
             tensors=tensors,
             brake=self.brake,
             strengths=self.strengths,
+            failures=self.failures,
         )
 
 

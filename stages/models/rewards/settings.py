@@ -33,6 +33,11 @@ class RewardSettings(Variant, ABC):
     needs_captioner: ClassVar[bool] = False
     """It scores with the training's own captioner."""
 
+    @property
+    def weighs_failures(self) -> bool:
+        """Whether its parts weigh by how often they fail now."""
+        return False
+
     weight: Annotated[float, Field(ge=0, description="of its negative mean score in the total loss")] = 1.0
     as_strong_as: Annotated[
         str | None,

@@ -142,21 +142,28 @@ def test_the_parts_are_the_kinds_of_questions_and_add_up(reward_of: Callable[[st
     reward = reward_of("yes_to_questions")
     assert isinstance(reward, YesToQuestions) and isinstance(reward.answerer, VisualQuestionAnswerer)
     images = natural_pictures(len(PROMPTS), SIDE, SIDE)
-    terms = reward.prepare_parts(PROMPTS, images.device)(images)
+    found = reward.prepare_parts(PROMPTS, images.device)(images)
+    terms, counted, failed = found.unbind(dim=-1)
     torch.testing.assert_close(terms.sum(dim=1), scores(reward, images))
     for row, prompt in enumerate(PROMPTS):
         asked = prompt_questions(parser()(prompt), load_noun_filter())
         yes = [reward.answerer.probability_of_yes(images[row : row + 1], [one.text]).item() for one in asked]
         for column, kind in enumerate(reward.parts):
-            expected = sum(
-                torch.tensor(probability).log().item()
+            of_kind = [
+                probability
                 for probability, one in zip(yes, asked, strict=True)
                 if one.kind == kind and all(yes[parent] > 0.5 for parent in one.parents)
-            )
+            ]
+            expected = torch.tensor(of_kind).log().sum().item()
             assert terms[row, column].item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+            assert counted[row, column] == len(of_kind)
+            assert failed[row, column] == sum(probability <= 0.5 for probability in of_kind)
     loss = reward_loss(reward, images, PROMPTS)
-    assert list(loss.parts) == ["object", "attribute", "number", "relation"]
-    assert sum(loss.parts.values()).item() == pytest.approx(loss.total.item(), rel=1e-5)  # type: ignore[union-attr]
+    kinds = ("object", "attribute", "number", "relation")
+    assert {*loss.parts} == {f"{kind}{end}" for kind in kinds for end in ("", "_asked", "_failed")}
+    assert sum(loss.parts[kind].item() for kind in kinds) == pytest.approx(loss.total.item(), rel=1e-5)
+    weighed = reward_loss(reward, images, PROMPTS, {"object": 3.0})
+    assert weighed.total.item() == pytest.approx(loss.total.item() + 2 * loss.parts["object"].item(), rel=1e-5)
     offloaded = reward_loss(offloaded_reward(reward), images, PROMPTS)
     assert {name: part.item() for name, part in offloaded.parts.items()} == pytest.approx(
         {name: part.item() for name, part in loss.parts.items()}, rel=1e-5

@@ -8,7 +8,7 @@ import torch
 
 from comat_core.backbones.adapters import active_adapter
 from comat_core.rewards.protocol import WeightedReward
-from comat_core.training.reward_strengths import MEMORY, GradientMeter, RewardStrengths
+from comat_core.training.reward_strengths import MEMORY, GradientMeter, RewardBalance, RewardStrengths
 from comat_core.training.training_step import training_step
 from tests.comat_core.training.test_training_step_rewards import Redness
 from tests.comat_core.training.training_steps import ModelOf, assert_close, gradients, step_of
@@ -73,7 +73,7 @@ def test_rewards_of_other_units_train_alike_once_measured(tiny_model: ModelOf) -
         with active_adapter(models.online.denoiser, "online"):
             for _ in range(2):
                 factors = strengths.factors(yardsticks)
-                output = training_step(rewarded, batch, settings, seed=7, step=0, reward_factors=factors)
+                output = training_step(rewarded, batch, settings, seed=7, step=0, balance=RewardBalance(factors))
                 found.append((output.total.item(), gradients(rewarded, output.total)))
                 strengths = strengths.after({name: value.item() for name, value in output.gradient_squares.items()})
     unmeasured = step_of(models, batch, settings)
@@ -90,7 +90,12 @@ def test_measuring_changes_no_bit_of_what_keeps_its_size(tiny_model: ModelOf) ->
         plain = training_step(models, batch, settings, seed=7, step=0)
         before = gradients(models, plain.total)
         measured = training_step(
-            models, batch, settings, seed=7, step=0, reward_factors={"concept_activation": 1.0, "reward/red": 1.0}
+            models,
+            batch,
+            settings,
+            seed=7,
+            step=0,
+            balance=RewardBalance({"concept_activation": 1.0, "reward/red": 1.0}),
         )
         after = gradients(models, measured.total)
     assert plain.total.item() == measured.total.item()

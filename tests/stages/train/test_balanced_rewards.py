@@ -30,7 +30,13 @@ def rewards(tmp_path: Path) -> dict[str, dict[str, Any]]:
     answerer = save_tiny_question_answerer(tmp_path / "vqa")
     return {
         "contrast": {"kind": "caption_contrast", "weight": 0.5, "as_strong_as": "concept_activation"},
-        "parts": {"kind": "yes_to_questions", "model": answerer, "weight": 2.0, "as_strong_as": "concept_activation"},
+        "parts": {
+            "kind": "yes_to_questions",
+            "model": answerer,
+            "weight": 2.0,
+            "as_strong_as": "concept_activation",
+            "weigh": "failures",
+        },
     }
 
 
@@ -71,7 +77,11 @@ def test_sizes_and_conflicts_are_logged_and_kept(
     parts = [second[f"reward/parts/{kind}"] for kind in ("object", "attribute", "number", "relation")]
     assert sum(parts) == pytest.approx(second["reward/parts"], rel=1e-4)
     (folder,) = checkpoints(job.checkpoint_folder)
-    kept = json.loads((folder / MARKER).read_text())["strengths"]
+    state = json.loads((folder / MARKER).read_text())
+    kept, failures = state["strengths"], state["failures"]
+    assert failures["steps"] == 2
+    for name in ("reward/parts/object_asked", "reward/parts/attribute_failed"):
+        assert failures["counts"][name] == pytest.approx((first[name] + second[name]) / 2, rel=1e-6)
     assert kept["steps"] == 2
     mean = (first["strength/reward/parts"] ** 2 + second["strength/reward/parts"] ** 2) / 2
     assert kept["mean_squares"]["reward/parts"] == pytest.approx(mean, rel=1e-5)
