@@ -30,10 +30,11 @@ def plan_against_peak(device: str, *overrides: str) -> dict[str, object]:
     preset = load_preset("miniature", [REWARDS, f"train.device={device}", *overrides])
     config = cast("TrainConfig", preset.sections["train"])
     models = load_models(config, torch.device(device))
-    plan = plan_memory(config, models)
+    batch = make_batch(models.online, config, config.batch_size, config.pair_batch_size)
+    captions = [*batch.prompts, *(batch.pair_captions if config.denoised_pairs else ())]
+    plan = plan_memory(config, models, captions=captions)
     held = bytes_held(models)
     trainee = make_trainee(config, models)
-    batch = make_batch(models.online, config, config.batch_size, config.pair_batch_size)
 
     def first_step() -> None:
         output = training_step(models, batch, config, seed=SEED, step=0)

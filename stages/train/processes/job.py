@@ -77,7 +77,9 @@ class Job(BaseModel):
             watched = (load_bench(self.config, brake, accelerator.device), prompts)
         if accelerator.is_main_process:
             judging = watched[0].networks if watched is not None else {}
-            tqdm.write(str(plan_memory(self.config, models, judging)), file=sys.stderr)
+            first = training_data.batch(0, self.config.batch_size, self.config.denoised_pairs)
+            captions = [*first.prompts, *first.pair_captions]
+            tqdm.write(str(plan_memory(self.config, models, judging, captions)), file=sys.stderr)
         state = train(
             self.config,
             models,

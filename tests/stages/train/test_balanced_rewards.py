@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from comat_core.backbones.adapters import lora_parameters
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig
 from stages.train.memory_plan import plan_memory
-from stages.train.models import load_models
+from stages.train.models import ADAPTER_NAME, load_models
 from stages.train.processes.job import Job
 from stages.train.processes.launching import run_in_processes
 from stages.train.state import MARKER, TENSORS, checkpoints
@@ -139,7 +140,7 @@ def test_the_plan_counts_the_gradients_that_are_kept_apart(make_config: MakeConf
     apart, together = (make_config(rewards=rewards, conflicting_rewards=choice) for choice in ("project", None))
     models = load_models(apart, torch.device("cpu"))
     one, other = plan_memory(apart, models), plan_memory(together, models)
-    online = sum(parameter.numel() * 4 for parameter in models.online.denoiser.parameters() if parameter.requires_grad)
+    online = sum(parameter.numel() * 4 for parameter in lora_parameters(models.online.denoiser, ADAPTER_NAME))
     assert one.optimizers - other.optimizers == 4 * online
 
 
