@@ -69,6 +69,12 @@ class TrainingData:
             pair_latents=torch.stack([pair.latents for pair in pairs]).float() if pairs else None,
         )
 
+    def longest_captions(self, batch_size: int, pair_batch_size: int) -> list[str]:
+        """Texts of the micro-batch that takes most memory, as far as their length says it."""
+        prompts = sorted((prompt.text for prompt in self.prompts), key=len, reverse=True)
+        pairs = sorted((pair.caption for pair in self.pairs), key=len, reverse=True)
+        return [*prompts[:batch_size], *pairs[:pair_batch_size]]
+
     def _rows(self, purpose: str, total: int, number: int, size: int) -> list[int]:
         positions = range(number * size, (number + 1) * size)
         orders: dict[int, list[int]] = {}

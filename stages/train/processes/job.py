@@ -77,8 +77,7 @@ class Job(BaseModel):
             watched = (load_bench(self.config, brake, accelerator.device), prompts)
         if accelerator.is_main_process:
             judging = watched[0].networks if watched is not None else {}
-            first = training_data.batch(0, self.config.batch_size, self.config.denoised_pairs)
-            captions = [*first.prompts, *first.pair_captions]
+            captions = training_data.longest_captions(self.config.batch_size, self.config.denoised_pairs)
             tqdm.write(str(plan_memory(self.config, models, judging, captions)), file=sys.stderr)
         state = train(
             self.config,
