@@ -83,7 +83,8 @@ def preprocessing_of(model: Any, architecture: str) -> ImagePreprocessing:
     Raises:
         UserError: it is something else than to resize the shorter side, crop the centre and normalise.
     """
-    settings = {"resize_mode": "shortest", "interpolation": "bicubic"} | get_model_preprocess_cfg(model)
+    settings: dict[str, Any] = {"resize_mode": "shortest", "interpolation": "bicubic"}
+    settings |= get_model_preprocess_cfg(model)
     size = settings["size"]
     height, width = (size, size) if isinstance(size, int) else size
     if settings["resize_mode"] != "shortest" or settings["interpolation"] != "bicubic" or height != width:

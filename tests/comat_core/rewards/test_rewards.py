@@ -12,6 +12,7 @@ from comat_core.rewards.caption_contrast import CaptionContrast
 from comat_core.rewards.clip_similarity import ClipSimilarity
 from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
 from comat_core.rewards.protocol import Reward, reward_loss
+from comat_core.scorers.clip_score import ClipScorer
 from comat_core.scorers.visual_question_answering import VisualQuestionAnswerer
 from comat_core.support.offloading import OffloadedReward, offloaded_reward
 from comat_core.support.randomness import make_generator
@@ -189,7 +190,7 @@ def test_questions_of_several_prompts_stay_with_their_images(reward_of: Callable
 @torch.no_grad()
 def test_clip_s_similarity_is_the_stock_model_s_logit(reward_of: Callable[[str], Reward]) -> None:
     reward = reward_of("clip_similarity")
-    assert isinstance(reward, ClipSimilarity)
+    assert isinstance(reward, ClipSimilarity) and isinstance(reward.scorer, ClipScorer)
     images = natural_pictures(len(PROMPTS), SIDE, SIDE)
     tokens = reward.scorer.tokenizer(list(PROMPTS), padding=True, truncation=True, max_length=24, return_tensors="pt")
     logits = reward.scorer.model(pixel_values=reward.scorer.preprocess(images), **tokens).logits_per_image
