@@ -47,6 +47,7 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
     nouns = [[entity.noun for entity in entities] for entities in batch.entities]
     captioner, segmenter = models.captioner, models.segmenter
     assert captioner is not None and segmenter is not None
+    scores = [one.reward.prepare(captions, device) for one in models.rewards.values()]
 
     def call_captioner(images: Tensor) -> Tensor:
         return captioner.log_likelihood(images, captions).log_probabilities
@@ -71,6 +72,8 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
                     online.predict(inputs.latents, inputs.timesteps, inputs.conditioning, guidance)
         _forward_and_backward(online.decode, latents.clone().requires_grad_())
         _forward_and_backward(call_captioner, images.clone().requires_grad_())
+        for score in scores:
+            _forward_and_backward(score, images.clone().requires_grad_())
         segmenter.segment(images[:count], nouns)
         with active_adapter(online.denoiser, ADAPTER_NAME):
             with gradient_wanted(workload.discriminator.named_trainable_parameters(), False):

@@ -4,52 +4,43 @@
     python -m benchmarks.train_step --family sd3 --parts time        # a base of another family, as large, untrained
     python -m benchmarks.train_step --models FOLDER --parts time --device cuda --resolution 512
 
-FOLDER holds "base" (a diffusers pipeline), "captioner" (BLIP) and "segmenter" (CLIPSeg). Parts:
+FOLDER holds "base" (a diffusers pipeline), "captioner" (BLIP), "segmenter" (CLIPSeg) and, for the parts with rewards,
+"vqa" (BLIP for questions). Parts:
 
 time       a full step (both optimisers' backward passes, all losses) over the bare model calls, made alternately
 memory     peak bytes of a step as K and as T grow, with and without recomputing the denoiser
 attention  denoising that captures attention maps over denoising with fused attention alone, made alternately
+rewards    as time, with two rewards beside concept activation: contrast and questions
+projection a full step with these that projects their gradients (PCGrad) over one that adds them, made alternately
+plan       the memory plan of the miniature preset with these rewards over the measured peak of its first step
 
 The last line is one JSON object with the ratios and the number of repetitions.
 """
 
 import argparse
-import gc
 import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Final
 
 import torch
 
-from benchmarks.bare_model_calls import bare_model_calls
+from benchmarks.alternating import CLOCKS, Timing, alternate
 from benchmarks.family_bases import FAMILIES, base_of
 from benchmarks.peak_memory import peak_bytes
-from benchmarks.training_workload import ONLINE, SEED, Workload, load_workload
+from benchmarks.planned_step import plan_against_peak
+from benchmarks.rewarded_step import full_step, projected_step, step_over_bare_calls, with_rewards
+from benchmarks.training_workload import ONLINE, Workload, load_workload
 from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.sampling.denoising import denoise
 from comat_core.sampling.trajectories import start_from_noise
 from comat_core.training.step_settings import StepSettings, TrainingSampler
-from comat_core.training.training_step import discriminator_step, training_step
 
 GRADIENT_STEP_COUNTS = (1, 2, 5, 10)
 INFERENCE_STEP_COUNTS = (10, 25, 50)
-CLOCKS: Final[dict[str, Callable[[], float]]] = {"wall": time.perf_counter, "processor": time.process_time}
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How two calls are timed."""
-
-    repetitions: int
-    clock: str = "wall"
-    """One of `CLOCKS`: the processor's own time where others share it."""
 
 
 def main() -> None:
@@ -92,18 +83,26 @@ def main() -> None:
 
 def measure_time(workload: Workload, timing: Timing) -> dict[str, object]:
     """A full training step over the bare model calls it needs."""
+    return step_over_bare_calls(workload, timing)
 
-    def full_step() -> None:
-        _full_step(workload)
-        workload.forget_gradients()
 
-    make_calls = bare_model_calls(workload, step=0)
+def measure_rewards(workload: Workload, timing: Timing) -> dict[str, object]:
+    """The same with two rewards beside concept activation."""
+    return step_over_bare_calls(with_rewards(workload), timing)
 
-    def bare_step() -> None:
-        make_calls()
-        workload.forget_gradients()
 
-    return _alternate(full_step, bare_step, timing, workload.models.online.device.type)
+def measure_projection(workload: Workload, timing: Timing) -> dict[str, object]:
+    """A full step whose rewards' gradients are projected where they oppose each other, over one that adds them."""
+    rewarded = with_rewards(workload)
+    return alternate(
+        lambda: projected_step(rewarded), lambda: full_step(rewarded), timing, workload.models.online.device.type
+    )
+
+
+def measure_plan(workload: Workload, timing: Timing) -> dict[str, object]:
+    """The memory plan of the miniature preset with two rewards against what its first step takes."""
+    del timing
+    return plan_against_peak(str(workload.models.online.device))
 
 
 def measure_attention(workload: Workload, timing: Timing) -> dict[str, object]:
@@ -133,7 +132,7 @@ def measure_attention(workload: Workload, timing: Timing) -> dict[str, object]:
 
     conditioning = online.encode_prompts(batch.prompts, settings.resolution)
     captured = range(sampling.attention_steps)
-    return _alternate(lambda: denoising(captured), lambda: denoising(range(0)), timing, online.device.type)
+    return alternate(lambda: denoising(captured), lambda: denoising(range(0)), timing, online.device.type)
 
 
 def measure_memory(workload: Workload, timing: Timing) -> dict[str, object]:
@@ -154,6 +153,9 @@ PARTS: dict[str, Callable[[Workload, Timing], dict[str, object]]] = {
     "time": measure_time,
     "memory": measure_memory,
     "attention": measure_attention,
+    "rewards": measure_rewards,
+    "projection": measure_projection,
+    "plan": measure_plan,
 }
 
 
@@ -184,48 +186,7 @@ def _step_bytes(workload: Workload, *, T: int, K: int) -> int:  # noqa: N803, th
     sampling = workload.settings.sampling.model_copy(update=asked)
     chosen = replace(workload, settings=workload.settings.model_copy(update={"sampling": sampling}))
     workload.forget_gradients()
-    return peak_bytes(lambda: _full_step(chosen), str(workload.models.online.device))
-
-
-def _full_step(workload: Workload) -> None:
-    models, batch, settings = workload.models, workload.batch, workload.settings
-    output = training_step(models, batch, settings, seed=SEED, step=0)
-    output.total.backward()
-    discriminator_step(models, batch, output, settings).loss.backward()
-
-
-def _alternate(
-    measured: Callable[[], None], against: Callable[[], None], timing: Timing, device: str
-) -> dict[str, object]:
-    """Time two calls in turn, first the one then the other in front, after one unmeasured round."""
-    seconds: dict[str, list[float]] = {"measured": [], "against": []}
-    for repetition in range(timing.repetitions + 1):
-        pair = [("measured", measured), ("against", against)]
-        for name, call in pair if repetition % 2 else reversed(pair):
-            elapsed = _seconds(call, device, CLOCKS[timing.clock])
-            if repetition:
-                seconds[name].append(elapsed)
-    ratios = sorted(a / b for a, b in zip(seconds["measured"], seconds["against"], strict=True))
-    return {
-        "ratio": median(ratios),
-        "ratio_lowest": ratios[0],
-        "ratio_highest": ratios[-1],
-        "seconds": median(seconds["measured"]),
-        "seconds_against": median(seconds["against"]),
-        "repetitions": timing.repetitions,
-        "clock": timing.clock,
-    }
-
-
-def _seconds(call: Callable[[], None], device: str, clock: Callable[[], float]) -> float:
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = clock()
-    call()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start
+    return peak_bytes(lambda: full_step(chosen), str(workload.models.online.device))
 
 
 def _arguments() -> argparse.Namespace:

@@ -32,6 +32,8 @@ class Workload:
     discriminator: DenoiserDiscriminator
     batch: CoMatBatch
     settings: StepSettings
+    folder: Path
+    """Of the models beside the base."""
 
     @property
     def trainable(self) -> list[nn.Parameter]:
@@ -74,7 +76,7 @@ def load_workload(
         discriminator=discriminator,
         segmenter=ClipSegSegmenter.load(str(folder / "segmenter"), device=device),
     )
-    return Workload(models, discriminator, make_batch(online, settings, prompts, pairs), settings)
+    return Workload(models, discriminator, make_batch(online, settings, prompts, pairs), settings, folder)
 
 
 def make_batch(online: Backbone, settings: StepSettings, prompts: int, pairs: int) -> CoMatBatch:

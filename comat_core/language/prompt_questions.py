@@ -5,7 +5,7 @@ A question counts only where its parents hold: whether a circle is red can be as
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from spacy.tokens import Doc
 
@@ -15,6 +15,8 @@ from comat_core.language.noun_filter import NounFilter
 from comat_core.language.spatial_prompts import read_relation
 
 VOWELS = frozenset("aeiou")
+QuestionKind = Literal["object", "attribute", "number", "relation"]
+KINDS: Final[tuple[QuestionKind, ...]] = get_args(QuestionKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class PromptQuestion:
     """A question whose right answer is yes, worded as T2I-CompBench asks BLIP: a phrase and a question mark."""
 
     text: str
-    kind: Literal["object", "attribute", "number", "relation"]
+    kind: QuestionKind
     parents: tuple[int, ...] = ()
     """Places, in the prompt's list, of the questions that must be answered yes for this one to count."""
 

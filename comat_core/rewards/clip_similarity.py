@@ -1,21 +1,33 @@
-"""How close a CLIP places an image and its prompt: CLIP itself, and PickScore, which is a CLIP trained on choices."""
+"""How close a CLIP places an image and its prompt: CLIP itself, and PickScore and HPS, CLIPs trained on choices."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from comat_core.scorers.clip_score import ClipScorer
+
+class SimilarityScorer(Protocol):
+    """A frozen CLIP."""
+
+    @property
+    def model(self) -> Any:
+        """The network, with its `logit_scale`."""
+        ...
+
+    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """The cosine of each image and its text, (B,), differentiably."""
+        ...
 
 
 class ClipSimilarity:
     """r(I, P) = s cos(CLIP(I), CLIP(P)), s the scale that the checkpoint was trained with (100 in the published ones).
 
-    Two images of one prompt are compared by their difference: under PickScore its sigmoid is the probability that
-    people prefer the first.
+    Two images of one prompt are compared by their difference: under PickScore and HPS its sigmoid is the probability
+    that people prefer the first.
     """
 
-    def __init__(self, scorer: ClipScorer) -> None:
+    def __init__(self, scorer: SimilarityScorer) -> None:
         self.scorer = scorer
 
     @property

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from comat_core.language.prompt_questions import PromptQuestion
+from comat_core.language.prompt_questions import KINDS, PromptQuestion
 
 
 class YesNoAnswerer(Protocol):
@@ -54,6 +54,8 @@ class YesToQuestions:
     gradient of log p(yes) with respect to the log-odds is p(no), so a question weighs what it fails by on this image,
     and one that is answered yes for certain weighs nothing.
 
+    Its parts are the sums over the questions of each kind.
+
     Args:
         questions: from a prompt to its questions, as `comat_core.language.prompt_questions` makes them. A prompt
             without any scores 0.
@@ -68,22 +70,34 @@ class YesToQuestions:
         """The answering model."""
         return {"answerer": self.answerer.model}
 
+    @property
+    def parts(self) -> Sequence[str]:
+        """The kinds of questions."""
+        return KINDS
+
     def prepare(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
         """Take each prompt apart; see `Reward`."""
+        terms_of = self.prepare_parts(prompts, device)
+        return lambda images: terms_of(images)[..., 0].sum(dim=1)
+
+    def prepare_parts(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Take each prompt apart; see `PartedReward`."""
         asked = [self.questions(prompt) for prompt in prompts]
         texts = [question.text for questions in asked for question in questions]
         image_of_question = [row for row, questions in enumerate(asked) for _ in questions]
         if not texts:
-            return lambda images: images.float().sum(dim=(1, 2, 3)) * 0
+            return lambda images: (images.float().sum(dim=(1, 2, 3)) * 0)[:, None, None].expand(-1, len(KINDS), 3)
         parents = _parents(asked).to(device)
-        rows = torch.tensor(image_of_question, device=device)
+        kinds = [KINDS.index(question.kind) for questions in asked for question in questions]
+        places = torch.tensor(image_of_question, device=device) * len(KINDS) + torch.tensor(kinds, device=device)
 
         def score(images: Tensor) -> Tensor:
             log_odds = self.answerer.log_odds_of_yes(images, texts, image_of_question)
             fails = (log_odds.detach() <= 0).float()
             counts = (parents @ fails == 0).float()
-            answers = counts * functional.logsigmoid(log_odds)
-            return torch.zeros(len(prompts), device=answers.device).index_add(0, rows, answers)
+            answers = torch.stack([counts * functional.logsigmoid(log_odds), counts, counts * fails], dim=1)
+            terms = torch.zeros(len(prompts) * len(KINDS), 3, device=answers.device).index_add(0, places, answers)
+            return terms.view(len(prompts), len(KINDS), 3)
 
         return score
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from comat_core.captioners.protocol import CaptionLikelihood, ImageToText
-from comat_core.rewards.protocol import Reward
+from comat_core.rewards.protocol import PartedReward, Reward
 from comat_core.segmenters.protocol import InstanceSegmenter
 
 HOME = torch.device("cpu")
@@ -70,8 +70,9 @@ class OffloadedReward(_Offloaded[Reward]):
 
     def prepare(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
         """Lay out prompts; see `Reward`."""
-        score_at_home = self.model.prepare(prompts, device)
+        return self._visiting(self.model.prepare(prompts, device))
 
+    def _visiting(self, score_at_home: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def score(images: Tensor) -> Tensor:
             with visiting(self._models, images.device):
                 return score_at_home(images)
@@ -86,6 +87,26 @@ class OffloadedReward(_Offloaded[Reward]):
             return scores
 
         return recomputed
+
+
+class OffloadedPartedReward(OffloadedReward):
+    """The same of a reward with parts."""
+
+    model: PartedReward
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """Those of the reward."""
+        return self.model.parts
+
+    def prepare_parts(self, prompts: Sequence[str], device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Lay out prompts; see `PartedReward`."""
+        return self._visiting(self.model.prepare_parts(prompts, device))
+
+
+def offloaded_reward(reward: Reward) -> OffloadedReward:
+    """Take a reward home, with its parts if it has any."""
+    return OffloadedPartedReward(reward) if isinstance(reward, PartedReward) else OffloadedReward(reward)
 
 
 class OffloadedSegmenter(_Offloaded[InstanceSegmenter]):

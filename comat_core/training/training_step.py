@@ -1,7 +1,7 @@
 """Algorithm 1: one training step of the online model, and the discriminator's step after it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,13 +11,14 @@ from comat_core.discriminators.protocol import Discriminator
 from comat_core.losses.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
 from comat_core.losses.concept_activation import concept_activation_loss, random_crop
 from comat_core.losses.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
-from comat_core.rewards.names import reward_role
+from comat_core.rewards.names import part_role, reward_role
 from comat_core.rewards.protocol import reward_loss
 from comat_core.sampling.denoising import DenoisingResult, denoise
 from comat_core.sampling.trajectories import pair_start_steps, start_from_images, start_from_noise
 from comat_core.support.randomness import make_generator
 from comat_core.training.entity_masks import entity_masks
 from comat_core.training.gradient_steps import gradient_steps_strided, gradient_steps_uniform
+from comat_core.training.reward_strengths import GradientMeter, RewardBalance
 from comat_core.training.step_settings import LossWeights, StepSettings, TrainingSampler
 from comat_core.training.training_inputs import CoMatBatch, CoMatModels
 
@@ -35,12 +36,13 @@ __all__ = [
 
 @dataclass
 class StepOutput:
-    """What a training step returns; everything but `total` is detached."""
+    """What a training step returns; everything but `total` and `terms` is detached."""
 
     total: Tensor
     """L, a scalar with its graph: the caller walks it backwards."""
     losses: dict[str, Tensor]
-    """Each term that is on, by name, before its weight is applied (alpha and beta are inside theirs), and "total"."""
+    """Each term that is on, by name, before its weight is applied (alpha and beta are inside theirs), what a reward's
+    parts add to it, and "total"."""
     latents: Tensor
     """z'_0: (B, C, h, w), the online model's result for the prompts."""
     images: Tensor | None
@@ -49,6 +51,10 @@ class StepOutput:
     """For each prompt (entities, H, W) booleans; None when attribute concentration is off."""
     gradient_steps: tuple[int, ...]
     """The steps whose call kept a gradient."""
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    """Name -> weighted term, with its graph; L is their sum."""
+    gradient_squares: dict[str, Tensor] = field(default_factory=dict)
+    """Of the losses that are measured (`GradientMeter.squares`): complete after the backward pass."""
 
 
 @dataclass
@@ -62,7 +68,13 @@ class DiscriminatorOutput:
 
 
 def training_step(
-    models: CoMatModels, batch: CoMatBatch, settings: StepSettings, *, seed: int, step: int
+    models: CoMatModels,
+    batch: CoMatBatch,
+    settings: StepSettings,
+    *,
+    seed: int,
+    step: int,
+    balance: RewardBalance | None = None,
 ) -> StepOutput:
     """Algorithm 1, up to the total loss. The backward pass and the optimiser are the caller's.
 
@@ -70,6 +82,8 @@ def training_step(
         seed: of the run.
         step: of the optimiser. Micro-batches of one step share their gradient steps and their crop, so that
             accumulating gradients equals one large batch.
+        balance: between the rewards; none leaves them as they are. The gradients of the losses that its factors
+            name are measured.
     """
     online, sampling, weights, losses = models.online, settings.sampling, settings.weights, {}
     gradient_steps, attention_steps = _draw_steps(sampling, make_generator(seed, "gradient steps", step))
@@ -95,11 +109,14 @@ def training_step(
         capture=_capture(batch, settings, attention_steps),
     )
     images = _decode(models, result.latents, settings)
+    balance = balance or RewardBalance()
+    meter, parts = GradientMeter(balance.factors, result.latents.device), {}
 
     # 4. L_i2t, and what else is rewarded, over [I'; I'_g] with [P; P_g].
     if _is_rewarded(models, settings):
         assert images is not None
-        losses |= _rewards(models, images, captions, settings, make_generator(seed, "caption crop", step))
+        crop = random_crop(images, make_generator(seed, "caption crop", step))
+        losses, parts = _rewards(models, crop, captions, settings, balance, meter)
 
     # 5, 6. L_adv from D(z'_0). D(z^_0), for the same x_T and P, concerns the discriminator's own step alone.
     if weights.fidelity:
@@ -120,10 +137,12 @@ def training_step(
     # 8. L = L_i2t + L_pos + L_neg + lambda L_adv - sum of weighted rewards.
     factors = {"concept_activation": weights.concept_activation, "fidelity": weights.fidelity}
     factors |= {reward_role(name): rewarded.weight for name, rewarded in models.rewards.items()}
-    total = torch.stack([factors.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
-    logged = {name: loss.detach() for name, loss in losses.items()} | {"total": total.detach()}
+    terms = {name: factors.get(name, 1.0) * meter.scaled(name, loss) for name, loss in losses.items()}
+    total = torch.stack(list(terms.values())).sum()
+    logged = {name: loss.detach() for name, loss in losses.items()} | parts | {"total": total.detach()}
     shown = None if images is None else images[:count].detach()
-    return StepOutput(total, logged, result.latents[:count].detach(), shown, masks, gradient_steps)
+    latents = result.latents[:count].detach()
+    return StepOutput(total, logged, latents, shown, masks, gradient_steps, terms, meter.squares)
 
 
 def discriminator_step(
@@ -208,19 +227,27 @@ def _decode(models: CoMatModels, latents: Tensor, settings: StepSettings) -> Ten
 
 
 def _rewards(
-    models: CoMatModels, images: Tensor, captions: Sequence[str], settings: StepSettings, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """L_i2t and the other rewards' losses, all of the same crop of the images."""
-    losses, images = {}, random_crop(images, generator)
+    models: CoMatModels,
+    images: Tensor,
+    captions: Sequence[str],
+    settings: StepSettings,
+    balance: RewardBalance,
+    meter: GradientMeter,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """L_i2t and the other rewards' losses, and what rewards' parts add to theirs."""
+    losses, parts = {}, {}
     if settings.weights.concept_activation:
         assert models.captioner is not None
-        likelihood = models.captioner.log_likelihood(images, captions)
+        likelihood = models.captioner.log_likelihood(meter.shown("concept_activation", images), captions)
         losses["concept_activation"] = concept_activation_loss(
             likelihood.log_probabilities, likelihood.mask, settings.token_reduction
         )
     for name, rewarded in models.rewards.items():
-        losses[reward_role(name)] = reward_loss(rewarded.reward, images, captions)
-    return losses
+        role = reward_role(name)
+        loss = reward_loss(rewarded.reward, meter.shown(role, images), captions, balance.parts.get(role))
+        losses[role] = loss.total
+        parts |= {part_role(role, part): share for part, share in loss.parts.items()}
+    return losses, parts
 
 
 def _what_it_reads(discriminator: Discriminator, latents: Tensor, images: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from comat_core.backbones.quantisation import Quantisation
 from comat_core.files.paths import user_path
 from comat_core.language.parser_identity import parser_identity
+from comat_core.rewards.names import CONCEPT_ACTIVATION, reward_role
 from comat_core.settings import Sampler, Settings
 from comat_core.training.step_settings import AdversarySettings, StepSettings
 from stages.models.captioners import AnyCaptioner, Blip
@@ -152,6 +153,11 @@ class TrainConfig(StepSettings, StageConfig):
         NOT_IN_KEY_IF_EMPTY,
         Field(default_factory=dict, description="name -> what is rewarded beside concept activation"),
     ]
+    conflicting_rewards: Annotated[
+        Literal["project"] | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(description="project gradients of rewards that oppose each other (PCGrad); none: add them as they are"),
+    ] = None
     segmentation: Annotated[AnySegmenter, Field(description="what the segmenter is")] = ClipSeg()
     brake: Annotated[
         BrakeSettings | None,
@@ -173,6 +179,26 @@ class TrainConfig(StepSettings, StageConfig):
     def needs_captioner(self) -> bool:
         """Whether concept activation or another reward asks the captioner."""
         return self.weights.concept_activation != 0 or any(one.needs_captioner for one in self.rewards.values())
+
+    @property
+    def rewarded(self) -> list[str]:
+        """The losses that are rewards: concept activation, if it is on, and the roles of the others."""
+        first = [CONCEPT_ACTIVATION] if self.weights.concept_activation else []
+        return first + sorted(map(reward_role, self.rewards))
+
+    @property
+    def yardsticks(self) -> dict[str, str]:
+        """Loss -> the loss whose gradient's size its own is brought to."""
+        return {
+            reward_role(name): named if named == CONCEPT_ACTIVATION else reward_role(named)
+            for name, one in self.rewards.items()
+            if (named := one.as_strong_as) is not None
+        }
+
+    @property
+    def weighed_by_failures(self) -> list[str]:
+        """Roles of the rewards whose parts weigh by how often they fail now."""
+        return [reward_role(name) for name, one in self.rewards.items() if one.weighs_failures]
 
     def key_payload(self) -> dict[str, Any]:
         """The settings; and how rewards and judges read prompts, which the pipelines' names alone do not say."""
@@ -202,6 +228,8 @@ class TrainConfig(StepSettings, StageConfig):
             UserError: a package is missing, or does not do it on this device or in this precision.
         """
         check_quantisation(self.base_quantisation, self.precision, self.device)
+        for name, reward in self.rewards.items():
+            reward.check_packages(f"train.rewards.{name}")
         if self.optimizer == "adamw_8bit":
             from stages.train.optimizers import check_installed
 
@@ -227,6 +255,16 @@ class TrainConfig(StepSettings, StageConfig):
     def _something_is_learned(self) -> "TrainConfig":
         if self.weights.all_off and not self.rewards:
             raise ValueError("one weight at least must be above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _rewards_fit_each_other(self) -> "TrainConfig":
+        for role, yardstick in self.yardsticks.items():
+            if yardstick not in self.rewarded or yardstick in self.yardsticks:
+                what = "is brought to another's size itself" if yardstick in self.yardsticks else "is off"
+                raise ValueError(f"{role.replace('/', 's.')}.as_strong_as names {yardstick}, which {what}")
+        if self.conflicting_rewards is not None and len(self.rewarded) < 2:
+            raise ValueError("conflicting_rewards needs two rewards at least; concept activation is one")
         return self
 
     @model_validator(mode="after")

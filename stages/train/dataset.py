@@ -86,6 +86,10 @@ class TrainingData:
             pair_latents=self._pair_latents.read([pair.place for pair in pairs]).float() if pairs else None,
         )
 
+    def longest_captions(self, batch_size: int, pair_batch_size: int) -> list[str]:
+        """Texts of the micro-batch that takes most memory, as far as their length says it."""
+        return [*self._tables.longest_texts(batch_size), *self._tables.longest_captions(pair_batch_size)]
+
     def _draw_order(self, epoch: int) -> torch.Tensor:
         return torch.randperm(self._tables.prompts, generator=make_generator(self.seed, "prompt order", epoch))
 

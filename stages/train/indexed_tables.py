@@ -108,6 +108,18 @@ class IndexedTables:
         ).fetchone()
         return PairEntry(pair_id, caption, Place(shard, row))
 
+    def longest_texts(self, count: int) -> list[str]:
+        """The longest texts of training prompts, the longest first."""
+        return self._longest("SELECT text FROM reference JOIN prompt USING (prompt_id)", "text", count)
+
+    def longest_captions(self, count: int) -> list[str]:
+        """The longest captions of pairs, the longest first."""
+        return self._longest("SELECT caption FROM pair", "caption", count)
+
+    def _longest(self, query: str, column: str, count: int) -> list[str]:
+        found = self._file.execute(f"{query} ORDER BY length({column}) DESC LIMIT ?", (count,))
+        return [text for (text,) in found]
+
     def _count(self, table: str) -> int:
         (count,) = self._file.execute(f"SELECT count(*) FROM {table}").fetchone()
         return count

@@ -8,6 +8,8 @@ from accelerate import Accelerator
 
 from comat_core.backbones.adapters import active_adapter
 from comat_core.support.errors import UserError
+from comat_core.training.question_failures import QuestionFailures
+from comat_core.training.reward_strengths import RewardStrengths
 from comat_core.training.training_inputs import CoMatModels
 from stages.store.locks import Lease
 from stages.train.averages import copied, decay_after, update_average
@@ -108,6 +110,10 @@ def _fresh_state(config: TrainConfig, models: CoMatModels, scaler: torch.amp.Gra
         state.average = copied(state.trainee.online.parameters)
     if config.brake is not None:
         state.brake = BrakeRecord(fidelity_weight=config.weights.fidelity)
+    if config.yardsticks:
+        state.strengths = RewardStrengths()
+    if config.weighed_by_failures:
+        state.failures = QuestionFailures()
     return state
 
 

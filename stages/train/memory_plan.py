@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ from stages.train.optimizers import state_bytes
 MEGABYTE, GIGABYTE = 2**20, 2**30
 ONE_BLOCK = "denoiser, the largest block"
 """What is kept for as long as the backward pass is in one block, if blocks are recomputed."""
-EXAMPLE_CAPTION = "a red bird sits to the left of a striped blue cube on a small wooden table"
+EXAMPLE_CAPTION: Final = "a red bird sits to the left of a striped blue cube on a small wooden table"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class MemoryPlan:
     adapters: int
     """LoRA weights and the discriminator's head, of both learners."""
     optimizers: int
-    """Their state, with the moving average and the best weights so far where they are kept."""
+    """Their state, with the moving average, the best weights so far and the rewards' gradients where they are kept."""
     activations: dict[str, int]
     peak: int
     three_roles: tuple[int, int] | None
@@ -66,13 +68,18 @@ class MemoryPlan:
 
 
 def plan_memory(
-    config: TrainConfig, models: CoMatModels, judges: Mapping[str, Sequence[nn.Module]] | None = None
+    config: TrainConfig,
+    models: CoMatModels,
+    judges: Mapping[str, Sequence[nn.Module]] | None = None,
+    captions: Sequence[str] = (EXAMPLE_CAPTION,),
 ) -> MemoryPlan:
     """Count the weights of loaded models, and the activations of one micro-batch without computing it.
 
     Args:
         judges: role -> networks of those that look at validation images between the steps, where nothing keeps
             activations (`stages.train.brake.bench`).
+        captions: what a micro-batch's images are held against, repeated as often as needed. How many counterfactuals
+            and questions they lead to, and how long they are, decides what rewards keep.
     """
     judges = judges or {}
     online = lora_parameters(models.online.denoiser, ADAPTER_NAME)
@@ -86,7 +93,7 @@ def plan_memory(
     networks = {name: [network] for name, network in models.online.networks.items()}
     networks |= {role: [*model.networks.values()] for role, model in models.helpers.items()} | dict(judges)
     parameters, visiting = _frozen_weights(networks, visitors | judging, {id(value) for value in learned})
-    activations = _activations(config, models)
+    activations = _activations(config, models, captions)
     resident = sum(parameters.values()) + 2 * adapters + optimizers
     encoders = sum(visitors.get(name, 0) for name in models.online.text_encoders)  # all come for the prompts
     peak = resident + max(_highest(config, activations, visitors), encoders, *judging.values())
@@ -108,8 +115,9 @@ def describe_peak(device: torch.device) -> str:
 
 
 def _copies(config: TrainConfig) -> int:
-    """How many more sets of the LoRA's weights a training keeps."""
-    return (config.online.average_decay is not None) + (config.brake is not None)
+    """How many more sets of the LoRA's size a training keeps: other weights, and gradients that are kept apart."""
+    apart = len(config.rewarded) + 1 if config.conflicting_rewards is not None else 0  # the rest is one more
+    return (config.online.average_decay is not None) + (config.brake is not None) + apart
 
 
 def _frozen_weights(
@@ -157,7 +165,7 @@ def _weights(modules: Iterable[nn.Module], counted: set[int]) -> Iterator[Tensor
                 yield value
 
 
-def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
+def _activations(config: TrainConfig, models: CoMatModels, captions: Sequence[str]) -> dict[str, int]:
     """Bytes that each part of one micro-batch keeps for its backward pass."""
     online, weights = models.online, config.weights
     rows, prompts = config.batch_size + config.denoised_pairs, config.batch_size
@@ -186,7 +194,7 @@ def _activations(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
         calls["decoder"] = lambda: online.decode(latents(decoded))
     calls |= {
         role: lambda score=score, home=home: score(images(rows, home))
-        for role, (score, home) in _image_scorers(config, models, rows).items()
+        for role, (score, home) in _image_scorers(config, models, [*islice(cycle(captions), rows)]).items()
     }
     discriminator = models.discriminator
     if discriminator is not None:
@@ -210,9 +218,9 @@ def _networks(models: CoMatModels) -> list[nn.Module]:
 
 
 def _image_scorers(
-    config: TrainConfig, models: CoMatModels, rows: int
+    config: TrainConfig, models: CoMatModels, captions: Sequence[str]
 ) -> dict[str, tuple[Callable[[Tensor], object], torch.device]]:
-    """Role -> what scores `rows` images with a graph, and the device on which it can be planned."""
+    """Role -> what scores images against the captions with a graph, and the device on which it can be planned."""
     scorers: dict[str, ImageToText | Reward] = {
         reward_role(name): one.reward.model if isinstance(one.reward, OffloadedReward) else one.reward
         for name, one in models.rewards.items()
@@ -223,7 +231,7 @@ def _image_scorers(
     for role, scorer in scorers.items():
         weights = (weight for network in scorer.networks.values() for weight in network.parameters())
         home = next((weight.device for weight in weights), models.online.device)  # the CPU for one that visits
-        prepared[role] = (scorer.prepare([EXAMPLE_CAPTION] * rows, home), home)
+        prepared[role] = (scorer.prepare(captions, home), home)
     return prepared
 
 

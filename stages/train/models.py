@@ -12,7 +12,7 @@ from comat_core.backbones.adapters import add_lora, lora_parameters
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.recomputed_blocks import recompute_blocks
 from comat_core.rewards.protocol import WeightedReward
-from comat_core.support.offloading import OffloadedCaptioner, OffloadedReward, OffloadedSegmenter
+from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter, offloaded_reward
 from comat_core.support.precisions import PRECISIONS
 from comat_core.training.training_inputs import CoMatModels
 from stages.models.discriminators import Surroundings
@@ -104,7 +104,7 @@ def _offload(models: CoMatModels) -> None:
     """Let all frozen models but the online model's denoiser and autoencoder wait for their calls on the CPU."""
     models.online.offload_text_encoders()
     models.rewards = {
-        name: WeightedReward(OffloadedReward(one.reward), one.weight) for name, one in models.rewards.items()
+        name: WeightedReward(offloaded_reward(one.reward), one.weight) for name, one in models.rewards.items()
     }
     if models.captioner is not None:
         models.captioner = OffloadedCaptioner(models.captioner)

@@ -21,6 +21,8 @@ from torch import nn
 
 from comat_core.files.regular_files import read_file
 from comat_core.support.errors import UserError, first_line
+from comat_core.training.question_failures import QuestionFailures
+from comat_core.training.reward_strengths import RewardStrengths
 from stages.plan.digests import digest_file
 from stages.store.local_disk import disk_errors_told
 from stages.train.averages import put_in
@@ -53,6 +55,8 @@ class Numbers(BaseModel):
     tensors: str | None = None
     """Digest of the tensors' file; checkpoints of earlier versions have none."""
     brake: BrakeRecord | None = None
+    strengths: RewardStrengths | None = None
+    failures: QuestionFailures | None = None
 
 
 @dataclass
@@ -72,6 +76,10 @@ class TrainingState:
     """Moving average of the online model's parameters; None if none is kept."""
     brake: BrakeRecord | None = None
     """What the brake has found; None without one."""
+    strengths: RewardStrengths | None = None
+    """How hard the rewards pull that are brought to each other's size; None if none is."""
+    failures: QuestionFailures | None = None
+    """How often questions fail that weigh by it; None if none do."""
     best: dict[str, torch.Tensor] | None = None
     """Parameters of the evaluation that the brake holds for the best so far. They stand in every checkpoint, so that
     they stay however many of those are removed."""
@@ -174,6 +182,9 @@ class TrainingState:
             name.startswith(BEST) for name in tensors
         ):
             raise ValueError(f"{MARKER} is of another brake")
+        kept, own = (numbers.strengths, numbers.failures), (self.strengths, self.failures)
+        if [one is None for one in kept] != [one is None for one in own]:
+            raise ValueError(f"{MARKER} is of other rewards")
         return numbers, tensors
 
     def _restore(self, numbers: Numbers, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -186,6 +197,7 @@ class TrainingState:
             self.scaler.load_state_dict(numbers.scaler)
         self.step, self.skipped = numbers.step, numbers.skipped
         self.skipped_in_a_row, self.history = numbers.skipped_in_a_row, numbers.history
+        self.strengths, self.failures = numbers.strengths, numbers.failures
         self.average = _taken(tensors, AVERAGE, self.trainee.online)
         self.brake, self.best = numbers.brake, _taken(tensors, BEST, self.trainee.online)
         return {name.removeprefix(RANDOM): value for name, value in generators.items()}
@@ -219,6 +231,8 @@ class TrainingState:
             schedules={role: learner.schedule.state_dict() for role, learner in self._learners().items()},
             tensors=tensors,
             brake=self.brake,
+            strengths=self.strengths,
+            failures=self.failures,
         )
 
 

@@ -1,5 +1,6 @@
 """The two optimiser steps of an iteration, each over its micro-batches."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -7,10 +8,13 @@ import torch
 from accelerate import Accelerator
 
 from comat_core.support.precisions import PRECISIONS
+from comat_core.support.randomness import make_generator
+from comat_core.training.reward_strengths import RewardBalance
 from comat_core.training.training_inputs import CoMatBatch, CoMatModels
 from comat_core.training.training_step import StepOutput, discriminator_step, training_step
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
+from stages.train.objectives import SeparateGradients
 from stages.train.state import TrainingState
 from stages.train.updates import apply_gradients
 
@@ -45,17 +49,53 @@ MicroBatches = list[tuple[CoMatBatch, StepOutput]]
 
 def online_step(run: Run, state: TrainingState) -> tuple[MicroBatches, StepRecord]:
     """Steps 1 to 8 of Algorithm 1 for each micro-batch, then the online model's update."""
-    config, micro_batches = run.config, []
+    config, micro_batches, online = run.config, [], state.trainee.online
+    balance = balance_now(config, state)
+    apart = SeparateGradients(online.parameters, config.rewarded) if config.conflicting_rewards == "project" else None
+
+    def scale(loss: torch.Tensor) -> torch.Tensor:
+        return state.scaler.scale(loss / config.gradient_accumulation)
+
     for number in _micro_batch_numbers(run, state.step):
         batch = run.training_data.batch(number, config.batch_size, config.pair_batch_size)
         with run.autocast():
-            output = training_step(run.models, batch, _settings_now(config, state), seed=config.seed, step=state.step)
-        state.scaler.scale(output.total / config.gradient_accumulation).backward()
-        output.total = output.total.detach()
+            settings = _settings_now(config, state)
+            output = training_step(run.models, batch, settings, seed=config.seed, step=state.step, balance=balance)
+        if apart is None:
+            scale(output.total).backward()
+        else:
+            apart.walk_back(output.terms, scale)
+        output.total, output.terms = output.total.detach(), {}
         micro_batches.append((batch, output))
     metrics = _averages(run, [output.losses for _, output in micro_batches])
-    update = apply_gradients(state.trainee.online, state.scaler, metrics)
-    return micro_batches, StepRecord(metrics | {"gradient_norm": update.gradient_norm}, update.nonfinite)
+    conflicts = {}
+    if apart is not None:
+        conflicts["conflicts"] = apart.put_in_projected(make_generator(config.seed, "projection order", state.step))
+    update = apply_gradients(online, state.scaler, metrics)
+    metrics |= {"gradient_norm": update.gradient_norm, **conflicts}
+    if state.strengths is not None:
+        squares = _averages(run, [output.gradient_squares for _, output in micro_batches])
+        metrics |= strength_metrics(squares, balance.factors)
+        if not update.nonfinite:
+            state.strengths = state.strengths.after(squares)
+    if state.failures is not None and not update.nonfinite:
+        state.failures = state.failures.after(metrics, config.weighed_by_failures)
+    return micro_batches, StepRecord(metrics, update.nonfinite)
+
+
+def balance_now(config: TrainConfig, state: TrainingState) -> RewardBalance:
+    """What the steps before this one have shown of the rewards."""
+    factors, failures = {}, state.failures
+    if state.strengths is not None:
+        factors = state.strengths.factors(config.yardsticks)
+    parts = {} if failures is None else {role: failures.weights(role) for role in config.weighed_by_failures}
+    return RewardBalance(factors, parts)
+
+
+def strength_metrics(squares: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
+    """What is logged of the measured losses: their gradients' size at one image, and what it was multiplied by."""
+    sizes = {f"strength/{name}": square**0.5 for name, square in squares.items()}
+    return sizes | {f"factor/{name}": factor for name, factor in factors.items()}
 
 
 def discriminator_update(run: Run, state: TrainingState, micro_batches: MicroBatches) -> StepRecord:

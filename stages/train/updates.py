@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed
-from torch import nn
+from torch import Tensor, nn
 
 from comat_core.support.numerics import nonfinite_gradients
 from stages.train.models import Learner
@@ -49,11 +49,19 @@ def average_over_processes(parameters: dict[str, nn.Parameter]) -> None:
     for parameter in parameters.values():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    flat = torch.cat([parameter.grad.flatten() for parameter in parameters.values() if parameter.grad is not None])
-    torch.distributed.all_reduce(flat)
-    flat /= torch.distributed.get_world_size()
+    flat = averaged_over_processes(
+        torch.cat([parameter.grad.flatten() for parameter in parameters.values() if parameter.grad is not None])
+    )
     start = 0
     for parameter in parameters.values():
         assert parameter.grad is not None
         parameter.grad.copy_(flat[start : start + parameter.numel()].view_as(parameter))
         start += parameter.numel()
+
+
+def averaged_over_processes(values: Tensor) -> Tensor:
+    """Replace values by their mean over all processes, and return them."""
+    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        torch.distributed.all_reduce(values)
+        values /= torch.distributed.get_world_size()
+    return values

@@ -6,7 +6,8 @@ import torch
 
 from benchmarks import train_step
 from benchmarks.peak_memory import peak_bytes
-from tests.tiny_captioners import save_tiny_blip
+from benchmarks.planned_step import plan_against_peak
+from tests.tiny_captioners import save_tiny_blip, save_tiny_question_answerer
 from tests.tiny_models import IMAGE_SIDE, save_tiny_sd
 from tests.tiny_segmenters import save_tiny_clipseg
 
@@ -46,14 +47,19 @@ def test_every_part_reports_its_ratios(
     save_tiny_sd(tmp_path / "base")
     save_tiny_blip(tmp_path / "captioner")
     save_tiny_clipseg(tmp_path / "segmenter")
+    save_tiny_question_answerer(tmp_path / "vqa")
     monkeypatch.setattr(train_step, "GRADIENT_STEP_COUNTS", (1, 2))
     monkeypatch.setattr(train_step, "INFERENCE_STEP_COUNTS", (2, 3))
     arguments = {"models": tmp_path, "resolution": IMAGE_SIDE, "prompts": 2, "pairs": 1, "rank": 2}
     arguments |= {"num-inference-steps": 3, "gradient-steps": 2, "repetitions": 2}
     flags = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
-    monkeypatch.setattr("sys.argv", ["train_step", *flags])
+    parts = ["time", "memory", "attention", "rewards", "projection"]
+    monkeypatch.setattr("sys.argv", ["train_step", *flags, "--parts", *parts])
     train_step.main()
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for part in ("rewards", "projection"):
+        assert result[part]["ratio_lowest"] <= result[part]["ratio"] <= result[part]["ratio_highest"]
+    assert result["rewards"]["seconds_against"] > result["time"]["seconds_against"]
     assert result["time"]["repetitions"] == result["attention"]["repetitions"] == 2
     assert result["time"]["ratio_lowest"] <= result["time"]["ratio"] <= result["time"]["ratio_highest"]
     for mode in ("recomputing", "keeping_activations"):
@@ -70,6 +76,13 @@ def test_a_folder_without_models_is_refused(
     with pytest.raises(SystemExit):
         train_step.main()
     assert "holds no folder named base" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_plan_comes_close_to_the_measured_peak() -> None:
+    found = plan_against_peak("cpu", "train.batch_size=8", "train.pair_batch_size=2")
+    ratio = found["ratio"]
+    assert isinstance(ratio, float) and 0.85 < ratio < 1.15
 
 
 @pytest.mark.slow

@@ -62,7 +62,17 @@ class YesToQuestionsSettings(_Answered):
     """Each object, attribute, number and place of the prompt is a question of its own."""
 
     kind: Literal["yes_to_questions"] = "yes_to_questions"
+    weigh: Annotated[
+        Literal["failures"] | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(description="weigh objects, attributes, numbers, relations by how often each fails now; none: all by 1"),
+    ] = None
     parser: Annotated[SpacyPipeline, Field(description="spaCy pipeline that takes prompts apart")] = DEFAULT_PARSER
+
+    @property
+    def weighs_failures(self) -> bool:
+        """Whether it is set to."""
+        return self.weigh == "failures"
 
     def load(self, surroundings: RewardSurroundings) -> "YesToQuestions":
         from comat_core.language.parsers import load_parser

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from stages.models.variants import Variant
+from stages.plan.config import NOT_IN_KEY_IF_EMPTY
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,27 @@ class RewardSettings(Variant, ABC):
     needs_captioner: ClassVar[bool] = False
     """It scores with the training's own captioner."""
 
+    @property
+    def weighs_failures(self) -> bool:
+        """Whether its parts weigh by how often they fail now."""
+        return False
+
     weight: Annotated[float, Field(ge=0, description="of its negative mean score in the total loss")] = 1.0
+    as_strong_as: Annotated[
+        str | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(description="concept_activation or another reward, to whose size its gradient at the images is brought"),
+    ] = None
+
+    def check_packages(self, where: str) -> None:
+        """Make sure that the packages are there which not every installation has.
+
+        Args:
+            where: the setting, for the reader of an error.
+
+        Raises:
+            UserError: one is not.
+        """
 
     @abstractmethod
     def load(self, surroundings: RewardSurroundings) -> "Reward":

@@ -67,6 +67,8 @@ class BrakeSettings(Settings):
         Raises:
             UserError: one cannot be had, or cannot be read.
         """
+        for name, judge in self.judges.items():
+            judge.check_packages(f"train.brake.judges.{name}")
         if self.real is not None:
             check_real_images(self.real)
         for features in self.distances.values():
@@ -81,6 +83,9 @@ class BrakeSettings(Settings):
         if sharing is not None:
             kind = judges[sharing].kind
             raise ValueError(f"{sharing} judges with the training's own captioner: {kind} is a reward, no judge")
+        scaled = next((name for name, judge in judges.items() if judge.as_strong_as is not None), None)
+        if scaled is not None:
+            raise ValueError(f"{scaled}.as_strong_as is for rewards: a judge's gradient is not used")
         if not any(judge.weight for judge in judges.values()):
             raise ValueError("one judge at least must have a weight above 0")
         return judges

@@ -102,7 +102,8 @@ class Job(BaseModel):
             watched = (load_bench(self.config, brake, accelerator.device), prompts)
         if accelerator.is_main_process:
             judging = watched[0].networks if watched is not None else {}
-            tqdm.write(str(plan_memory(self.config, models, judging)), file=sys.stderr)
+            captions = training_data.longest_captions(self.config.batch_size, self.config.denoised_pairs)
+            tqdm.write(str(plan_memory(self.config, models, judging, captions)), file=sys.stderr)
         state = train(
             self.config,
             models,

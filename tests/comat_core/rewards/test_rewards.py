@@ -12,8 +12,9 @@ from comat_core.rewards.caption_contrast import CaptionContrast
 from comat_core.rewards.clip_similarity import ClipSimilarity
 from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
 from comat_core.rewards.protocol import Reward, reward_loss
+from comat_core.scorers.clip_score import ClipScorer
 from comat_core.scorers.visual_question_answering import VisualQuestionAnswerer
-from comat_core.support.offloading import OffloadedReward
+from comat_core.support.offloading import OffloadedReward, offloaded_reward
 from comat_core.support.randomness import make_generator
 from data.noun_filter import load_noun_filter
 from tests.comat_core.parsed import parser
@@ -38,7 +39,7 @@ def test_an_image_is_scored_alike_alone_and_among_others(reward: Reward) -> None
 
 def test_the_loss_is_the_negative_mean(reward: Reward) -> None:
     images = natural_pictures(len(PROMPTS), SIDE, SIDE)
-    torch.testing.assert_close(reward_loss(reward, images, PROMPTS), -scores(reward, images).mean())
+    torch.testing.assert_close(reward_loss(reward, images, PROMPTS).total, -scores(reward, images).mean())
 
 
 def test_the_gradient_of_the_images_is_the_finite_difference(reward: Reward) -> None:
@@ -138,6 +139,39 @@ def test_a_question_counts_while_its_parents_hold() -> None:
 
 
 @torch.no_grad()
+def test_the_parts_are_the_kinds_of_questions_and_add_up(reward_of: Callable[[str], Reward]) -> None:
+    reward = reward_of("yes_to_questions")
+    assert isinstance(reward, YesToQuestions) and isinstance(reward.answerer, VisualQuestionAnswerer)
+    images = natural_pictures(len(PROMPTS), SIDE, SIDE)
+    found = reward.prepare_parts(PROMPTS, images.device)(images)
+    terms, counted, failed = found.unbind(dim=-1)
+    torch.testing.assert_close(terms.sum(dim=1), scores(reward, images))
+    for row, prompt in enumerate(PROMPTS):
+        asked = prompt_questions(parser()(prompt), load_noun_filter())
+        yes = [reward.answerer.probability_of_yes(images[row : row + 1], [one.text]).item() for one in asked]
+        for column, kind in enumerate(reward.parts):
+            of_kind = [
+                probability
+                for probability, one in zip(yes, asked, strict=True)
+                if one.kind == kind and all(yes[parent] > 0.5 for parent in one.parents)
+            ]
+            expected = torch.tensor(of_kind).log().sum().item()
+            assert terms[row, column].item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+            assert counted[row, column] == len(of_kind)
+            assert failed[row, column] == sum(probability <= 0.5 for probability in of_kind)
+    loss = reward_loss(reward, images, PROMPTS)
+    kinds = ("object", "attribute", "number", "relation")
+    assert {*loss.parts} == {f"{kind}{end}" for kind in kinds for end in ("", "_asked", "_failed")}
+    assert sum(loss.parts[kind].item() for kind in kinds) == pytest.approx(loss.total.item(), rel=1e-5)
+    weighed = reward_loss(reward, images, PROMPTS, {"object": 3.0})
+    assert weighed.total.item() == pytest.approx(loss.total.item() + 2 * loss.parts["object"].item(), rel=1e-5)
+    offloaded = reward_loss(offloaded_reward(reward), images, PROMPTS)
+    assert {name: part.item() for name, part in offloaded.parts.items()} == pytest.approx(
+        {name: part.item() for name, part in loss.parts.items()}, rel=1e-5
+    )
+
+
+@torch.no_grad()
 def test_questions_of_several_prompts_stay_with_their_images(reward_of: Callable[[str], Reward]) -> None:
     reward = reward_of("yes_to_questions")
     assert isinstance(reward, YesToQuestions) and isinstance(reward.answerer, VisualQuestionAnswerer)
@@ -156,7 +190,7 @@ def test_questions_of_several_prompts_stay_with_their_images(reward_of: Callable
 @torch.no_grad()
 def test_clip_s_similarity_is_the_stock_model_s_logit(reward_of: Callable[[str], Reward]) -> None:
     reward = reward_of("clip_similarity")
-    assert isinstance(reward, ClipSimilarity)
+    assert isinstance(reward, ClipSimilarity) and isinstance(reward.scorer, ClipScorer)
     images = natural_pictures(len(PROMPTS), SIDE, SIDE)
     tokens = reward.scorer.tokenizer(list(PROMPTS), padding=True, truncation=True, max_length=24, return_tensors="pt")
     logits = reward.scorer.model(pixel_values=reward.scorer.preprocess(images), **tokens).logits_per_image

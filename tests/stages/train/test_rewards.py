@@ -12,6 +12,7 @@ from comat_core.support.offloading import OffloadedReward
 from comat_core.training.training_step import training_step
 from stages.models.rewards import RewardSurroundings
 from stages.models.rewards.clip_similarity import ClipSimilaritySettings
+from stages.models.rewards.human_preference import HumanPreferenceSettings
 from stages.models.rewards.prompt_answers import YesToQuestionsSettings
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
@@ -23,6 +24,7 @@ from tests.stages.train.batches import first_batch
 from tests.stages.train.run_stage import run
 from tests.tiny_captioners import save_tiny_question_answerer
 from tests.tiny_clip import save_tiny_clip
+from tests.tiny_open_clip import ARCHITECTURE, save_tiny_open_clip
 
 MakeConfig = Callable[..., TrainConfig]
 CPU = torch.device("cpu")
@@ -47,6 +49,9 @@ def test_a_training_logs_every_reward(
     first, second = trained.read_table("metrics.parquet").to_pylist()
     for name in rewards:
         assert first[f"reward/{name}"] != second[f"reward/{name}"]
+    kinds = ("object", "attribute", "number", "relation")
+    assert sum(first[f"reward/parts/{kind}"] for kind in kinds) == pytest.approx(first["reward/parts"], rel=1e-4)
+    assert first["reward/parts/object"] > 0
     weighed = sum(settings.get("weight", 1.0) * first[f"reward/{name}"] for name, settings in rewards.items())
     others = ("concept_activation", "fidelity", "concentration_positive", "concentration_negative")
     assert first["total"] == pytest.approx(weighed + sum(first[name] for name in others), rel=1e-4)
@@ -152,3 +157,31 @@ def test_a_clip_without_a_processor_reads_with_another_s(tmp_path: Path) -> None
     assert scores[0] == scores[1]
     with pytest.raises(UserError):
         ClipSimilaritySettings.model_validate({"kind": "clip_similarity", "model": str(bare)}).load(surroundings)
+
+
+def test_human_preference_without_open_clip_is_told_before_anything_runs(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import stages.models.rewards.human_preference as settings_module
+
+    monkeypatch.setattr(settings_module, "find_spec", lambda _: None)
+    reward = {"kind": "human_preference", "weight": 0.1}
+    with pytest.raises(UserError, match=r"need open_clip, which is not installed.*train\.rewards\.people") as told:
+        make_config(rewards={"people": reward}).fetch_files()
+    assert "pip install open_clip_torch" in str(told.value)
+    judge = {"every": 1, "judges": {"people": reward}}
+    with pytest.raises(UserError, match=r"train\.brake\.judges\.people"):
+        make_config(brake=judge).fetch_files()
+    with pytest.raises(UserError, match="need open_clip"):
+        HumanPreferenceSettings.model_validate(reward).load(RewardSurroundings(None, torch.float32, CPU))
+
+
+def test_human_preference_trains(make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    pytest.importorskip("open_clip")
+    path = save_tiny_open_clip(tmp_path / "hps")
+    people = {"kind": "human_preference", "model": path, "architecture": ARCHITECTURE, "weight": 0.1}
+    config = make_config(steps=2, rewards={"people": people})
+    trained = run(config, inputs, Store(str(tmp_path / "store")))
+    first, second = trained.read_table("metrics.parquet")["reward/people"].to_pylist()
+    assert first != second
+    assert plan_memory(config, load_models(config, CPU)).activations["reward/people"] > 0
