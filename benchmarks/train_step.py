@@ -18,6 +18,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,11 +57,13 @@ def main() -> None:
     arguments = _arguments()
     family = FAMILIES[arguments.family]
     sampling = TrainingSampler(
-        scheduler=family.scheduler,
+        scheduler=arguments.scheduler or family.scheduler,
         num_inference_steps=arguments.num_inference_steps,
         gradient_steps=arguments.gradient_steps,
         attention_steps=min(2, arguments.gradient_steps),
         tau_range=(1, 999),
+        guidance_interval=arguments.guidance_interval,
+        start_steps=arguments.start_steps,
     )
     settings = StepSettings(
         resolution=arguments.resolution, sampling=sampling, checkpoint_denoiser=not arguments.keep_activations
@@ -93,8 +96,8 @@ def main() -> None:
 def measure_time(workload: Workload, timing: Timing) -> dict[str, object]:
     """A full training step over the bare model calls it needs."""
 
-    def full_step() -> None:
-        _full_step(workload)
+    def measured_step() -> None:
+        full_step(workload)
         workload.forget_gradients()
 
     make_calls = bare_model_calls(workload, step=0)
@@ -103,7 +106,7 @@ def measure_time(workload: Workload, timing: Timing) -> dict[str, object]:
         make_calls()
         workload.forget_gradients()
 
-    return _alternate(full_step, bare_step, timing, workload.models.online.device.type)
+    return alternate(measured_step, bare_step, timing, workload.models.online.device.type)
 
 
 def measure_attention(workload: Workload, timing: Timing) -> dict[str, object]:
@@ -133,7 +136,7 @@ def measure_attention(workload: Workload, timing: Timing) -> dict[str, object]:
 
     conditioning = online.encode_prompts(batch.prompts, settings.resolution)
     captured = range(sampling.attention_steps)
-    return _alternate(lambda: denoising(captured), lambda: denoising(range(0)), timing, online.device.type)
+    return alternate(lambda: denoising(captured), lambda: denoising(range(0)), timing, online.device.type)
 
 
 def measure_memory(workload: Workload, timing: Timing) -> dict[str, object]:
@@ -184,17 +187,25 @@ def _step_bytes(workload: Workload, *, T: int, K: int) -> int:  # noqa: N803, th
     sampling = workload.settings.sampling.model_copy(update=asked)
     chosen = replace(workload, settings=workload.settings.model_copy(update={"sampling": sampling}))
     workload.forget_gradients()
-    return peak_bytes(lambda: _full_step(chosen), str(workload.models.online.device))
+    return peak_bytes(lambda: full_step(chosen), str(workload.models.online.device))
 
 
-def _full_step(workload: Workload) -> None:
+def full_step(workload: Workload, autocast: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+    """All losses and both backward passes of one step.
+
+    Args:
+        autocast: makes the context of each forward pass.
+    """
     models, batch, settings = workload.models, workload.batch, workload.settings
-    output = training_step(models, batch, settings, seed=SEED, step=0)
+    with autocast():
+        output = training_step(models, batch, settings, seed=SEED, step=0)
     output.total.backward()
-    discriminator_step(models, batch, output, settings).loss.backward()
+    with autocast():
+        scored = discriminator_step(models, batch, output, settings)
+    scored.loss.backward()
 
 
-def _alternate(
+def alternate(
     measured: Callable[[], None], against: Callable[[], None], timing: Timing, device: str
 ) -> dict[str, object]:
     """Time two calls in turn, first the one then the other in front, after one unmeasured round."""
@@ -242,6 +253,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=16, help="of the adapters")
     parser.add_argument("--num-inference-steps", type=int, default=50, help="T")
     parser.add_argument("--gradient-steps", type=int, default=5, help="K")
+    parser.add_argument("--guidance-interval", type=float, nargs=2, help="timesteps that are guided (default: all)")
+    parser.add_argument("--start-steps", type=int, nargs="+", help="drawn from; needs ddim (default: from noise)")
+    parser.add_argument("--scheduler", help="default: the family's")
     parser.add_argument("--keep-activations", action="store_true", help="do not recompute the denoiser")
     arguments = parser.parse_args()
     if not (arguments.models / "base").is_dir():

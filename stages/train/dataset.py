@@ -9,6 +9,7 @@ from comat_core.losses.attribute_concentration import EntityTokens
 from comat_core.support.randomness import make_generator
 from comat_core.training.training_inputs import CoMatBatch
 from stages.entities.tables import EntityWords, read_seen_entities
+from stages.latents.states import ReferenceStates
 from stages.latents.tables import read_reference_latents
 from stages.pairs.tables import Pair, read_pairs
 from stages.prompts.tables import read_training_texts
@@ -29,17 +30,30 @@ class TrainingPrompt:
 class TrainingData:
     """All prompts and pairs. Which of them a micro-batch holds is derived from its number, so nothing needs saving."""
 
-    def __init__(self, prompts: Sequence[TrainingPrompt], pairs: Sequence[Pair], *, seed: int) -> None:
+    def __init__(
+        self,
+        prompts: Sequence[TrainingPrompt],
+        pairs: Sequence[Pair],
+        *,
+        seed: int,
+        states: ReferenceStates | None = None,
+    ) -> None:
         self.prompts = prompts
         self.pairs = pairs
         self.seed = seed
+        self.states = states
 
     @classmethod
-    def read(cls, inputs: Mapping[str, Artifact], *, seed: int) -> "TrainingData":
+    def read(
+        cls, inputs: Mapping[str, Artifact], *, seed: int, start_steps: Sequence[int] | None = None
+    ) -> "TrainingData":
         """Join the tables of the stages prompts, entities, latents and pairs.
 
+        Args:
+            start_steps: where denoising may begin (`TrainingSampler`); 0 needs no state.
+
         Raises:
-            UserError: there is no training prompt.
+            UserError: there is no training prompt, or no state to begin with.
         """
         texts = {prompt.prompt_id: prompt.text for prompt in read_training_texts(inputs["prompts"], "train")}
         entities = read_seen_entities(inputs["entities"])
@@ -53,7 +67,9 @@ class TrainingData:
             )
             for reference in read_reference_latents(inputs["latents"])
         ]
-        return cls(prompts, read_pairs(inputs["pairs"]), seed=seed)
+        later = {step for step in start_steps or () if step}
+        states = ReferenceStates.read(inputs["latents"], later) if later else None
+        return cls(prompts, read_pairs(inputs["pairs"]), seed=seed, states=states)
 
     def batch(self, number: int, batch_size: int, pair_batch_size: int) -> CoMatBatch:
         """Make micro-batch number 0, 1, … of all processes together; each epoch runs through a new order."""
@@ -64,6 +80,7 @@ class TrainingData:
             trajectory_seeds=[prompt.trajectory_seed for prompt in prompts],
             entities=[prompt.entities for prompt in prompts],
             reference_latents=torch.stack([prompt.reference_latents for prompt in prompts]).float(),
+            states={} if self.states is None else self.states.of([prompt.prompt_id for prompt in prompts]),
             pair_ids=[pair.pair_id for pair in pairs],
             pair_captions=[pair.caption for pair in pairs],
             pair_latents=torch.stack([pair.latents for pair in pairs]).float() if pairs else None,

@@ -68,7 +68,8 @@ class Job(BaseModel):
 
         held = Lease(self.claim) if self.claim is not None else None
         accelerator = make_accelerator(self.config)
-        training_data = TrainingData.read(self.inputs, seed=self.config.seed)
+        starts = self.config.sampling.start_steps
+        training_data = TrainingData.read(self.inputs, seed=self.config.seed, start_steps=starts)
         with self.inputs["adapt"].local_path("denoiser/") if "adapt" in self.inputs else nullcontext() as denoiser:
             models = load_models(self.config, accelerator.device, denoiser)
         watched, brake, outcome, chosen = None, self.config.brake, None, ""
