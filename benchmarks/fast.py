@@ -5,7 +5,8 @@
 Trains both, unless they stand in the store and in the file of results, draws and judges, and prints a table in
 Markdown: the judge's gain (share of images with every object right) and the independent distances, each with the
 interval of its evaluation; the rows that the denoiser was given, counted while training ran; and its time. A run that
-ended early is made again by the same command. The last line is one JSON object, with the bars that the fast preset is held against.
+ended early is made again by the same command. The last line is one JSON object, with the bars that the fast preset is
+held against.
 """
 
 import argparse

@@ -51,6 +51,11 @@ def test_an_interval_saves_the_unconditional_half_outside_and_everything_saves_n
     def walk(scale: float, interval: tuple[float, float] | None) -> tuple[list[Tensor], list[int]]:
         """What each step ends with, and the rows of each call."""
         states: list[Tensor] = []
+
+        def keep(step: int, timestep: int, latents: Tensor) -> None:
+            del step, timestep
+            states.append(latents)
+
         rows.clear()
         denoise(
             model,
@@ -62,7 +67,7 @@ def test_an_interval_saves_the_unconditional_half_outside_and_everything_saves_n
             guidance_scale=scale,
             guidance_interval=interval,
             generators=[make_generator(0, "walk")],
-            callback=lambda step, timestep, latents: states.append(latents),
+            callback=keep,
         )
         return states, list(rows)
 
@@ -115,7 +120,7 @@ def test_attention_is_the_prompts_with_and_without_the_other_half(tiny_model: Mo
 
 
 def test_rows_that_join_later_are_guided_by_the_same_timesteps(tiny_model: ModelOf) -> None:
-    model, rows = tiny_model("sd"), None
+    model = tiny_model("sd")
     scheduler = make_scheduler(model.scheduler, "ddim")
     rows = rows_of_calls(model)
     interval = middle_of(scheduler.timesteps(STEPS).tolist())
