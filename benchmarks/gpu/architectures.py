@@ -22,6 +22,7 @@ from benchmarks.full_size_models import (
 from benchmarks.full_size_transformers import CLIP_BIG_G, CLIP_L, CLIP_VOCABULARY, PUBLISHED, clip_text_encoder
 from comat_core.backbones.loading import wrap_pipeline
 from comat_core.backbones.protocol import Backbone
+from data.miniature_world.recipes.stable_diffusion_3 import build_flow_pipeline
 
 TINY_CLIP: Final = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -79,9 +80,13 @@ def _sdxl(place: Place, scheduler: Any) -> Any:
 
 
 def _sd35(place: Place, scheduler: Any) -> Any:
+    """Stable Diffusion 3.5 medium with all its text encoders; when tiny, the miniature's untrained kind of it."""
+    if place.tiny:
+        pipeline = build_flow_pipeline(autoencoder(place.sizes, scaling_factor=1.0), seed=0)
+        pipeline.register_modules(scheduler=scheduler)
+        return pipeline
     published = PUBLISHED["sd35"]
-    config = published.config | (published.small if place.tiny else {})
-    return published.make_pipeline(config, not place.tiny, scheduler)
+    return published.make_pipeline(published.config, True, scheduler)
 
 
 ARCHITECTURES: Final = {
