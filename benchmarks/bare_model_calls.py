@@ -10,10 +10,12 @@ from torch.utils.checkpoint import checkpoint
 from benchmarks.training_workload import SEED, Workload
 from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.conditioning import Conditioning
+from comat_core.backbones.guided_denoiser import is_guided
 from comat_core.discriminators.denoiser import ADAPTER_NAME
 from comat_core.discriminators.protocol import gradient_wanted
 from comat_core.sampling.trajectories import pair_start_steps, start_from_images
 from comat_core.support.randomness import make_generator, normal_noise
+from comat_core.training.gradient_steps import draw_start_step
 from comat_core.training.training_step import training_step
 
 
@@ -45,7 +47,7 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
     images = torch.rand(image_shape, generator=make_generator(SEED, "bare images")).to(device)
     both_sides = torch.cat([latents[:count], latents[:count]])
     nouns = [[entity.noun for entity in entities] for entities in batch.entities]
-    captioner, segmenter = models.captioner, models.segmenter
+    captioner, segmenter, discriminator = models.captioner, models.segmenter, workload.discriminator
     assert captioner is not None and segmenter is not None
     scores = [one.reward.prepare(captions, device) for one in models.rewards.values()]
 
@@ -53,10 +55,9 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
         return captioner.log_likelihood(images, captions).log_probabilities
 
     def call_discriminator(latents: Tensor) -> Tensor:
-        timesteps = torch.full((len(latents),), workload.discriminator.timestep, device=device)
-        empty = workload.discriminator.empty_prompt.repeat(len(latents))
-        prediction = online.predict(latents, timesteps, empty)
-        return workload.discriminator.head(prediction.permute(0, 2, 3, 1))
+        timesteps = torch.full((len(latents),), discriminator.timestep, device=device)
+        prediction = discriminator.model.predict(latents, timesteps, discriminator.empty_prompt.repeat(len(latents)))
+        return discriminator.head(prediction.permute(0, 2, 3, 1))
 
     def make_calls() -> None:
         online.encode_prompts(captions, settings.resolution)
@@ -75,8 +76,8 @@ def bare_model_calls(workload: Workload, step: int) -> Callable[[], None]:
         for score in scores:
             _forward_and_backward(score, images.clone().requires_grad_())
         segmenter.segment(images[:count], nouns)
-        with active_adapter(online.denoiser, ADAPTER_NAME):
-            with gradient_wanted(workload.discriminator.named_trainable_parameters(), False):
+        with active_adapter(discriminator.model.denoiser, ADAPTER_NAME):
+            with gradient_wanted(discriminator.named_trainable_parameters(), False):
                 generated = latents[:count].clone().requires_grad_()
                 _forward_and_backward(call_discriminator, generated, recompute=settings.checkpoint_denoiser)
             _forward_and_backward(call_discriminator, both_sides, recompute=settings.checkpoint_denoiser)
@@ -99,13 +100,17 @@ def _denoiser_inputs(workload: Workload, step: int) -> list[_DenoiserInput]:
             num_inference_steps=sampling.num_inference_steps,
             steps=pair_start_steps(models.scheduler, sampling.num_inference_steps, sampling.tau_range),
         )
+    first = draw_start_step(sampling.start_steps, make_generator(SEED, "start step", step))
     prompted = models.online.encode_prompts([*batch.prompts, *batch.pair_captions], settings.resolution)
     shape = (models.online.latent_channels, *[models.online.latent_size(settings.resolution)] * 2)
     inputs = []
     for index, timestep in enumerate(models.scheduler.timesteps(sampling.num_inference_steps)):
-        rows = count + sum(join <= index for join in joins)
+        rows = count * (index >= first) + sum(join <= index for join in joins)
+        if not rows:
+            continue
         conditioning = prompted.select(slice(rows))
-        if models.online.guidance == "two halves" and sampling.guidance_scale > 1:
+        guided = models.online.guidance == "two halves" and sampling.guidance_scale > 1
+        if guided and is_guided(timestep, sampling.guidance_interval):
             conditioning = Conditioning.concatenate([models.unconditional.repeat(rows), conditioning])
         generators = [make_generator(SEED, "bare", index, row) for row in range(len(conditioning))]
         latents = normal_noise(shape, generators, device=device)

@@ -30,6 +30,7 @@ from stages.train.brake.record import outcome_of
 from stages.train.brake.validation_set import choose_prompts
 from stages.train.config import TrainConfig
 from stages.train.dataset import TrainingData
+from stages.train.dataset import prepared as readable
 from stages.train.loop import train
 from stages.train.models import ADAPTER_NAME, load_models
 from stages.train.steps import Run
@@ -75,25 +76,26 @@ def provoke(preset: str, overrides: Sequence[str], store: Store) -> dict[str, An
     config, inputs = prepared(preset, overrides, store)
     brake = config.brake
     assert brake is not None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, readable(inputs, Path(folder) / "data"):
         quiet = config.tracking.model_copy(update={"folder": f"{folder}/logs"})
         config = config.model_copy(update={"tracking": quiet})
         accelerator = make_accelerator(config)
-        models, training_data = load_models(config, accelerator.device), TrainingData.read(inputs, seed=config.seed)
+        models = load_models(config, accelerator.device)
+        training_data = TrainingData(inputs, Path(folder) / "data", seed=config.seed)
         bench = load_bench(config, brake, accelerator.device)
         watched = bench, choose_prompts(brake, inputs["prompts"], seed=config.seed)
         place = {"checkpoint_folder": Path(folder) / "checkpoints", "run_name": "provoked"}
         state = train(config, models, training_data, accelerator, watched=watched, **place)
-    assert state.brake is not None and state.best is not None
-    fresh = brake.model_copy(update={"split": FRESH_SPLIT, "prompts": FRESH_PROMPTS})
-    prompts = choose_prompts(fresh, inputs["prompts"], seed=config.seed)
-    examiner = Examiner(Run(config, models, training_data, accelerator), fresh, bench, prompts)
-    outcome = outcome_of(state.brake, brake, steps=config.steps, stopped_at=state.step)
-    with active_adapter(models.online.denoiser, ADAPTER_NAME):
-        base = examiner.measure_base()
-        last = examiner.evaluate(state.step, base, averaged=False)
-        with put_in_for_now(state.best, state.trainee.online.parameters):
-            delivered = examiner.evaluate(outcome.delivered_step, base, averaged=False)
+        assert state.brake is not None and state.best is not None
+        fresh = brake.model_copy(update={"split": FRESH_SPLIT, "prompts": FRESH_PROMPTS})
+        prompts = choose_prompts(fresh, inputs["prompts"], seed=config.seed)
+        examiner = Examiner(Run(config, models, training_data, accelerator), fresh, bench, prompts)
+        outcome = outcome_of(state.brake, brake, steps=config.steps, stopped_at=state.step)
+        with active_adapter(models.online.denoiser, ADAPTER_NAME):
+            base = examiner.measure_base()
+            last = examiner.evaluate(state.step, base, averaged=False)
+            with put_in_for_now(state.best, state.trainee.online.parameters):
+                delivered = examiner.evaluate(outcome.delivered_step, base, averaged=False)
     return {
         "delivered_step": outcome.delivered_step,
         "remark": outcome.remark,

@@ -126,20 +126,20 @@ def tiny_sizes() -> Sizes:
 
 
 def save_stable_diffusion(folder: Path, sizes: Sizes) -> Path:
-    """Save a pipeline like Stable Diffusion 1.5 (no safety checker)."""
-    autoencoder: Any = AutoencoderKL  # diffusers annotates its tuples as of one element
-    scheduler: Any = DDPMScheduler
-    levels = len(sizes.autoencoder["block_out_channels"])
+    """Save a pipeline like Stable Diffusion 1.5."""
+    stable_diffusion(sizes, beta_scheduler()).save_pretrained(folder)
+    return folder
+
+
+def stable_diffusion(sizes: Sizes, scheduler: Any) -> StableDiffusionPipeline:
+    """Make a pipeline like Stable Diffusion 1.5 (no safety checker), in the default precision.
+
+    Args:
+        scheduler: apart from the networks, which may be made without data or elsewhere.
+    """
     tokenizer: Any = letter_tokenizer(sizes.text_encoder["vocab_size"])
-    pipeline = StableDiffusionPipeline(
-        vae=autoencoder(
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            latent_channels=4,
-            sample_size=sizes.resolution,
-            scaling_factor=0.18215,
-            **sizes.autoencoder,
-        ),
+    return StableDiffusionPipeline(
+        vae=autoencoder(sizes, scaling_factor=0.18215),
         text_encoder=CLIPTextModel(
             CLIPTextConfig(
                 **sizes.text_encoder,
@@ -151,13 +151,31 @@ def save_stable_diffusion(folder: Path, sizes: Sizes) -> Path:
         ),
         tokenizer=tokenizer,
         unet=UNet2DConditionModel(**sizes.unet),
-        scheduler=scheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False),
+        scheduler=scheduler,
         safety_checker=None,  # pyright: ignore[reportArgumentType]
         feature_extractor=None,  # pyright: ignore[reportArgumentType]
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(folder)
-    return folder
+
+
+def autoencoder(sizes: Sizes, **settings: Any) -> Any:
+    """Of 4 channels, as Stable Diffusion 1.5 and SDXL have it but for the scale of its latents."""
+    kind: Any = AutoencoderKL  # diffusers annotates its tuples as of one element
+    levels = len(sizes.autoencoder["block_out_channels"])
+    return kind(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        latent_channels=4,
+        sample_size=sizes.resolution,
+        **sizes.autoencoder,
+        **settings,
+    )
+
+
+def beta_scheduler() -> Any:
+    """The noise levels of Stable Diffusion 1.5 and SDXL."""
+    kind: Any = DDPMScheduler
+    return kind(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1)
 
 
 def save_blip(folder: Path, sizes: Sizes) -> str:

@@ -29,7 +29,7 @@ class LeftAndRight:
 
     def segment(self, images: Tensor, nouns: Sequence[Sequence[str]]) -> list[Tensor]:
         """Return boolean masks (nouns, H, W) of each image; see `Segmenter`."""
-        left = torch.zeros(images.shape[-2:], dtype=torch.bool)
+        left = torch.zeros(images.shape[-2:], dtype=torch.bool, device=images.device)
         left[:, : images.shape[-1] // 2] = True
         return [torch.stack([left if number % 2 == 0 else ~left for number in range(len(row))]) for row in nouns]
 

@@ -70,8 +70,13 @@ FLUX_DEV: Final[dict[str, Any]] = {
 }
 _T5_XXL: Final[dict[str, Any]] = {"d_ff": 10240, "num_layers": 24, "num_heads": 64, "vocab_size": 32128}
 _T5_ONE_LAYER: Final[dict[str, Any]] = {"d_ff": 64, "num_layers": 1, "num_heads": 1, "vocab_size": 64}
-_CLIP_L: Final = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-_CLIP_BIG_G: Final = {
+CLIP_L: Final[dict[str, Any]] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
+CLIP_BIG_G: Final[dict[str, Any]] = {
     "hidden_size": 1280,
     "intermediate_size": 5120,
     "num_hidden_layers": 32,
@@ -102,9 +107,9 @@ def stable_diffusion_3(config: dict[str, Any], whole: bool, scheduler: Any) -> A
         transformer=SD3Transformer2DModel(**config),
         scheduler=scheduler,
         vae=_autoencoder(16, scaling_factor=1.5305, shift_factor=0.0609),
-        text_encoder=_clip(CLIPTextModelWithProjection, _CLIP_L, whole),
+        text_encoder=clip_text_encoder(CLIPTextModelWithProjection, CLIP_L, whole),
         tokenizer=letter_tokenizer(CLIP_VOCABULARY),
-        text_encoder_2=_clip(CLIPTextModelWithProjection, _CLIP_BIG_G, whole),
+        text_encoder_2=clip_text_encoder(CLIPTextModelWithProjection, CLIP_BIG_G, whole),
         tokenizer_2=letter_tokenizer(CLIP_VOCABULARY),
         text_encoder_3=_t5(whole) if whole else None,
         tokenizer_3=_t5_tokenizer() if whole else None,
@@ -127,7 +132,7 @@ def flux_dev(config: dict[str, Any], whole: bool, scheduler: Any) -> Any:
     return FluxPipeline(
         scheduler=scheduler,
         vae=_autoencoder(16, scaling_factor=0.3611, shift_factor=0.1159),
-        text_encoder=_clip(CLIPTextModel, _CLIP_L, whole),
+        text_encoder=clip_text_encoder(CLIPTextModel, CLIP_L, whole),
         tokenizer=letter_tokenizer(CLIP_VOCABULARY),
         text_encoder_2=_t5(whole),
         tokenizer_2=_t5_tokenizer(),
@@ -182,7 +187,8 @@ def _autoencoder(channels: int, **settings: Any) -> Any:
     )
 
 
-def _clip(kind: Any, size: dict[str, Any], whole: bool) -> Any:
+def clip_text_encoder(kind: Any, size: dict[str, Any], whole: bool = True) -> Any:
+    """A text encoder of CLIP, whole or of two layers."""
     layers: dict[str, Any] = {} if whole else {"num_hidden_layers": 2}  # the last but one is read
     return kind(
         CLIPTextConfig(

@@ -1,5 +1,7 @@
 """Training steps with and without rewards beside concept activation; for `benchmarks.train_step`."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from benchmarks.alternating import Timing, alternate
@@ -52,12 +54,19 @@ def step_over_bare_calls(workload: Workload, timing: Timing) -> dict[str, object
     return alternate(whole_step, bare_step, timing, workload.models.online.device.type)
 
 
-def full_step(workload: Workload) -> None:
-    """Both learners' backward passes, on all losses."""
+def full_step(workload: Workload, autocast: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+    """Both learners' backward passes, on all losses.
+
+    Args:
+        autocast: makes the context of each forward pass.
+    """
     models, batch, settings = workload.models, workload.batch, workload.settings
-    output = training_step(models, batch, settings, seed=SEED, step=0)
+    with autocast():
+        output = training_step(models, batch, settings, seed=SEED, step=0)
     output.total.backward()
-    discriminator_step(models, batch, output, settings).loss.backward()
+    with autocast():
+        scored = discriminator_step(models, batch, output, settings)
+    scored.loss.backward()
 
 
 def projected_step(workload: Workload) -> None:

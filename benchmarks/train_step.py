@@ -47,11 +47,13 @@ def main() -> None:
     arguments = _arguments()
     family = FAMILIES[arguments.family]
     sampling = TrainingSampler(
-        scheduler=family.scheduler,
+        scheduler=arguments.scheduler or family.scheduler,
         num_inference_steps=arguments.num_inference_steps,
         gradient_steps=arguments.gradient_steps,
         attention_steps=min(2, arguments.gradient_steps),
         tau_range=(1, 999),
+        guidance_interval=arguments.guidance_interval,
+        start_steps=arguments.start_steps,
     )
     settings = StepSettings(
         resolution=arguments.resolution, sampling=sampling, checkpoint_denoiser=not arguments.keep_activations
@@ -203,6 +205,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=16, help="of the adapters")
     parser.add_argument("--num-inference-steps", type=int, default=50, help="T")
     parser.add_argument("--gradient-steps", type=int, default=5, help="K")
+    parser.add_argument("--guidance-interval", type=float, nargs=2, help="timesteps that are guided (default: all)")
+    parser.add_argument("--start-steps", type=int, nargs="+", help="drawn from; needs ddim (default: from noise)")
+    parser.add_argument("--scheduler", help="default: the family's")
     parser.add_argument("--keep-activations", action="store_true", help="do not recompute the denoiser")
     arguments = parser.parse_args()
     if not (arguments.models / "base").is_dir():

@@ -97,6 +97,7 @@ def make_batch(online: Backbone, settings: StepSettings, prompts: int, pairs: in
         trajectory_seeds=[derive_seed(SEED, "trajectory", number) for number in range(prompts)],
         entities=[_entities(online, text) for text in texts],
         reference_latents=latents("reference", prompts),
+        states={step: latents(f"state {step}", prompts) for step in settings.sampling.start_steps or () if step},
         pair_ids=list(range(pairs)),
         pair_captions=[_two_objects(prompts + number) for number in range(pairs)],
         pair_latents=latents("pair", pairs),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class _SameResult:
@@ -13,7 +13,18 @@ SAME_RESULT: Final = _SameResult()
 """Annotation for settings of speed and memory: `checkpoint_denoiser: Annotated[bool, SAME_RESULT] = True`."""
 
 
+class _UnsaidIfEmpty:
+    """Marks a field that a key says nothing of while it is None or holds nothing."""
+
+
+UNSAID_IF_EMPTY: Final = _UnsaidIfEmpty()
+"""Annotation for settings that came later than the keys of results, which their absence shall not change."""
+
+
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++", "flow-euler", "flow-euler-stochastic"]
+
+
+Timestep = Annotated[float, Field(ge=0, description="of the training schedule, 0 the cleanest")]
 
 
 class Settings(BaseModel):
@@ -28,3 +39,15 @@ class Sampler(Settings):
     scheduler: Annotated[SchedulerName, Field(description="sampler")] = "ddpm"
     num_inference_steps: Annotated[int, Field(ge=1, le=1000, description="T, denoising steps")] = 50
     guidance_scale: Annotated[float, Field(ge=0, le=100, description="classifier-free guidance; 1 is none")] = 7.5
+    guidance_interval: Annotated[
+        tuple[Timestep, Timestep] | None,
+        UNSAID_IF_EMPTY,
+        Field(description="[T1, T2], timesteps that are guided, the others by the prompt alone; none: all are guided"),
+    ] = None
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _interval_ascends(cls, interval: tuple[float, float] | None) -> tuple[float, float] | None:
+        if interval is not None and interval[0] > interval[1]:
+            raise ValueError("guidance_interval must be two timesteps in ascending order")
+        return interval

@@ -131,6 +131,7 @@ def sample(
         scheduler=model.make_scheduler(config.sampling.scheduler, config.resolution),
         num_inference_steps=config.sampling.num_inference_steps,
         guidance_scale=config.sampling.guidance_scale,
+        guidance_interval=config.sampling.guidance_interval,
         generators=generators,
         capture=capture,
         callback=callback,

@@ -129,6 +129,7 @@ class WordSearch:
             scheduler=self._scheduler,
             num_inference_steps=self._sampler.num_inference_steps,
             guidance_scale=self._sampler.guidance_scale,
+            guidance_interval=self._sampler.guidance_interval,
             generators=noises,
             gradient_steps=self._gradient_steps(iteration),
             detach_denoiser_input=settings.detach_denoiser_input,

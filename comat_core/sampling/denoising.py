@@ -38,6 +38,7 @@ def denoise(
     scheduler: Scheduler,
     num_inference_steps: int,
     guidance_scale: float,
+    guidance_interval: tuple[float, float] | None = None,
     generators: Sequence[torch.Generator],
     start_steps: Sequence[int] | None = None,
     gradient_steps: Collection[int] = (),
@@ -60,6 +61,7 @@ def denoise(
         scheduler: makes a run for each group of rows that join together.
         num_inference_steps: T.
         guidance_scale: 1 or less turns guidance, and with it an unconditional half of the batch, off.
+        guidance_interval: timesteps, both ends included, outside of which it is off too; None for none.
         generators: B, for the noise that the scheduler adds.
         start_steps: B indices of the step at which each row joins, in [0, T); all 0 by default.
         gradient_steps: indices of the steps whose call keeps a graph.
@@ -67,7 +69,7 @@ def denoise(
         checkpoint_denoiser: recompute gradient steps in the backward pass instead of keeping activations.
         capture: the attention maps to return.
     """
-    denoiser = GuidedDenoiser.of(model, conditioning, negative_conditioning, guidance_scale, capture)
+    denoiser = GuidedDenoiser.of(model, conditioning, negative_conditioning, guidance_scale, capture, guidance_interval)
     groups = _rows_by_start(latents, scheduler, num_inference_steps, generators, start_steps)
     attention_maps: list[AttentionMaps] = []
 

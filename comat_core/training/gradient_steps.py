@@ -1,8 +1,15 @@
-"""Which of the denoising steps keep a gradient."""
+"""Which of the denoising steps a training step begins with, and which of the rest keep a gradient."""
+
+from collections.abc import Sequence
 
 import torch
 
 from comat_core.support.errors import UserError
+
+
+def draw_start_step(steps: Sequence[int] | None, generator: torch.Generator) -> int:
+    """Draw the step that denoising begins with, all alike; without a choice the first."""
+    return 0 if steps is None else steps[int(torch.randint(len(steps), (), generator=generator))]
 
 
 def gradient_steps_uniform(num_steps: int, count: int, generator: torch.Generator) -> tuple[int, ...]:

@@ -3,14 +3,18 @@
 Defaults are the paper's for Stable Diffusion 1.5.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from comat_core.settings import SAME_RESULT, Sampler, Settings
+from comat_core.settings import SAME_RESULT, UNSAID_IF_EMPTY, Sampler, SchedulerName, Settings
 
 TokenReduction = Literal["mean", "sum"]
 ConcentrationVariant = Literal["paper", "release"]
+
+
+GO_ON_FROM_A_STATE: Final[tuple[SchedulerName, ...]] = ("ddim", "flow-euler")
+"""Schedulers that walk the same way from a state in the middle: they draw no noise and remember no earlier step."""
 
 
 class LossWeights(Settings):
@@ -47,6 +51,25 @@ class TrainingSampler(Sampler):
         tuple[int, int],
         Field(description="[T1, T2], timesteps from which noised real images are denoised; the paper names no numbers"),
     ] = (200, 900)
+
+    start_steps: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...] | None,
+        UNSAID_IF_EMPTY,
+        Field(
+            min_length=1,
+            description="steps of which each optimiser step draws one, to start from the reference's state there "
+            "(latents.kept_steps); 0 is noise, and one named twice is drawn twice as often; none: always from noise",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _starts_fit(self) -> "TrainingSampler":
+        latest = max(self.start_steps or (0,))
+        if latest and self.scheduler not in GO_ON_FROM_A_STATE:
+            raise ValueError(f"start_steps need one of the schedulers {', '.join(GO_ON_FROM_A_STATE)}")
+        if self.gradient_steps > self.num_inference_steps - latest:
+            raise ValueError("gradient_steps must be left after the last of start_steps")
+        return self
 
     @model_validator(mode="after")
     def _steps_fit(self) -> "TrainingSampler":

@@ -55,6 +55,8 @@ class CoMatBatch:
     """The entities of each of the B prompts."""
     reference_latents: Tensor | None = None
     """z^_0: (B, C, h, w), the reference model's result on the same trajectories."""
+    states: Mapping[int, Tensor] = field(default_factory=dict)
+    """Step -> what the reference model began it with on these trajectories: (B, C, h, w)."""
     pair_ids: Sequence[str | int] = ()
     """G identities, for the pairs' random numbers."""
     pair_captions: Sequence[str] = ()

@@ -17,7 +17,7 @@ from comat_core.sampling.denoising import DenoisingResult, denoise
 from comat_core.sampling.trajectories import pair_start_steps, start_from_images, start_from_noise
 from comat_core.support.randomness import make_generator
 from comat_core.training.entity_masks import entity_masks
-from comat_core.training.gradient_steps import gradient_steps_strided, gradient_steps_uniform
+from comat_core.training.gradient_steps import draw_start_step, gradient_steps_strided, gradient_steps_uniform
 from comat_core.training.reward_strengths import GradientMeter, RewardBalance
 from comat_core.training.step_settings import LossWeights, StepSettings, TrainingSampler
 from comat_core.training.training_inputs import CoMatBatch, CoMatModels
@@ -86,11 +86,13 @@ def training_step(
             name are measured.
     """
     online, sampling, weights, losses = models.online, settings.sampling, settings.weights, {}
-    gradient_steps, attention_steps = _draw_steps(sampling, make_generator(seed, "gradient steps", step))
+    first = draw_start_step(sampling.start_steps, make_generator(seed, "start step", step))
+    gradient_steps, attention_steps = _draw_steps(sampling, first, make_generator(seed, "gradient steps", step))
     count, captions = len(batch.prompts), [*batch.prompts, *_used_pairs(models, batch, settings)]
 
     # 1. x_T ~ N(0, I);  tau ~ Uniform[T1, T2];  x_tau = add_noise(VAE(I_g), xi, tau).
-    x_start, start_steps, generators = _starts(models, batch, settings, seed, step)
+    #    Where the first step is a later one, the reference model's state on the way from x_T stands for x_T.
+    x_start, start_steps, generators = _starts(models, batch, settings, first, seed, step)
 
     # 2, 3. The online model denoises x_T under P and x_tau under P_g, jointly.
     result = denoise(
@@ -101,6 +103,7 @@ def training_step(
         scheduler=models.scheduler,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=sampling.guidance_scale,
+        guidance_interval=sampling.guidance_interval,
         generators=generators,
         start_steps=start_steps,
         gradient_steps=gradient_steps,
@@ -174,10 +177,13 @@ def _capture(batch: CoMatBatch, settings: StepSettings, steps: Sequence[int]) ->
     return CaptureRequest(steps, range(len(batch.prompts)), settings.attention_layers)
 
 
-def _draw_steps(sampling: TrainingSampler, generator: torch.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The K steps that keep a gradient, and the r of them, all different, that give attention maps."""
+def _draw_steps(
+    sampling: TrainingSampler, first: int, generator: torch.Generator
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The K steps, from the first on, that keep a gradient, and r of them, all different, that give attention maps."""
     draw = gradient_steps_uniform if sampling.gradient_step_draw == "uniform" else gradient_steps_strided
-    steps = draw(sampling.num_inference_steps, sampling.gradient_steps, generator)
+    drawn = draw(sampling.num_inference_steps - first, sampling.gradient_steps, generator)
+    steps = tuple(first + step for step in drawn)
     chosen = torch.randperm(len(steps), generator=generator)[: sampling.attention_steps]
     return steps, tuple(steps[index] for index in sorted(chosen.tolist()))
 
@@ -193,11 +199,17 @@ def _is_rewarded(models: CoMatModels, settings: StepSettings) -> bool:
 
 
 def _starts(
-    models: CoMatModels, batch: CoMatBatch, settings: StepSettings, seed: int, step: int
+    models: CoMatModels, batch: CoMatBatch, settings: StepSettings, first: int, seed: int, step: int
 ) -> tuple[Tensor, list[int], list[torch.Generator]]:
-    """Latents (B + G, C, h, w) that the denoising starts from, with each row's first step and generator."""
+    """Latents (B + G, C, h, w) that the denoising starts from, with each row's first step and generator.
+
+    Args:
+        first: the prompts' first step.
+    """
     latents, generators = start_from_noise(models.online, batch.trajectory_seeds, settings.resolution)
-    start_steps, sampling = [0] * len(generators), settings.sampling
+    if first:
+        latents = batch.states[first].to(latents)
+    start_steps, sampling = [first] * len(generators), settings.sampling
     if _used_pairs(models, batch, settings):
         assert batch.pair_latents is not None
         pair_generators = [make_generator(seed, "pair", step, pair_id) for pair_id in batch.pair_ids]

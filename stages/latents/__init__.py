@@ -1,20 +1,24 @@
 """The latents stage: what the reference model makes of every training prompt.
 
 Writes `index.parquet` (prompt_id, trajectory_seed, shard, row), and per shard `latents/00000.safetensors` with one
-tensor "latents" (N, C, h, w) in float32. The trajectory seed gives back the noise that the row began with and met on
+tensor "latents" (N, C, h, w) in float32; with `kept_steps` also what these steps begin with (`stages.latents.states`).
+The trajectory seed gives back the noise that the row began with and met on
 its way, so that training walks the same trajectory with the online model.
 """
 
 import math
+from typing import Annotated
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from stages.latents.states import KeptStates
 from stages.latents.tables import INDEX, INDEX_SCHEMA, IndexRow
+from stages.plan.config import NOT_IN_KEY_IF_EMPTY
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.prompts.tables import read_training_texts
-from stages.sampling import SamplingConfig, in_parts, sample_latents, sampling_model
+from stages.sampling import SamplingConfig, in_parts, sample, sampling_model
 from stages.store.artifacts import ArtifactWriter
 from stages.store.latent_shards import shard_file, write_shard
 
@@ -23,6 +27,17 @@ class LatentsConfig(SamplingConfig):
     """How the reference latents are sampled; training must sample alike."""
 
     shard_size: int = Field(512, ge=1, le=100_000, description="prompts per shard")
+    kept_steps: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...] | None,
+        NOT_IN_KEY_IF_EMPTY,
+        Field(min_length=1, description="steps whose beginning is kept too, for training to start there"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _steps_are_of_the_walk(self) -> "LatentsConfig":
+        if self.kept_steps and max(self.kept_steps) >= self.sampling.num_inference_steps:
+            raise ValueError("kept_steps must be below sampling.num_inference_steps")
+        return self
 
 
 def count_shards(config: LatentsConfig, inputs: Inputs) -> int:
@@ -35,12 +50,14 @@ def build_shard(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter, i
     import torch
 
     prompts = in_parts(read_training_texts(inputs["prompts"], "latents"), config.shard_size)[index]
-    latents = []
+    latents, states = [], KeptStates(config.kept_steps or ())
     with sampling_model(config, inputs) as model:
         for batch in progress_bar(in_parts(prompts, config.batch_size), f"Latents, shard {index + 1}"):
             seeds = [trajectory_seed(config.seed, prompt.prompt_id) for prompt in batch]
-            latents.append(sample_latents(model, config, [prompt.text for prompt in batch], seeds))
+            texts = [prompt.text for prompt in batch]
+            latents.append(sample(model, config, texts, seeds, callback=states.after_step).latents)
     write_shard(writer, index, torch.cat(latents))
+    states.write(writer, index)
 
 
 def build_rest(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter) -> None:

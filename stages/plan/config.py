@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 import data
 from comat_core.files.paths import folder_exists, path_exists, user_path
-from comat_core.settings import SAME_RESULT, Settings
+from comat_core.settings import SAME_RESULT, UNSAID_IF_EMPTY, Settings
 from comat_core.support.errors import UserError
 from stages.models.folder_files import files_below
 from stages.models.hub import fetch_file, fetch_folder
@@ -28,12 +28,8 @@ NOT_IN_KEY: Final = SAME_RESULT
 """Annotation for settings of speed and place: `batch_size: Annotated[int, NOT_IN_KEY] = 8`."""
 
 
-class _NotInKeyIfEmpty:
-    """Marks a field that a key says nothing of while it is None or holds nothing."""
-
-
-NOT_IN_KEY_IF_EMPTY: Final = _NotInKeyIfEmpty()
-"""Annotation for settings that came later than the keys of results, which their absence shall not change."""
+NOT_IN_KEY_IF_EMPTY: Final = UNSAID_IF_EMPTY
+"""Annotation for settings that came later than the keys of results: `rewards: Annotated[..., NOT_IN_KEY_IF_EMPTY]`."""
 
 
 class ModelReference(Settings):

@@ -50,18 +50,27 @@ class StoredLatents:
         """
         import torch
 
-        return torch.stack([self._read_row(place) for place in places])
+        return torch.stack([read_row(self._files, place.shard, NAME, place.row) for place in places])
 
-    def _read_row(self, place: Place) -> "Tensor":
-        from safetensors import SafetensorError, safe_open
 
-        path = self._files.path(place.shard)
-        try:
-            with safe_open(path, framework="pt") as shard:
-                return shard.get_slice(NAME)[place.row].clone()
-        except (SafetensorError, OSError, IndexError) as error:
-            artifact, problem = self._files.artifact, f"the latents of row {place.row} cannot be read"
-            raise DamagedArtifactError(artifact.stage, f"{artifact.url}/{place.shard}", problem) from error
+def read_row(files: LocalFiles, name: str, tensor: str, row: int) -> "Tensor":
+    """One row (C, h, w) of a tensor in a shard, copied out of it.
+
+    Args:
+        name: of the shard's file.
+
+    Raises:
+        DamagedArtifactError: the shard is not the one that the stage wrote, or has no such row.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = files.path(name)
+    try:
+        with safe_open(path, framework="pt") as shard:
+            return shard.get_slice(tensor)[row].clone()
+    except (SafetensorError, OSError, IndexError) as error:
+        artifact, problem = files.artifact, f"the latents of row {row} cannot be read"
+        raise DamagedArtifactError(artifact.stage, f"{artifact.url}/{name}", problem) from error
 
 
 def read_back(writer: ArtifactWriter, count: int) -> "Tensor":

@@ -236,7 +236,10 @@ class TrainConfig(StepSettings, StageConfig):
             check_installed(self.optimizer)
 
     def check_beside(self, sections: Mapping[str, StageConfig]) -> None:
-        """The discriminator would tell a difference in sampling instead of one between the models."""
+        """The discriminator would tell a difference in sampling instead of one between the models.
+
+        Nor can training start where nothing is kept.
+        """
         latents = sections.get("latents")
         if not isinstance(latents, SamplingConfig):
             return
@@ -244,6 +247,10 @@ class TrainConfig(StepSettings, StageConfig):
             ours, theirs = getattr(self.sampling, name), getattr(latents.sampling, name)
             if ours != theirs:
                 raise ValueError(f"train.sampling.{name} = {ours} differs from latents.sampling.{name} = {theirs}")
+        kept = {0, *(getattr(latents, "kept_steps", None) or ())}
+        missing = sorted(set(self.sampling.start_steps or ()) - kept)
+        if missing:
+            raise ValueError(f"train.sampling.start_steps has {missing[0]}, which latents.kept_steps has not")
 
     @field_validator("rewards")
     @classmethod

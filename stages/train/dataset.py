@@ -5,7 +5,7 @@ shards that are memory-mapped while a row is copied out of them. In memory is th
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 
 from comat_core.support.randomness import make_generator
 from comat_core.training.training_inputs import CoMatBatch
+from stages.latents.states import ReferenceStates
 from stages.store.artifacts import Artifact
 from stages.store.latent_shards import StoredLatents
 from stages.store.local_disk import disk_errors_told
@@ -50,14 +51,20 @@ class TrainingData:
 
     Args:
         folder: what `prepared` has made of the same inputs.
+        start_steps: where denoising may begin (`TrainingSampler`); 0 needs no state.
+
+    Raises:
+        UserError: a state to begin with was not kept.
     """
 
-    def __init__(self, inputs: Mapping[str, Artifact], folder: Path, *, seed: int) -> None:
+    def __init__(
+        self, inputs: Mapping[str, Artifact], folder: Path, *, seed: int, start_steps: Sequence[int] | None = None
+    ) -> None:
         self.seed = seed
         self._tables = IndexedTables(folder / TABLES)
-        self._latents, self._pair_latents = (
-            StoredLatents(LocalFiles(inputs[role], folder / role)) for role in ("latents", "pairs")
-        )
+        files, pair_files = (LocalFiles(inputs[role], folder / role) for role in ("latents", "pairs"))
+        self._latents, self._pair_latents = StoredLatents(files), StoredLatents(pair_files)
+        self._states = ReferenceStates(files, [step for step in start_steps or () if step])
         # Two, for a batch that ends one epoch and begins the next.
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self._pair_order = lru_cache(maxsize=2)(self._draw_pair_order)
@@ -76,11 +83,13 @@ class TrainingData:
             self._tables.pair(int(self._pair_order(epoch)[position]))
             for epoch, position in _positions(number, pair_batch_size, self._tables.pairs)
         ]
+        places = [prompt.place for prompt in prompts]
         return CoMatBatch(
             prompts=[prompt.text for prompt in prompts],
             trajectory_seeds=[prompt.trajectory_seed for prompt in prompts],
             entities=[prompt.entities for prompt in prompts],
-            reference_latents=self._latents.read([prompt.place for prompt in prompts]).float(),
+            reference_latents=self._latents.read(places).float(),
+            states=self._states.of(places),
             pair_ids=[pair.pair_id for pair in pairs],
             pair_captions=[pair.caption for pair in pairs],
             pair_latents=self._pair_latents.read([pair.place for pair in pairs]).float() if pairs else None,

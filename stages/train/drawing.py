@@ -30,6 +30,7 @@ def draw_images(models: CoMatModels, config: TrainConfig, prompts: Sequence[str]
         scheduler=models.scheduler,
         num_inference_steps=config.sampling.num_inference_steps,
         guidance_scale=config.sampling.guidance_scale,
+        guidance_interval=config.sampling.guidance_interval,
         generators=generators,
     )
     return models.online.decode(result.latents)

@@ -94,6 +94,7 @@ def write_model_card(config: TrainConfig, *, adapted: bool, usage: Sequence[str]
                 *map(_describe, helpers_of(config)),
                 *map(_describe, judges_of(config)),
                 *_averaging(config),
+                *_fewer_calls(config),
             ]
         ),
         **config.weights.model_dump(),
@@ -110,6 +111,18 @@ def _layers(config: TrainConfig) -> list[str]:
 def _averaging(config: TrainConfig) -> list[str]:
     decay = config.online.average_decay
     return [] if decay is None else [f"| moving average of the LoRA | decay {decay:g} |"]
+
+
+def _fewer_calls(config: TrainConfig) -> list[str]:
+    """What of the walk from noise was left out, if anything was."""
+    sampling, lines = config.sampling, []
+    if sampling.guidance_interval is not None:
+        first, last = sampling.guidance_interval
+        lines.append(f"| guided timesteps | {first:g} to {last:g} |")
+    if sampling.start_steps is not None:
+        steps = ", ".join(map(str, sampling.start_steps))
+        lines.append(f"| first denoising step | drawn from {steps} |")
+    return lines
 
 
 def _describe(helper: Helper) -> str:

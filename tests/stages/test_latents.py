@@ -11,8 +11,12 @@ from comat_core.sampling.trajectories import start_from_noise
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed
 from stages import latents
+from stages.latents.states import ReferenceStates
+from stages.latents.tables import stream_index
 from stages.plan.config import ModelReference
 from stages.store.artifacts import Artifact
+from stages.store.latent_shards import Place
+from stages.store.local_files import LocalFiles
 from stages.store.store import Store
 from tests.stages.fake_run import make_artifact, prompts_table
 from tests.tiny_models import save_tiny_sd
@@ -112,3 +116,54 @@ def test_without_training_prompts_it_says_so(store: Store, tiny_sd_folder: Path)
     empty = make_artifact(store, "prompts", key="none", tables={"prompts.parquet": prompts_table(PROMPTS[1:2])})
     with pytest.raises(UserError, match="there is no training prompt"):
         latents.run(config(tiny_sd_folder), {"prompts": empty}, store)
+
+
+DDIM = {"scheduler": "ddim", "num_inference_steps": 4, "guidance_scale": 4.0}
+
+
+def test_states_are_what_the_kept_steps_begin_with(
+    store: Store, prompts: Artifact, tiny_sd_folder: Path, tmp_path: Path
+) -> None:
+    kept = config(tiny_sd_folder, sampling=DDIM, kept_steps=[1, 3], batch_size=1)
+    artifact = latents.run(kept, {"prompts": prompts}, store)
+    assert artifact.files("states/") == ["states/00000.safetensors", "states/00001.safetensors"]
+    places = {row.prompt_id: Place(row.shard, row.row) for row in stream_index(artifact)}
+    found = ReferenceStates(LocalFiles(artifact, tmp_path), [3, 1]).of([places["p2"], places["p0"]])
+    assert {step: states.shape for step, states in found.items()} == dict.fromkeys((1, 3), (2, 4, 8, 8))
+    assert found[3].dtype == torch.float32
+
+    model = load_backbone(tiny_sd_folder)
+    for step, states in found.items():
+        ends = denoise(
+            model,
+            states,
+            model.encode_prompts(["a white heart", "a red circle"], 32),
+            model.encode_unconditional(2, 32),
+            scheduler=make_scheduler(model.scheduler, "ddim"),
+            num_inference_steps=4,
+            guidance_scale=4.0,
+            generators=[torch.Generator(), torch.Generator()],
+            start_steps=[step, step],
+        ).latents
+        torch.testing.assert_close(ends, all_latents(artifact)[[2, 0]], atol=1e-4, rtol=1e-4)
+
+
+def test_latents_are_the_same_with_and_without_states(store: Store, prompts: Artifact, tiny_sd_folder: Path) -> None:
+    plain = latents.run(config(tiny_sd_folder, sampling=DDIM), {"prompts": prompts}, store)
+    kept = latents.run(config(tiny_sd_folder, sampling=DDIM, kept_steps=[2]), {"prompts": prompts}, store)
+    assert plain.key != kept.key
+    assert plain.files("states/") == []
+    assert torch.equal(all_latents(plain), all_latents(kept))
+
+
+def test_a_step_that_was_not_kept_is_told(
+    store: Store, prompts: Artifact, tiny_sd_folder: Path, tmp_path: Path
+) -> None:
+    artifact = latents.run(config(tiny_sd_folder, sampling=DDIM, kept_steps=[2]), {"prompts": prompts}, store)
+    with pytest.raises(UserError, match=r"hold no states of step 3 .*add 3 to latents.kept_steps"):
+        ReferenceStates(LocalFiles(artifact, tmp_path), [2, 3])
+
+
+def test_a_step_that_the_walk_does_not_have_is_refused(tiny_sd_folder: Path) -> None:
+    with pytest.raises(ValueError, match="kept_steps must be below"):
+        config(tiny_sd_folder, sampling=DDIM, kept_steps=[4])

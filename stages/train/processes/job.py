@@ -93,7 +93,9 @@ class Job(BaseModel):
 
         held = Lease(self.claim) if self.claim is not None else None
         accelerator = make_accelerator(self.config)
-        training_data = TrainingData(self.inputs, self.data_folder, seed=self.config.seed)
+        training_data = TrainingData(
+            self.inputs, self.data_folder, seed=self.config.seed, start_steps=self.config.sampling.start_steps
+        )
         with self.inputs["adapt"].local_path("denoiser/") if "adapt" in self.inputs else nullcontext() as denoiser:
             models = load_models(self.config, accelerator.device, denoiser)
         watched, brake, outcome, chosen = None, self.config.brake, None, ""
