@@ -142,7 +142,6 @@ def test_it_can_be_handed_to_processes_that_do_not_see_its_folder(
     generators = read.restore_latest(job.checkpoint_folder)
     assert generators is not None
     received = given.unpack(read.pack(generators))
-    torch.testing.assert_close(received, generators)
-    torch.testing.assert_close(given._tensors(), read._tensors())
-    assert given._numbers("") == read._numbers("")
+    torch.testing.assert_close(received, generators, equal_nan=True)
+    assert given.pack(received) == read.pack(generators)
     assert given.step == 2 and len(given.history) == 2
