@@ -139,3 +139,13 @@ def test_a_folder_that_may_not_be_read_is_told_in_one_line(tmp_path: Path, monke
     for look in (folder.sizes, folder.subfolders, lambda: folder.has("x")):
         with pytest.raises(UserError, match="the store cannot be read: Permission denied"):
             look()
+
+
+def test_a_file_is_read_in_blocks_wherever_it_lies(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystem, "BLOCK_BYTES", 4)
+    folder = any_store.root
+    for content, blocks in ((b"", []), (b"four", [b"four"]), (b"six to", [b"six ", b"to"])):
+        folder.write("file", content)
+        assert list(folder.blocks("file")) == blocks
+    with pytest.raises(FileNotFoundError):
+        list(folder.blocks("none"))

@@ -76,3 +76,10 @@ def test_a_file_that_is_no_table_is_told(store: Store, read: Callable[[Artifact,
     writer.write_bytes("rows.parquet", b"nothing of the kind")
     with pytest.raises(DamagedArtifactError, match="the table cannot be read"):
         read(writer.finish(), "rows.parquet", Row)
+
+
+def test_streamed_rows_are_chosen_as_those_that_are_read(artifact: Artifact) -> None:
+    for only in ({"even": [True]}, {"even": [True], "name": ["n1", "n2"]}, {"name": []}):
+        assert list(stream_rows(artifact, "rows.parquet", Row, only)) == read_rows(artifact, "rows.parquet", Row, only)
+    with pytest.raises(DamagedArtifactError, match="the table has no column 'split'"):
+        list(stream_rows(artifact, "rows.parquet", Row, {"split": ["train"]}))

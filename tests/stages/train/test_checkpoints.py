@@ -13,6 +13,7 @@ from comat_core.support.errors import UserError
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
+from stages.train.models import load_models, make_trainee
 from stages.train.processes.job import Job
 from stages.train.state import MARKER, TENSORS, TrainingState, checkpoints
 from tests.small_disk import fill, small_disk
@@ -124,3 +125,23 @@ def test_only_the_last_ones_stay(
     monkeypatch.setattr(TrainingState, "save", save)
     run(make_config(steps=4, checkpoints={"every": 1, "keep": 2}), inputs, Store(str(tmp_path / "store")))
     assert seen[-1] == ["step-0000003", "step-0000004"]
+
+
+def test_it_can_be_handed_to_processes_that_do_not_see_its_folder(
+    make_config: MakeConfig, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    config = make_config(steps=2, precision="fp16", checkpoints={"every": 2}, **FULL)
+    job = Job(config=config, inputs=inputs, folder=tmp_path, run_name="run")
+    job.run()
+
+    def fresh_state() -> TrainingState:
+        trainee = make_trainee(config, load_models(config, torch.device("cpu")))
+        return TrainingState(trainee, torch.amp.GradScaler("cpu", enabled=True))
+
+    read, given = fresh_state(), fresh_state()
+    generators = read.restore_latest(job.checkpoint_folder)
+    assert generators is not None
+    received = given.unpack(read.pack(generators))
+    torch.testing.assert_close(received, generators, equal_nan=True)
+    assert given.pack(received) == read.pack(generators)
+    assert given.step == 2 and len(given.history) == 2
