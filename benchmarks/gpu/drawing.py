@@ -60,6 +60,8 @@ def _calls(model: Any, config: SamplingConfig, *, decoded: bool) -> tuple[Callab
     prompts, seeds = [PROMPT] * config.batch_size, list(range(config.batch_size))
     pipeline, sampling = model.pipeline, config.sampling
     pipeline.scheduler = model.make_scheduler(sampling.scheduler, config.resolution).own
+    t5_length = getattr(model, "t5_length", None)  # the stock pipeline's own, but for the small tokenizers of --tiny
+    options = {} if t5_length is None else {"max_sequence_length": t5_length}
 
     @torch.no_grad()
     def ours() -> None:
@@ -76,6 +78,7 @@ def _calls(model: Any, config: SamplingConfig, *, decoded: bool) -> tuple[Callab
             guidance_scale=sampling.guidance_scale,
             generator=[make_generator(seed, "trajectory") for seed in seeds],
             output_type="pt" if decoded else "latent",
+            **options,
         )
 
     return ours, stock

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -134,7 +135,7 @@ def test_the_gradient_of_a_step_outside_is_the_conditional_halfs(tiny_model: Mod
     weight = next(iter(model.denoiser.parameters())).requires_grad_()
     last = float(scheduler.timesteps(STEPS)[-1])
 
-    def gradient(recomputed: bool, **options: object) -> Tensor:
+    def gradient(recomputed: bool, **options: Any) -> Tensor:
         result = sample(model, scheduler, gradient_steps=(STEPS - 1,), checkpoint_denoiser=recomputed, **options)
         (found,) = torch.autograd.grad(result.latents.square().sum(), weight)
         return found
