@@ -16,7 +16,8 @@ from stages.plan.digests import digest_bytes
 from stages.plan.splits import TEST, TRAIN
 from stages.prompts.mixture import in_batches
 from stages.prompts.tables import PROMPTS, PROMPTS_SCHEMA
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 from stages.store.latent_shards import shard_file, write_shard
 from stages.store.store import Store
 from stages.store.streamed_tables import write_streamed_table

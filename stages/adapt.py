@@ -25,7 +25,7 @@ from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.tables import read_training_texts
 from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from stages.store.latent_shards import read_back, write_shard
 from stages.store.local_disk import disk_errors_told
 

@@ -16,7 +16,7 @@ from stages.plan.splits import TEST
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import SamplingConfig, in_parts, sampling_model
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 
 class AttentionConfig(SamplingConfig):

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from stages.attention.recording import SIDE, Recording
 from stages.attention.words import ChosenPrompt, Word
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 from stages.store.typed_tables import check_columns, read_rows
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.mixture import in_batches
 from stages.prompts.tables import count_prompts, stream_texts
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 from stages.store.streamed_tables import write_streamed_table
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from stages.evaluate.scoring.summaries import summarise_items
 from stages.models.devices import choose_device
 from stages.plan.stage import Inputs, ShardedStage, Stage
 from stages.sampling import in_parts, sampling_model
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 NAME = "attack"
 METRICS = (

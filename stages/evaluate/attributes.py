@@ -19,7 +19,7 @@ from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 if TYPE_CHECKING:
     from comat_core.metrics.attribute_binding import Reading, YesNoAnswerer

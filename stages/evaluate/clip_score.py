@@ -18,7 +18,7 @@ from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_pr
 from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 METRIC = "clip_score"
 COMPLEX = "complex"

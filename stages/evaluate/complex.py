@@ -21,7 +21,7 @@ from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.config import StageConfig
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 METRIC = "complex"
 Image = tuple[str, str, int]

@@ -23,7 +23,7 @@ from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, explain_
 from stages.evaluate.scoring.comparisons import comparison
 from stages.evaluate.scoring.image_scores import image_scores
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 
 class DsgConfig(DependentQuestionsConfig):

@@ -36,7 +36,7 @@ from stages.evaluate.scoring.summaries import summarise_items
 from stages.models.devices import choose_device
 from stages.plan.config import NOT_IN_KEY, ModelReference
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -29,7 +29,7 @@ from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_b
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, reads_no_files
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 if TYPE_CHECKING:
     from torch import Tensor

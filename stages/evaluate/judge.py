@@ -19,7 +19,7 @@ from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.settings import EvaluationConfig
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 METRICS = ("object_accuracy", "attribute_accuracy", "all_right", "exact")
 

@@ -24,7 +24,7 @@ from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 METRIC = "spatial_3d"
 

@@ -30,7 +30,7 @@ from stages.evaluate.scoring.image_scores import identity_of, image_scores
 from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 METRIC = "tifa"
 FIELDS = ("caption", "question", "choices", "answer", "element_type")

@@ -15,7 +15,7 @@ from stages.models.model_references import Vae
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 
 class ImagesConfig(SamplingConfig, ImagesToDraw):

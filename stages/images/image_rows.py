@@ -18,7 +18,8 @@ from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.stage import Inputs
 from stages.prompts.tables import read_texts
 from stages.sampling import in_parts
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 from stages.store.typed_tables import read_rows
 
 PARTS: Final = "images/"

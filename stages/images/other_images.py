@@ -27,7 +27,8 @@ from stages.images.other_generators import OtherGenerator, check_lora, opened
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,7 +19,7 @@ from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.prompts.tables import read_training_texts
 from stages.sampling import SamplingConfig, in_parts, sample, sampling_model
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from stages.store.latent_shards import shard_file, write_shard
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from comat_core.support.errors import UserError
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from stages.store.latent_shards import Place, read_row, shard_file
 from stages.store.local_files import LocalFiles
 

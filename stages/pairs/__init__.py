@@ -27,7 +27,7 @@ from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from stages.store.latent_shards import shard_file, write_shard
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeVar
 from comat_core.support.errors import UserError
 from stages.plan.config import StageConfig
 from stages.plan.digests import digest_json
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 from stages.store.locks import Lease
 from stages.store.store import Store, input_records
 

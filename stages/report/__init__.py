@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stages.plan.config import NOT_IN_KEY_IF_EMPTY, StageConfig
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 PAGE = "report.html"
 

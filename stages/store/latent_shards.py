@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stages.store.artifacts import ArtifactWriter, DamagedArtifactError
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import DamagedArtifactError
 from stages.store.local_files import LocalFiles
 
 if TYPE_CHECKING:

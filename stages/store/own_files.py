@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from stages.store.artifacts import CHECKSUMS, LARGEST_MANIFEST, MANIFEST, PARTS, Manifest, names_of_part
+from stages.store.artifact_writer import names_of_part
+from stages.store.artifacts import CHECKSUMS, LARGEST_MANIFEST, MANIFEST, PARTS, Manifest
 from stages.store.filesystem import PARTIAL, WORKING, Folder
 
 OWN_FOLDERS = (CHECKSUMS, PARTS, f"{PARTIAL}/", f"{WORKING}/")

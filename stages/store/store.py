@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from stages.plan.digests import digest_json
-from stages.store.artifacts import MANIFEST, PARTS, Artifact, ArtifactWriter, DamagedArtifactError, InputRecord
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import MANIFEST, PARTS, Artifact, DamagedArtifactError, InputRecord
 from stages.store.filesystem import Folder, store_errors_told
 from stages.store.locks import POLL_SECONDS, Lease, is_live, lease, live_ones
 from stages.store.own_files import BEGUN, remove_artifact

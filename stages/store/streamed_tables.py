@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.store.artifacts import Artifact, ArtifactWriter, DamagedArtifactError
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact, DamagedArtifactError
 from stages.store.local_disk import disk_errors_told
 from stages.store.typed_tables import RowT, check_columns, column_names
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from stages.train.brake.files import EVALUATIONS_TABLE, OUTCOME, evaluations_table, read_outcome
 from stages.train.brake.independence import check_judges
 from stages.train.config import TrainConfig

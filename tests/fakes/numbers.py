@@ -8,7 +8,7 @@ from pydantic import Field
 from comat_core.support.errors import UserError
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from tests.fakes.tally import tally
 
 

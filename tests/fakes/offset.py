@@ -5,7 +5,7 @@ import time
 
 from stages.plan.config import StageConfig
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from stages.train.processes.termination import TrainingStopped, termination_noticed
 from tests.fakes.tally import tally
 

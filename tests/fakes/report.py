@@ -2,7 +2,7 @@
 
 from stages.plan.config import StageConfig
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from tests.fakes.tally import tally
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.stage import Inputs, ShardedStage
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from tests.fakes.tally import tally
 
 PER_SHARD = 2

@@ -90,7 +90,7 @@ def _read_noun_filter(path: Path) -> object:
 def _read_ablation(path: Path) -> object:
     from stages.studies.ablation.settings import load_ablation
 
-    return load_ablation(path)
+    return load_ablation(str(path))
 
 
 OVERRIDES = "train.steps=12\nmodels.base.path=/models/base\nimages.samples={test: 2, fidelity: 1}\n"

@@ -19,7 +19,8 @@ from stages.evaluate.scoring.comparisons import items_by_model
 from stages.evaluate.scoring.image_scores import ITEMS, ORIGIN, part_name
 from stages.evaluate.scoring.settings import reads_no_files
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 
 if TYPE_CHECKING:
     from comat_core.metrics.bootstrap import Resampled

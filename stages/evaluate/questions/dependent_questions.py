@@ -21,7 +21,7 @@ from stages.evaluate.questions.question_scores import compare_questions, questio
 from stages.evaluate.scoring.image_scores import identity_of
 from stages.plan.stage import Inputs
 from stages.prompts.cleaning import normalise
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
 

@@ -12,7 +12,7 @@ from stages.evaluate.scoring.comparisons import JOINED, join_items, write_summar
 from stages.evaluate.scoring.settings import chosen_prompts, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.stage import Inputs
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 QUESTION_COLUMNS = [
     ("prompt_id", pa.string()),

@@ -15,7 +15,7 @@ from stages.evaluate.scoring.image_scores import ITEMS, ORIGIN
 from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 SUMMARY = "summary.json"
 JOINED = "items.parquet"

@@ -11,7 +11,7 @@ from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, c
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 
 if TYPE_CHECKING:
     from torch import Tensor

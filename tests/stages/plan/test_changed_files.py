@@ -12,7 +12,7 @@ from stages.plan.config import StageConfig
 from stages.plan.digests import digest_file
 from stages.plan.stage import Inputs, ShardedStage
 from stages.prompts import STAGE, PromptsConfig
-from stages.store.artifacts import ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
 from stages.store.store import Condition, Store
 
 CHANGED = "a file that the settings of .* name has changed since the run began"

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from stages.store.artifacts import MANIFEST, Artifact, ArtifactWriter, DamagedArtifactError
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import MANIFEST, Artifact, DamagedArtifactError
 from stages.store.locks import LeaseLostError
 from stages.store.store import Condition, Store
 

@@ -11,7 +11,8 @@ import torch
 from comat_core.support.randomness import make_generator
 from stages.plan.config import StageConfig
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig
 from tests.tiny_captioners import save_tiny_blip

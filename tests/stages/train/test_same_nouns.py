@@ -11,7 +11,8 @@ import comat_core.training.training_step as training_step_module
 from comat_core.training.entity_masks import entity_masks
 from stages.plan.config import StageConfig
 from stages.plan.stage import Inputs, Stage
-from stages.store.artifacts import Artifact, ArtifactWriter
+from stages.store.artifact_writer import ArtifactWriter
+from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import STAGE, TrainConfig, run
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def endpoint() -> str:
         return f"127.0.0.1:{found.getsockname()[1]}"
 
 
-def meet(endpoint: str, works: list[Work], *, static: bool = True, wait: int = 60) -> list[Future[object]]:
+def meet(endpoint: str, works: list[Work], *, static: bool = True, wait: int = 60) -> list[Future[Any]]:
     """Let each machine do its work, and wait for all."""
 
     def run(rank: int, work: Work) -> object:
