@@ -23,14 +23,14 @@ from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
-from stages.train.averages import put_in_for_now
 from stages.train.brake.bench import load_bench
 from stages.train.brake.examination import Examiner
 from stages.train.brake.record import outcome_of
 from stages.train.brake.validation_set import choose_prompts
 from stages.train.config import TrainConfig
-from stages.train.dataset import TrainingData
-from stages.train.dataset import prepared as readable
+from stages.train.data.dataset import TrainingData
+from stages.train.data.dataset import prepared as readable
+from stages.train.learning.averages import put_in_for_now
 from stages.train.loop import train
 from stages.train.models import ADAPTER_NAME, load_models
 from stages.train.steps import Run

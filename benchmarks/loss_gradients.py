@@ -36,7 +36,7 @@ from stages.plan.presets import load_preset
 from stages.plan.stage import Inputs
 from stages.store.store import Store
 from stages.train.config import TrainConfig
-from stages.train.dataset import TrainingData, prepared
+from stages.train.data.dataset import TrainingData, prepared
 from stages.train.models import ADAPTER_NAME, load_models
 
 TRAIN: Final = "train"

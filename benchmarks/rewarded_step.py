@@ -21,7 +21,7 @@ from comat_core.support.randomness import make_generator
 from comat_core.training.training_step import discriminator_step, training_step
 from data.noun_filter import load_noun_filter
 from stages.models.model_references import DEFAULT_PARSER
-from stages.train.objectives import SeparateGradients
+from stages.train.learning.objectives import SeparateGradients
 
 VQA = "vqa"
 
@@ -31,6 +31,7 @@ def with_rewards(workload: Workload) -> Workload:
     parser, words = load_parser(DEFAULT_PARSER), load_noun_filter()
     captioner, device = workload.models.captioner, workload.models.online.device
     assert captioner is not None
+    assert workload.folder is not None, "the answering model lies beside the others"
     answerer = VisualQuestionAnswerer.load(str(workload.folder / VQA), device=device, protocol=CORRECTED)
     rewards = {
         "contrast": WeightedReward(CaptionContrast(captioner, read_once(counterfactuals, parser, words)), 0.5),

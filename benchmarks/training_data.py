@@ -22,7 +22,7 @@ from stages.plan.presets import load_preset
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
-from stages.train.dataset import TrainingData, prepared
+from stages.train.data.dataset import TrainingData, prepared
 
 PRESET = "miniature"
 LATENT_SHAPE = (4, 16, 16)

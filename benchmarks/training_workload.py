@@ -32,8 +32,8 @@ class Workload:
     discriminator: DenoiserDiscriminator
     batch: CoMatBatch
     settings: StepSettings
-    folder: Path
-    """Of the models beside the base."""
+    folder: Path | None = None
+    """Of the models beside the base, where they lie in one."""
 
     @property
     def trainable(self) -> list[nn.Parameter]:

@@ -75,7 +75,7 @@ def fetch_files(config: TrainConfig) -> None:
 
 def progress(config: TrainConfig, folder: Path) -> float:
     """The share of the steps that the newest checkpoint in the working folder has behind it."""
-    from stages.train.state import FOLDER_PREFIX, checkpoints
+    from stages.train.learning.state import FOLDER_PREFIX, checkpoints
 
     found = checkpoints(folder / "checkpoints")
     return int(found[-1].name.removeprefix(FOLDER_PREFIX)) / config.steps if found else 0.0

@@ -231,7 +231,7 @@ class TrainConfig(StepSettings, StageConfig):
         for name, reward in self.rewards.items():
             reward.check_packages(f"train.rewards.{name}")
         if self.optimizer == "adamw_8bit":
-            from stages.train.optimizers import check_installed
+            from stages.train.learning.optimizers import check_installed
 
             check_installed(self.optimizer)
 

@@ -12,19 +12,19 @@ from comat_core.training.question_failures import QuestionFailures
 from comat_core.training.reward_strengths import RewardStrengths
 from comat_core.training.training_inputs import CoMatModels
 from stages.store.locks import Lease
-from stages.train.averages import copied, decay_after, update_average
 from stages.train.brake.bench import Bench
 from stages.train.brake.brake import Brake
 from stages.train.brake.files import write_record
 from stages.train.brake.record import BrakeRecord
 from stages.train.brake.validation_set import ValidationPrompt
 from stages.train.config import TrainConfig
-from stages.train.dataset import TrainingData
+from stages.train.data.dataset import TrainingData
+from stages.train.learning.averages import copied, decay_after, update_average
+from stages.train.learning.random_states import gather_random_states
+from stages.train.learning.restoring import restore_together
+from stages.train.learning.state import TrainingState
 from stages.train.models import ADAPTER_NAME, make_trainee
 from stages.train.processes.termination import TrainingStopped, termination_noticed
-from stages.train.random_states import gather_random_states
-from stages.train.restoring import restore_together
-from stages.train.state import TrainingState
 from stages.train.steps import Run, discriminator_update, online_step
 from stages.train.tracking.reporting import Reporter
 from stages.train.tracking.validation import draw_validation_images, validation_prompts

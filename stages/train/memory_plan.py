@@ -24,8 +24,8 @@ from comat_core.support.precisions import PRECISIONS
 from comat_core.support.stored_bytes import stored_bytes
 from comat_core.training.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
+from stages.train.learning.optimizers import state_bytes
 from stages.train.models import ADAPTER_NAME
-from stages.train.optimizers import state_bytes
 
 MEGABYTE, GIGABYTE = 2**20, 2**30
 ONE_BLOCK = "denoiser, the largest block"

@@ -18,7 +18,7 @@ from comat_core.training.training_inputs import CoMatModels
 from stages.models.discriminators import Surroundings
 from stages.models.rewards import RewardSurroundings
 from stages.train.config import LearnerSettings, TrainConfig
-from stages.train.optimizers import make_optimizer
+from stages.train.learning.optimizers import make_optimizer
 
 ADAPTER_NAME = "comat"
 

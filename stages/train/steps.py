@@ -13,10 +13,10 @@ from comat_core.training.reward_strengths import RewardBalance
 from comat_core.training.training_inputs import CoMatBatch, CoMatModels
 from comat_core.training.training_step import StepOutput, discriminator_step, training_step
 from stages.train.config import TrainConfig
-from stages.train.dataset import TrainingData
-from stages.train.objectives import SeparateGradients
-from stages.train.state import TrainingState
-from stages.train.updates import apply_gradients
+from stages.train.data.dataset import TrainingData
+from stages.train.learning.objectives import SeparateGradients
+from stages.train.learning.state import TrainingState
+from stages.train.learning.updates import apply_gradients
 
 
 @dataclass(frozen=True)

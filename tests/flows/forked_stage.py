@@ -21,7 +21,7 @@ from stages.plan.pipeline import Plan, PlannedNode, make_plan
 from stages.plan.presets import load_preset
 from stages.plan.stage import ShardedStage, Stage
 from stages.store.store import Store
-from stages.train.state import TrainingState
+from stages.train.learning.state import TrainingState
 
 
 def plan_of(settings: tuple[str, ...]) -> Plan:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from stages.train.averages import copied, put_in_for_now
 from stages.train.brake.bench import Bench
 from stages.train.brake.examination import Examiner
 from stages.train.brake.record import BrakeRecord, metrics_of
 from stages.train.brake.settings import BrakeSettings
 from stages.train.brake.validation_set import ValidationPrompt
-from stages.train.state import TrainingState
+from stages.train.learning.averages import copied, put_in_for_now
+from stages.train.learning.state import TrainingState
 from stages.train.steps import Run
 
 FIDELITY_WEIGHT = "fidelity_weight"

@@ -64,7 +64,7 @@ class Job(BaseModel):
         Raises:
             UserError: there is no training prompt, the disk is full, or an input is damaged.
         """
-        from stages.train.dataset import prepared
+        from stages.train.data.dataset import prepared
 
         with prepared(self.inputs, self.data_folder):
             yield
@@ -84,7 +84,7 @@ class Job(BaseModel):
         from stages.train.brake.files import write_outcome, write_record
         from stages.train.brake.record import outcome_of
         from stages.train.brake.validation_set import choose_prompts
-        from stages.train.dataset import TrainingData
+        from stages.train.data.dataset import TrainingData
         from stages.train.loop import train
         from stages.train.memory_plan import describe_peak, plan_memory
         from stages.train.model_card import MODEL_CARD, base_name, model_title, write_model_card

@@ -7,7 +7,7 @@ from torch import Tensor
 from comat_core.support.randomness import derive_seed
 from comat_core.training.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
-from stages.train.dataset import TrainingData
+from stages.train.data.dataset import TrainingData
 from stages.train.drawing import draw_images
 
 DEFAULT_PROMPTS = 4

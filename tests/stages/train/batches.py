@@ -7,7 +7,7 @@ from pathlib import Path
 from comat_core.training.training_inputs import CoMatBatch
 from stages.store.artifacts import Artifact
 from stages.train import TrainConfig
-from stages.train.dataset import TrainingData, prepared
+from stages.train.data.dataset import TrainingData, prepared
 
 
 def first_batch(config: TrainConfig, inputs: Mapping[str, Artifact]) -> CoMatBatch:

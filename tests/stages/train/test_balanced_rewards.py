@@ -13,11 +13,11 @@ from comat_core.backbones.adapters import lora_parameters
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig
+from stages.train.learning.state import MARKER, TENSORS, checkpoints
 from stages.train.memory_plan import plan_memory
 from stages.train.models import ADAPTER_NAME, load_models
 from stages.train.processes.job import Job
 from stages.train.processes.launching import run_in_processes
-from stages.train.state import MARKER, TENSORS, checkpoints
 from tests.stages.train.killed_runs import run_killed_once
 from tests.stages.train.run_stage import run
 from tests.tiny_captioners import save_tiny_question_answerer

@@ -13,9 +13,9 @@ from comat_core.support.errors import UserError
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
+from stages.train.learning.state import MARKER, TENSORS, TrainingState, checkpoints
 from stages.train.models import load_models, make_trainee
 from stages.train.processes.job import Job
-from stages.train.state import MARKER, TENSORS, TrainingState, checkpoints
 from tests.small_disk import fill, small_disk
 from tests.stages.train.killed_runs import run_killed_once
 

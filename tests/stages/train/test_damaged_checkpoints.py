@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from stages.train.learning.state import MARKER, TENSORS, TrainingState, checkpoints
 from stages.train.models import Learner, Trainee
-from stages.train.state import MARKER, TENSORS, TrainingState, checkpoints
 
 Damage = Callable[[Path], object]
 

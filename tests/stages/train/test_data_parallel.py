@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from stages.store.artifacts import Artifact
 from stages.train import TrainConfig
+from stages.train.learning.state import TENSORS, checkpoints
 from stages.train.processes.job import Job
 from stages.train.processes.launching import run_in_processes
-from stages.train.state import TENSORS, checkpoints
 
 STEPS = 3
 TOLERANCE = 1e-4

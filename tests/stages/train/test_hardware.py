@@ -12,7 +12,8 @@ from comat_core.backbones.adapters import active_adapter, lora_parameters
 from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.training.training_step import training_step
 from stages.store.artifacts import Artifact
-from stages.train import TrainConfig, memory_plan, optimizers
+from stages.train import TrainConfig, memory_plan
+from stages.train.learning import optimizers
 from stages.train.memory_plan import MemoryPlan, describe_peak, plan_memory
 from stages.train.models import ADAPTER_NAME, load_models, make_trainee
 from tests.stages.train.batches import first_batch

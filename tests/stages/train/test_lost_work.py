@@ -18,8 +18,8 @@ from stages.store.lease_holders import Holder
 from stages.store.locks import LeaseLostError
 from stages.store.store import Condition, Store
 from stages.train import STAGE, TrainConfig, run
+from stages.train.learning.state import checkpoints
 from stages.train.processes.job import Job
-from stages.train.state import checkpoints
 
 MakeConfig = Callable[..., TrainConfig]
 

@@ -20,9 +20,9 @@ from comat_core.support.errors import UserError
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
+from stages.train.learning.state import checkpoints
 from stages.train.processes.job import Job
 from stages.train.processes.launching import run_in_processes
-from stages.train.state import checkpoints
 from tests.stages.train.run_stage import Request
 
 ROOT = Path(__file__).parents[3]

@@ -13,11 +13,11 @@ from comat_core.training.brake import Evaluation
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
-from stages.train.averages import decay_after
 from stages.train.brake.examination import Examiner
 from stages.train.brake.files import OUTCOME
+from stages.train.learning.averages import decay_after
+from stages.train.learning.state import TENSORS, TrainingState, checkpoints
 from stages.train.processes.job import Job
-from stages.train.state import TENSORS, TrainingState, checkpoints
 from tests.stages.train.brake.conftest import ONE_LOSS, Verdicts
 
 MakeConfig = Callable[..., TrainConfig]

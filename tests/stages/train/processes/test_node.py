@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from comat_core.support.errors import UserError
 from stages.store.artifacts import Artifact
 from stages.train import TrainConfig
+from stages.train.learning.state import TENSORS, checkpoints
 from stages.train.processes.job import Job
 from stages.train.processes.launching import processes_of_a_machine
-from stages.train.state import TENSORS, checkpoints
 from tests.stages.train.run_stage import Request
 from tests.stages.train.test_data_parallel import TOLERANCE, Parameters, distance
 from tests.stages.train.test_processes import PATIENCE_SECONDS, ROOT, finished_steps, wait_until, workers_of

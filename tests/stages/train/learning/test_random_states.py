@@ -15,7 +15,7 @@ import stages.train.loop as loop_module
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
-from stages.train.random_states import gather_random_states, restore_random_states
+from stages.train.learning.random_states import gather_random_states, restore_random_states
 
 
 def draw() -> list[float]:

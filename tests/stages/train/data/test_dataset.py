@@ -20,7 +20,7 @@ from stages.store.artifacts import Artifact, DamagedArtifactError
 from stages.store.latent_shards import Place, StoredLatents, shard_file
 from stages.store.local_files import LocalFiles
 from stages.store.store import Store
-from stages.train.dataset import TrainingData, prepared
+from stages.train.data.dataset import TrainingData, prepared
 
 PROMPTS, PAIRS, SHARD_SIZE = 23, 7, 5
 SHAPE = (4, 2, 2)
@@ -139,7 +139,7 @@ def test_tables_that_do_not_fit_together_are_told(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import stages.train.indexed_tables as module
+    import stages.train.data.indexed_tables as module
 
     inputs = made_up_inputs(Store(str(tmp_path / "store")), 500, 1, SHAPE, 500)
     monkeypatch.setattr(module, "_TABLES", f"PRAGMA max_page_count = 12;{module._TABLES}")

@@ -20,7 +20,7 @@ from stages.store.artifacts import Artifact
 from stages.store.latent_shards import StoredLatents
 from stages.store.local_disk import disk_errors_told
 from stages.store.local_files import LocalFiles
-from stages.train.indexed_tables import IndexedTables, write_indexed_tables
+from stages.train.data.indexed_tables import IndexedTables, write_indexed_tables
 
 TABLES: Final = "tables.sqlite"
 

@@ -25,8 +25,8 @@ from comat_core.training.question_failures import QuestionFailures
 from comat_core.training.reward_strengths import RewardStrengths
 from stages.plan.digests import digest_file
 from stages.store.local_disk import disk_errors_told
-from stages.train.averages import put_in
 from stages.train.brake.record import BrakeRecord
+from stages.train.learning.averages import put_in
 from stages.train.models import Learner, Trainee
 
 logger = logging.getLogger("comat")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from comat_core.training.gradient_projection import project_conflicts
-from stages.train.updates import averaged_over_processes
+from stages.train.learning.updates import averaged_over_processes
 
 REST: Final = "the rest"
 """What is no reward: it is added to the projected gradients as it is."""

@@ -7,8 +7,8 @@ import torch.distributed
 from accelerate import Accelerator
 from torch import Tensor
 
-from stages.train.random_states import restore_random_states
-from stages.train.state import TrainingState
+from stages.train.learning.random_states import restore_random_states
+from stages.train.learning.state import TrainingState
 
 
 def restore_together(state: TrainingState, folder: Path, accelerator: Accelerator) -> bool:

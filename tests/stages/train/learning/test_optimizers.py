@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-import stages.train.optimizers as optimizers_module
+import stages.train.learning.optimizers as optimizers_module
 from comat_core.support.errors import UserError
 from stages.store.artifacts import Artifact
 from stages.store.store import Store
 from stages.train import TrainConfig, run
-from stages.train.optimizers import OptimizerKind, make_optimizer
+from stages.train.learning.optimizers import OptimizerKind, make_optimizer
 from tests.stages.train.killed_runs import run_killed_once
 
 MakeConfig = Callable[..., TrainConfig]
