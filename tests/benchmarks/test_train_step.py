@@ -59,7 +59,6 @@ def test_every_part_reports_its_ratios(
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     for part in ("rewards", "projection"):
         assert result[part]["ratio_lowest"] <= result[part]["ratio"] <= result[part]["ratio_highest"]
-    assert result["rewards"]["seconds_against"] > result["time"]["seconds_against"]
     assert result["time"]["repetitions"] == result["attention"]["repetitions"] == 2
     assert result["time"]["ratio_lowest"] <= result["time"]["ratio"] <= result["time"]["ratio_highest"]
     for mode in ("recomputing", "keeping_activations"):
