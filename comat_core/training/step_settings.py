@@ -67,7 +67,7 @@ class TrainingSampler(Sampler):
         latest = max(self.start_steps or (0,))
         if latest and self.scheduler not in GO_ON_FROM_A_STATE:
             raise ValueError(f"start_steps need one of the schedulers {', '.join(GO_ON_FROM_A_STATE)}")
-        if self.gradient_steps > self.num_inference_steps - latest:
+        if latest and self.gradient_steps > self.num_inference_steps - latest:
             raise ValueError("gradient_steps must be left after the last of start_steps")
         return self
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -69,8 +70,9 @@ def test_interrupt_ends_the_run_with_one_line(start_comat: Start, tmp_path: Path
         assert process.poll() is None
         time.sleep(0.02)
     for one in (process, *psutil.Process(process.pid).children()):  # as a terminal does
-        if "flows.server" not in " ".join(psutil.Process(one.pid).cmdline()):
-            one.send_signal(signal.SIGINT)
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            if "flows.server" not in " ".join(psutil.Process(one.pid).cmdline()):
+                one.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "comat: interrupted; the same command goes on where it stopped"

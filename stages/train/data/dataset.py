@@ -7,7 +7,7 @@ shards that are memory-mapped while a row is copied out of them. In memory is th
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -66,8 +66,8 @@ class TrainingData:
         self._latents, self._pair_latents = StoredLatents(files), StoredLatents(pair_files)
         self._states = ReferenceStates(files, [step for step in start_steps or () if step])
         # Two, for a batch that ends one epoch and begins the next.
-        self._order = lru_cache(maxsize=2)(self._draw_order)
-        self._pair_order = lru_cache(maxsize=2)(self._draw_pair_order)
+        self._order = lru_cache(maxsize=2)(partial(_draw_order, seed, "prompt order", self._tables.prompts))
+        self._pair_order = lru_cache(maxsize=2)(partial(_draw_order, seed, "pair order", self._tables.pairs))
 
     def first_texts(self, count: int) -> list[str]:
         """The first training prompts, `count` of them at most."""
@@ -99,11 +99,9 @@ class TrainingData:
         """Texts of the micro-batch that takes most memory, as far as their length says it."""
         return [*self._tables.longest_texts(batch_size), *self._tables.longest_captions(pair_batch_size)]
 
-    def _draw_order(self, epoch: int) -> torch.Tensor:
-        return torch.randperm(self._tables.prompts, generator=make_generator(self.seed, "prompt order", epoch))
 
-    def _draw_pair_order(self, epoch: int) -> torch.Tensor:
-        return torch.randperm(self._tables.pairs, generator=make_generator(self.seed, "pair order", epoch))
+def _draw_order(seed: int, purpose: str, count: int, epoch: int) -> torch.Tensor:
+    return torch.randperm(count, generator=make_generator(seed, purpose, epoch))
 
 
 def _positions(number: int, size: int, total: int) -> list[tuple[int, int]]:

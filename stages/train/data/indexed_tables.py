@@ -80,7 +80,9 @@ def write_indexed_tables(inputs: Mapping[str, Artifact], path: Path) -> None:
             file.executescript(_INDICES)
             _check(file, inputs)
     except sqlite3.OperationalError as error:
-        raise UserError(f"cannot write training's tables: {error}", str(path), "check its free space") from error
+        raise UserError(
+            f"cannot write training's tables: {error}", str(path), "free some space and run again"
+        ) from error
 
 
 class IndexedTables:

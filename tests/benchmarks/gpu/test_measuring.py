@@ -18,7 +18,9 @@ TINY = Namespace(tiny=True, device="cpu", repetitions=1, backend="eager")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["sd15.step.fp16.eager", "sdxl.step.bf16.eager", "sd35.step.bf16.compiled"])
+@pytest.mark.parametrize(
+    "part", ["sd15.step.fp16.eager", "sdxl.step.bf16.eager", "sd35.step.bf16.eager", "sd15.step.bf16.compiled"]
+)
 def test_a_step_is_held_against_its_bare_calls_and_its_memory_against_the_plan(part: str) -> None:
     facts: Any = measure(part, TINY)
     train: Any = load_preset(facts["preset"]).sections["train"]
