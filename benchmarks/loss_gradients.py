@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from comat_core.backbones.adapters import active_adapter, load_lora, lora_parameters
-from comat_core.support.errors import UserError
+from comat_core.rewards.names import CONCEPT_ACTIVATION
 from comat_core.training.training_step import training_step
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset
@@ -38,10 +38,9 @@ from stages.store.store import Store
 from stages.train.config import TrainConfig
 from stages.train.data.dataset import TrainingData, prepared
 from stages.train.models import ADAPTER_NAME, load_models
+from stages.train.stored_inputs import find_stored_inputs
 
-TRAIN: Final = "train"
 TOTAL: Final = "total"
-CAPTION: Final = "concept_activation"
 TRAINED: Final = "trained"
 
 Gradients = dict[str, list[Tensor]]
@@ -50,7 +49,8 @@ Gradients = dict[str, list[Tensor]]
 
 def main() -> None:
     arguments = _arguments()
-    config, inputs = _training(arguments.preset, arguments.settings, arguments.store)
+    plan = make_plan(load_preset(arguments.preset, arguments.settings).sections)
+    config, inputs = find_stored_inputs(plan, Store(arguments.store), arguments.preset)
     gradients = measure(config, inputs, arguments.batches, arguments.lora)
     figures = {name: figures_of(name, gradients) for name in gradients}
     print("| term | norm | share | to itself | to the total |\n| --- | --- | --- | --- | --- |")
@@ -92,7 +92,7 @@ def measure(config: TrainConfig, inputs: Inputs, batches: int, lora: Path | None
 
 def figures_of(name: str, gradients: Gradients) -> dict[str, float]:
     """A term's row of the table."""
-    own, yardstick = gradients[name], gradients.get(CAPTION, next(iter(gradients.values())))
+    own, yardstick = gradients[name], gradients.get(CONCEPT_ACTIVATION, next(iter(gradients.values())))
     pairs = list(combinations(own, 2))
     return {
         "norm": _mean_norm(own),
@@ -108,26 +108,6 @@ def _mean_norm(gradients: Sequence[Tensor]) -> float:
 
 def _cosine(one: Tensor, other: Tensor) -> float:
     return float(cosine_similarity(one, other, dim=0))
-
-
-def _training(preset: str, settings: Sequence[str], store: str) -> tuple[TrainConfig, Inputs]:
-    """The train section, and the artifacts that its training reads.
-
-    Raises:
-        UserError: the preset trains nothing, or the store lacks an artifact.
-    """
-    plan = make_plan(load_preset(preset, settings).sections)
-    if TRAIN not in plan.by_name:
-        raise UserError("the preset trains nothing", f"preset {preset}", "name one with a train section")
-    node, inputs = plan.by_name[TRAIN], {}
-    for role, source in node.sources.items():
-        artifact = Store(store).look_up(source.stage.name, source.key).artifact
-        if artifact is None:
-            problem, advice = f"the store has no {source.name} of this preset", f"run `comat run {preset} --only train`"
-            raise UserError(problem, store, advice)
-        inputs[role] = artifact
-    assert isinstance(node.config, TrainConfig)
-    return node.config, inputs
 
 
 def _arguments() -> argparse.Namespace:

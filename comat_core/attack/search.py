@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -75,7 +75,7 @@ class WordSearch:
         self._scheduler: Scheduler = model.make_scheduler(sampler.scheduler, resolution)
         self._unconditional = model.encode_unconditional(1, resolution)
         # The prompts of a search are the same in every iteration.
-        self._original_states = lru_cache(maxsize=1)(self._encode)
+        self._original_states = lru_cache(maxsize=1)(partial(_states_of, model, resolution))
 
     def find(self, prompts: Sequence[AttackedPrompt]) -> FoundWords:
         """Search words for prompts, side by side: no number of one depends on the others.
@@ -146,10 +146,6 @@ class WordSearch:
         similarity = text_similarity(states, opened.ends, original, self.words.ends(texts))
         return margin + settings.similarity_weight * (1 - similarity).to(margin)
 
-    def _encode(self, texts: tuple[str, ...]) -> Tensor:
-        """The text encoder's states of prompts without added words, (B, tokens, channels)."""
-        return self._model.encode_prompts(texts, self._resolution)["prompt_embeds"].detach()
-
     def _gradient_steps(self, iteration: int) -> tuple[int, ...]:
         steps = self._sampler.num_inference_steps
         generator = make_generator(self._seed, "attack gradient steps", iteration)
@@ -164,3 +160,8 @@ class WordSearch:
                 raise UserError(problem, f"prompt {prompt.text!r}, {self._model.source}", advice)
             if count:
                 logger.warning("%s: %d iterations without a finite loss were left out", prompt.prompt_id, count)
+
+
+def _states_of(model: Backbone, resolution: int, texts: tuple[str, ...]) -> Tensor:
+    """The text encoder's states of prompts without added words, (B, tokens, channels)."""
+    return model.encode_prompts(texts, resolution)["prompt_embeds"].detach()

@@ -21,6 +21,11 @@ class ClipReader(FrozenReader):
 
     def text_embeddings(self, texts: Sequence[str]) -> Tensor:
         """Embed texts, of which the text encoder's length is read: (texts, D) float32 unit vectors."""
+        features = self.model.get_text_features(**self.tokens(texts)).pooler_output
+        return functional.normalize(features.float(), dim=-1)
+
+    def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """What the text encoder reads of texts, with its mask; what is longer than it can read is cut."""
         tokens = self.tokenizer(
             list(texts),
             padding=True,
@@ -28,7 +33,4 @@ class ClipReader(FrozenReader):
             max_length=self.model.config.text_config.max_position_embeddings,
             return_tensors="pt",
         ).to(self.model.device)
-        features = self.model.get_text_features(
-            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
-        ).pooler_output
-        return functional.normalize(features.float(), dim=-1)
+        return {name: tokens[name] for name in ("input_ids", "attention_mask")}

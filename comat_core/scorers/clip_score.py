@@ -5,15 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPModel
 
-from comat_core.support.pretrained import FrozenReader
+from comat_core.scorers.clip_embeddings import ClipReader
 
 
-class ClipScorer(FrozenReader):
+class ClipScorer(ClipReader):
     """The plain cosine of T2I-CompBench: neither multiplied by 2.5 nor cut off at 0, as other definitions are."""
-
-    model_class = CLIPModel
 
     @torch.no_grad()
     def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:
@@ -31,16 +28,5 @@ class ClipScorer(FrozenReader):
             (B,) float32 in [-1, 1].
         """
         assert len(images) == len(texts), f"{len(images)} images for {len(texts)} texts"
-        tokens = self.tokenizer(
-            list(texts),
-            padding=True,
-            truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
-            return_tensors="pt",
-        ).to(self.model.device)
-        output = self.model(
-            pixel_values=self.preprocess(images).to(self.model.dtype),
-            input_ids=tokens["input_ids"],
-            attention_mask=tokens["attention_mask"],
-        )
+        output = self.model(pixel_values=self.preprocess(images).to(self.model.dtype), **self.tokens(texts))
         return functional.cosine_similarity(output.image_embeds.float(), output.text_embeds.float())

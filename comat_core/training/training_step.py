@@ -11,7 +11,7 @@ from comat_core.discriminators.protocol import Discriminator
 from comat_core.losses.attribute_concentration import ConcentrationLoss, attribute_concentration_loss
 from comat_core.losses.concept_activation import concept_activation_loss, random_crop
 from comat_core.losses.fidelity import discriminator_accuracy, discriminator_loss, generator_adversarial_loss
-from comat_core.rewards.names import part_role, reward_role
+from comat_core.rewards.names import CONCEPT_ACTIVATION, part_role, reward_role
 from comat_core.rewards.protocol import reward_loss
 from comat_core.sampling.denoising import DenoisingResult, denoise
 from comat_core.sampling.trajectories import pair_start_steps, start_from_images, start_from_noise
@@ -138,7 +138,7 @@ def training_step(
         losses["concentration_positive"], losses["concentration_negative"] = concentration
 
     # 8. L = L_i2t + L_pos + L_neg + lambda L_adv - sum of weighted rewards.
-    factors = {"concept_activation": weights.concept_activation, "fidelity": weights.fidelity}
+    factors = {CONCEPT_ACTIVATION: weights.concept_activation, "fidelity": weights.fidelity}
     factors |= {reward_role(name): rewarded.weight for name, rewarded in models.rewards.items()}
     terms = {name: factors.get(name, 1.0) * meter.scaled(name, loss) for name, loss in losses.items()}
     total = torch.stack(list(terms.values())).sum()
@@ -250,8 +250,8 @@ def _rewards(
     losses, parts = {}, {}
     if settings.weights.concept_activation:
         assert models.captioner is not None
-        likelihood = models.captioner.log_likelihood(meter.shown("concept_activation", images), captions)
-        losses["concept_activation"] = concept_activation_loss(
+        likelihood = models.captioner.log_likelihood(meter.shown(CONCEPT_ACTIVATION, images), captions)
+        losses[CONCEPT_ACTIVATION] = concept_activation_loss(
             likelihood.log_probabilities, likelihood.mask, settings.token_reduction
         )
     for name, rewarded in models.rewards.items():

@@ -32,16 +32,12 @@ def add_to(parsers: Any) -> None:
     command = add_command(parsers, "ablate", ablate, "train a preset in several ways, and compare them")
     add_preset(command)
     command.add_argument("--table", action="append", default=[], metavar="TABLE", help="fidelity, parts or captioner")
-    add_ablation(command)
+    told = "paper (the default), rewards, or a YAML file of tables and rows"
+    command.add_argument("--ablation", default=PAPER, metavar="NAME", help=told)
     command.add_argument("--row", action="append", default=[], metavar="NAME", help="train this row of the tables")
     command.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of each row (default: 3)")
     command.add_argument("--output", metavar="FOLDER", help="of the tables (default: PRESET-ablation)")
     command.add_argument("--json", action="store_true", help="print one JSON object last: every number")
-
-
-def add_ablation(command: argparse.ArgumentParser) -> None:
-    told = "paper (the default), rewards, or a YAML file of tables and rows"
-    command.add_argument("--ablation", default=PAPER, metavar="NAME", help=told)
 
 
 def ablate(options: argparse.Namespace) -> int:

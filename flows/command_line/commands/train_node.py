@@ -9,14 +9,11 @@ from comat_core.support.errors import UserError
 from flows.command_line.arguments import add_command, add_preset, positive
 from flows.command_line.presets_and_stores import named_preset, named_store
 from flows.messages import logger, show_messages
-from stages.plan.pipeline import Plan, fetch_files, make_plan
+from stages.plan.pipeline import fetch_files, make_plan
 from stages.plan.runs import recorded_run
-from stages.store.artifacts import Artifact
-from stages.store.store import Store
-from stages.train.config import TrainConfig
+from stages.train.stored_inputs import TRAIN, find_stored_inputs
 
 WAIT_SECONDS = 1800
-TRAIN = "train"
 
 
 def add_to(parsers: Any) -> None:
@@ -49,7 +46,7 @@ def train_node(options: argparse.Namespace) -> int:
     if rank is not None and rank >= options.nodes:
         raise UserError(f"machine {rank} of {options.nodes} machines", "--node-rank", "count from 0")
     show_messages()
-    config, inputs = _work_of(plan, store, options)
+    config, inputs = find_stored_inputs(plan, store, options.preset)
     fetch_files(plan, {TRAIN}, set(), store)
     meeting = Meeting(options.rendezvous, options.nodes, rank, options.address, options.wait)
     logger.info("train-node: waiting for %d machines at %s", options.nodes, options.rendezvous)
@@ -60,32 +57,6 @@ def train_node(options: argparse.Namespace) -> int:
     if machines.is_first:
         print(artifact.folder.local or artifact.url)
     return 0
-
-
-def _work_of(plan: Plan, store: Store, options: argparse.Namespace) -> tuple[TrainConfig, dict[str, Artifact]]:
-    """The train stage's config and inputs.
-
-    Raises:
-        UserError: the preset does not train, or an input is not there yet.
-    """
-    node = plan.by_name.get(TRAIN)
-    if node is None or not isinstance(node.config, TrainConfig):
-        raise UserError("the preset trains nothing", f"preset {options.preset}", "choose one with a train section")
-    found: dict[str, Artifact] = {}
-    for planned in plan.nodes:
-        inputs = {role: found[source] for role, source in planned.inputs.items() if source in found}
-        if planned.name in plan.with_inputs({TRAIN}) - {TRAIN}:
-            finding = store.look_up(planned.stage.name, planned.key, inputs, version=planned.stage.version)
-            if finding.artifact is None:
-                what = f"training's input {planned.name} is {finding.condition}"
-                advice = f"run `comat run {options.preset} {_only(node.inputs.values())}` with the same settings first"
-                raise UserError(what, f"store {store.url}", advice)
-            found[planned.name] = finding.artifact
-    return node.config, {role: found[source] for role, source in node.inputs.items()}
-
-
-def _only(names: Any) -> str:
-    return " ".join(f"--only {name}" for name in names)
 
 
 def _endpoint(text: str) -> str:
