@@ -9,8 +9,8 @@ from torch.utils.checkpoint import checkpoint
 
 from benchmarks.training_workload import SEED, Workload
 from comat_core.backbones.adapters import active_adapter
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.guided_denoiser import is_guided
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.discriminators.denoiser import ADAPTER_NAME
 from comat_core.discriminators.protocol import gradient_wanted
 from comat_core.sampling.trajectories import pair_start_steps, start_from_images

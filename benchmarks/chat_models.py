@@ -23,7 +23,7 @@ from transformers import (
 
 from comat_core.captioners.chat import ChatCaptioner
 from comat_core.chat_models.chat_model import ChatModel
-from comat_core.support.activation_memory import kept_activations, without_data
+from comat_core.support.memory.activation_memory import kept_activations, without_data
 from stages.models.chat_models import ChatKind, chat_model_class
 from tests.tiny_chat_models import SAVERS
 

@@ -25,7 +25,7 @@ from diffusers import UNet2DConditionModel
 from benchmarks.network_calls import counted_calls
 from comat_core.files.whole_files import write_whole
 from comat_core.metrics.crossed_bootstrap import crossed_bootstrap_mean
-from comat_core.support.memory_allocator import keep_freed_memory
+from comat_core.support.memory.memory_allocator import keep_freed_memory
 from stages.evaluate.scoring.comparisons import JOINED, SUMMARY
 from stages.plan.pipeline import Plan, PlannedNode, fetch_files, make_plan
 from stages.plan.presets import load_preset

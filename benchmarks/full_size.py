@@ -50,8 +50,8 @@ from comat_core.backbones.protocol import Backbone
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.sampling.schedulers import make_scheduler
-from comat_core.support.activation_memory import kept_activations, without_data
-from comat_core.support.memory_allocator import keep_freed_memory
+from comat_core.support.memory.activation_memory import kept_activations, without_data
+from comat_core.support.memory.memory_allocator import keep_freed_memory
 from comat_core.training.step_settings import StepSettings, TrainingSampler
 from comat_core.training.training_inputs import CoMatModels
 from stages.train.memory_plan import peak_bytes

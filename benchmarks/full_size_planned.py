@@ -24,7 +24,7 @@ from comat_core.backbones.quantisation import Quantisation
 from comat_core.backbones.recomputed_blocks import recompute_blocks
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import DenoiserDiscriminator
-from comat_core.support.activation_memory import without_data
+from comat_core.support.memory.activation_memory import without_data
 from comat_core.support.pretrained import load_processor
 from comat_core.training.training_inputs import CoMatModels
 from stages.plan.presets import load_preset

@@ -7,7 +7,7 @@ import torch
 from benchmarks.peak_memory import peak_bytes
 from benchmarks.training_workload import SEED, make_batch
 from comat_core.backbones.adapters import active_adapter
-from comat_core.support.stored_bytes import stored_bytes
+from comat_core.support.memory.stored_bytes import stored_bytes
 from comat_core.training.training_inputs import CoMatModels
 from comat_core.training.training_step import discriminator_step, training_step
 from stages.plan.presets import load_preset

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torchvision.utils import save_image
 
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.loading import wrap_pipeline
+from comat_core.backbones.text.conditioning import Conditioning
 from examples.region_plan import Region, RegionPlan, read_plan
 
 

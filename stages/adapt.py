@@ -32,8 +32,8 @@ from stages.store.local_disk import disk_errors_told
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from comat_core.backbones.conditioning import Conditioning
     from comat_core.backbones.protocol import Backbone
+    from comat_core.backbones.text.conditioning import Conditioning
 
 IMAGES_PER_PART = 32
 """A part is what a killed run has to draw again at most. Unlike the batch it decides which file holds what."""

@@ -10,9 +10,9 @@ from torch import Tensor
 from benchmarks.gradient_estimators.path_coefficients import path_coefficients
 from comat_core.backbones.adapters import adapters_as_now
 from comat_core.backbones.attention_maps import AttentionMaps, CaptureRequest
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.guided_denoiser import GuidedDenoiser
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.sampling.denoising import denoise
 from comat_core.sampling.schedulers import Scheduler
 

@@ -14,7 +14,7 @@ from comat_core.attack.losses import margin_loss, text_similarity
 from comat_core.attack.settings import SearchSettings
 from comat_core.attack.words import AddableWords
 from comat_core.backbones.protocol import Backbone
-from comat_core.backbones.token_mixtures import TokenMixtures
+from comat_core.backbones.text.token_mixtures import TokenMixtures
 from comat_core.sampling.denoising import denoise
 from comat_core.sampling.schedulers import Scheduler
 from comat_core.sampling.trajectories import start_from_noise

@@ -9,8 +9,8 @@ from torch.utils.checkpoint import checkpoint
 
 from comat_core.backbones.adapters import adapters_as_now
 from comat_core.backbones.attention_maps import CaptureRequest, captured_attention
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.support.errors import UserError
 
 

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from comat_core.backbones.attention_maps import AttentionProbe
 from comat_core.backbones.autoencoder import Autoencoder
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.family import Family
 from comat_core.backbones.lora.lora_files import LoraFiles, StockLoraFiles
 from comat_core.backbones.lora.original_layers import OriginalLayer
-from comat_core.backbones.text_layout import TextLayout
-from comat_core.backbones.token_mixtures import TokenMixtures, mixed_tokens
+from comat_core.backbones.text.conditioning import Conditioning
+from comat_core.backbones.text.text_layout import TextLayout
+from comat_core.backbones.text.token_mixtures import TokenMixtures, mixed_tokens
 from comat_core.sampling.schedulers import FlowWalk, Scheduler, make_scheduler
 from comat_core.support.errors import UserError
-from comat_core.support.offloading import HOME, visiting
+from comat_core.support.memory.offloading import HOME, visiting
 
 TEXT_ENCODERS: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
 """Names of a pipeline's parts; a kind of pipeline has one, two or three."""

@@ -20,8 +20,8 @@ from transformers.vision_utils import (
 )
 
 from comat_core.chat_models.chat_model import ChatModel, SeenImages
-from comat_core.support.activation_memory import with_data
 from comat_core.support.image_preprocessing import ImagePreprocessing
+from comat_core.support.memory.activation_memory import with_data
 
 
 @dataclass(frozen=True)

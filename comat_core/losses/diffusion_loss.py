@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.sampling.schedulers import Scheduler
 
 

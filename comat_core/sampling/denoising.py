@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from comat_core.backbones.attention_maps import AttentionMaps, CaptureRequest
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.guided_denoiser import GuidedDenoiser
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.sampling.schedulers import DenoisingRun, Scheduler
 from comat_core.training.gradient_steps import gradient_steps_strided, gradient_steps_uniform
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.captioners.protocol import ImageToText
 from comat_core.discriminators.protocol import Discriminator
 from comat_core.losses.attribute_concentration import EntityTokens

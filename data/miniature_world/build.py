@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from comat_core.files.json_files import read_json
 from comat_core.files.whole_files import whole_folder, write_whole
 from comat_core.support.errors import UserError
-from comat_core.support.memory_allocator import keep_freed_memory
+from comat_core.support.memory.memory_allocator import keep_freed_memory
 from data.miniature_world.accuracy import measure_accuracy
 from data.miniature_world.model_card import write_model_card
 from data.miniature_world.recipes.autoencoder import train_autoencoder

@@ -33,7 +33,7 @@ from stages.store.artifacts import Artifact
 from stages.store.streamed_tables import write_streamed_table
 
 if TYPE_CHECKING:
-    from comat_core.backbones.text_layout import TextLayout
+    from comat_core.backbones.text.text_layout import TextLayout
     from comat_core.language.entities import Entity
     from comat_core.language.token_alignment import AlignedSpan
 
@@ -151,7 +151,7 @@ def load_layout(base: ModelReference) -> "TextLayout":
     """Load the tokenizers of a diffusion model."""
     from comat_core.backbones.checkpoints.pipeline_index import check_backbone, family_of
     from comat_core.backbones.checkpoints.pipeline_loading import index_of
-    from comat_core.backbones.text_layout import load_text_layout
+    from comat_core.backbones.text.text_layout import load_text_layout
     from comat_core.support import pretrained
 
     source = base.resolve()

@@ -10,11 +10,11 @@ import math
 import pyarrow as pa
 
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import MODELS
-from stages.evaluate.prompt_attack.attacked_prompts import attacked_prompts
-from stages.evaluate.prompt_attack.config import AttackConfig
 from stages.evaluate.scoring.comparisons import JOINED, SUMMARY, join_items
 from stages.evaluate.scoring.image_scores import item_schema, part_name
+from stages.evaluate.scoring.images.generated_images import MODELS
+from stages.evaluate.scoring.prompt_attack.attacked_prompts import attacked_prompts
+from stages.evaluate.scoring.prompt_attack.config import AttackConfig
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.models.devices import choose_device
 from stages.plan.stage import Inputs, ShardedStage, Stage
@@ -77,7 +77,7 @@ def count_shards(config: AttackConfig, _inputs: Inputs) -> int:
 
 def build_shard(config: AttackConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
     """Attack the prompts of one shard."""
-    from stages.evaluate.prompt_attack.attacking import attack
+    from stages.evaluate.scoring.prompt_attack.attacking import attack
 
     prompts = in_parts(attacked_prompts(config), config.prompts_per_shard)[index]
     classifier = config.classifier.load(choose_device(config.device))

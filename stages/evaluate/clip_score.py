@@ -10,9 +10,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
 from stages.models.devices import choose_device

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from comat_core.support.errors import UserError
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import read_prompts
 from stages.evaluate.scoring.comparisons import JOINED, SUMMARY
+from stages.evaluate.scoring.images.generated_images import read_prompts
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.config import StageConfig
 from stages.plan.splits import TEST

@@ -14,18 +14,18 @@ from pydantic import Field
 from comat_core.metrics import dpg
 from comat_core.metrics.dsg import Mode
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.questions.dependent_questions import (
+from stages.evaluate.scoring.comparisons import comparison
+from stages.evaluate.scoring.image_scores import image_scores
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.scoring.questions.dependent_questions import (
     DependentQuestion,
     DependentQuestionsConfig,
     compare_dependent_questions,
     dependencies_of,
     score_answers,
 )
-from stages.evaluate.questions.question_files import QuestionFile, published_as
-from stages.evaluate.questions.question_scores import QUESTION_COLUMNS, explain_question, read_question
-from stages.evaluate.scoring.comparisons import comparison
-from stages.evaluate.scoring.image_scores import image_scores
+from stages.evaluate.scoring.questions.question_files import QuestionFile, published_as
+from stages.evaluate.scoring.questions.question_scores import QUESTION_COLUMNS, explain_question, read_question
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter
 

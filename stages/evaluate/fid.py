@@ -19,17 +19,17 @@ from pydantic import Field, model_validator
 from comat_core.settings import Settings
 from data.downloading.downloads import PublishedFile
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.distances import compare_distances, features_of, model_distances
-from stages.evaluate.images.feature_extractors import Inception, Network
-from stages.evaluate.images.frechet_features import (
+from stages.evaluate.scoring.comparisons import comparison, join_items, write_summary
+from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
+from stages.evaluate.scoring.images.distances import compare_distances, features_of, model_distances
+from stages.evaluate.scoring.images.feature_extractors import Inception, Network
+from stages.evaluate.scoring.images.frechet_features import (
     FEATURES,
     FeaturesConfig,
     as_bytes,
     real_features,
 )
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.scoring.comparisons import comparison, join_items, write_summary
-from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, chosen_prompts, reads_no_files, skills_of
 from stages.evaluate.scoring.summaries import summarise_items

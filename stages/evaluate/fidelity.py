@@ -18,14 +18,14 @@ import pyarrow as pa
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.distances import distances_among_real, model_distances
-from stages.evaluate.images.feature_extractors import AnyFeatures, Extractor, JudgeFeatures, extract
-from stages.evaluate.images.fidelity_distances import DISTANCE, measure_model, measure_real
-from stages.evaluate.images.fidelity_summary import summarise_fidelity
-from stages.evaluate.images.frechet_features import FEATURES, FEWEST, FeaturesConfig, as_bytes, real_features
-from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import comparison, write_summary
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
+from stages.evaluate.scoring.images.distances import distances_among_real, model_distances
+from stages.evaluate.scoring.images.feature_extractors import AnyFeatures, Extractor, JudgeFeatures, extract
+from stages.evaluate.scoring.images.fidelity_distances import DISTANCE, measure_model, measure_real
+from stages.evaluate.scoring.images.fidelity_summary import summarise_fidelity
+from stages.evaluate.scoring.images.frechet_features import FEATURES, FEWEST, FeaturesConfig, as_bytes, real_features
+from stages.evaluate.scoring.images.generated_images import REAL, GeneratedImage, Prompt
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, reads_no_files
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs

@@ -17,13 +17,13 @@ from pydantic import Field
 from comat_core.metrics.geneval import Checks, Detection, judge_image, read_checks, select_detections
 from comat_core.support.errors import UserError
 from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
-from stages.evaluate.images.generated_images import MODELS, GeneratedImage, Prompt
-from stages.evaluate.objects.class_detectors import ClassDetectorSettings
-from stages.evaluate.questions.question_files import ADVICE, QuestionFile, published_as
-from stages.evaluate.questions.question_items import Item, QuestionedConfig
 from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
+from stages.evaluate.scoring.images.generated_images import MODELS, GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import loaded_model
+from stages.evaluate.scoring.objects.class_detectors import ClassDetectorSettings
+from stages.evaluate.scoring.questions.question_files import ADVICE, QuestionFile, published_as
+from stages.evaluate.scoring.questions.question_items import Item, QuestionedConfig
 from stages.evaluate.scoring.settings import chosen_prompts
 from stages.evaluate.scoring.summaries import has_pair, models_of, summarise_items
 from stages.models.devices import choose_device

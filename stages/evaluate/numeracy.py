@@ -15,10 +15,10 @@ from pydantic import Field
 from comat_core.metrics.numeracy import COUNTED_NOUNS, detector_word, numeracy_score, read_counts
 from comat_core.metrics.spatial import Mode
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.objects.detected_boxes import BOX, DetectedBoxesConfig, detect_objects
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, item_schema
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.scoring.objects.detected_boxes import BOX, DetectedBoxesConfig, detect_objects
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter

@@ -18,8 +18,6 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.captioned_images import CaptionedImages, squeezed_png
-from stages.evaluate.images.generated_images import REAL, GeneratedImage, Prompt
 from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
 from stages.evaluate.scoring.image_scores import (
     ITEMS,
@@ -29,6 +27,8 @@ from stages.evaluate.scoring.image_scores import (
     item_schema,
     part_name,
 )
+from stages.evaluate.scoring.images.captioned_images import CaptionedImages, squeezed_png
+from stages.evaluate.scoring.images.generated_images import REAL, GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, reads_no_files

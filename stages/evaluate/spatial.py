@@ -13,11 +13,11 @@ from pydantic import Field
 from comat_core.language.spatial_prompts import Relation, is_known_to_unidet, read_relation
 from comat_core.metrics.spatial import Detection, Mode, detector_label, spatial_score
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
-from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import image_scores
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.scoring.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
+from stages.evaluate.scoring.objects.related_objects import related_objects_item, related_objects_schema
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter

@@ -15,12 +15,12 @@ from comat_core.language.spatial_prompts import Relation, read_relation
 from comat_core.metrics.spatial import FRAME, Mode
 from comat_core.metrics.spatial_3d import LOCALITIES, label_of, spatial_3d_score
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
-from stages.evaluate.objects.related_objects import related_objects_item, related_objects_schema
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import image_scores
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import loaded_model
+from stages.evaluate.scoring.objects.detected_boxes import DetectedBoxesConfig, Names, detect_objects
+from stages.evaluate.scoring.objects.related_objects import related_objects_item, related_objects_schema
 from stages.evaluate.scoring.parsed_prompts import parse_prompts
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs

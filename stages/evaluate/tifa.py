@@ -14,20 +14,20 @@ from pydantic import Field
 
 from comat_core.metrics.tifa import choose
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.questions.free_answers import QuestionsConfig, ask_images, load_answerer
-from stages.evaluate.questions.question_files import QuestionFile, Row, published_as
-from stages.evaluate.questions.question_items import Item, gather_items
-from stages.evaluate.questions.question_scores import (
+from stages.evaluate.scoring.comparisons import comparison
+from stages.evaluate.scoring.image_scores import identity_of, image_scores
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
+from stages.evaluate.scoring.models_in_memory import loaded_model
+from stages.evaluate.scoring.questions.free_answers import QuestionsConfig, ask_images, load_answerer
+from stages.evaluate.scoring.questions.question_files import QuestionFile, Row, published_as
+from stages.evaluate.scoring.questions.question_items import Item, gather_items
+from stages.evaluate.scoring.questions.question_scores import (
     QUESTION_COLUMNS,
     compare_questions,
     explain_question,
     question_rows,
     read_question,
 )
-from stages.evaluate.scoring.comparisons import comparison
-from stages.evaluate.scoring.image_scores import identity_of, image_scores
-from stages.evaluate.scoring.models_in_memory import loaded_model
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter

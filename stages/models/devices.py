@@ -18,7 +18,7 @@ def choose_device(setting: str) -> "torch.device":
     """
     import torch
 
-    from comat_core.support.memory_allocator import keep_freed_memory
+    from comat_core.support.memory.memory_allocator import keep_freed_memory
 
     if setting == AUTO:
         setting = "cuda" if torch.cuda.is_available() else "cpu"

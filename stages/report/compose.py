@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from comat_core.support.errors import UserError
 from stages.evaluate.declared.registry import benchmarks, in_official_mode
-from stages.evaluate.images.generated_images import Prompt
+from stages.evaluate.scoring.images.generated_images import Prompt
 from stages.plan.stage import Inputs
 from stages.report.pictures.attention import compose_attention
 from stages.report.pictures.charts import Series, interval_chart, series_of

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from stages.evaluate.declared.benchmark import Benchmark
 from stages.evaluate.declared.registry import benchmarks, drawn_images, in_official_mode
-from stages.evaluate.images.generated_images import MODELS, OTHER, REAL
+from stages.evaluate.scoring.images.generated_images import MODELS, OTHER, REAL
 from stages.report.pictures.charts import line_chart
 from stages.store.artifacts import Artifact
 from stages.train.metrics import read_metrics

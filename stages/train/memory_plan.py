@@ -18,10 +18,10 @@ from comat_core.backbones.recomputed_blocks import recomputed_blocks_of
 from comat_core.captioners.protocol import ImageToText
 from comat_core.rewards.names import reward_role
 from comat_core.rewards.protocol import Reward
-from comat_core.support.activation_memory import kept_activations
-from comat_core.support.offloading import OffloadedReward
+from comat_core.support.memory.activation_memory import kept_activations
+from comat_core.support.memory.offloading import OffloadedReward
+from comat_core.support.memory.stored_bytes import stored_bytes
 from comat_core.support.precisions import PRECISIONS
-from comat_core.support.stored_bytes import stored_bytes
 from comat_core.training.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.learning.optimizers import state_bytes

@@ -12,7 +12,7 @@ from comat_core.backbones.adapters import add_lora, lora_parameters
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.recomputed_blocks import recompute_blocks
 from comat_core.rewards.protocol import WeightedReward
-from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter, offloaded_reward
+from comat_core.support.memory.offloading import OffloadedCaptioner, OffloadedSegmenter, offloaded_reward
 from comat_core.support.precisions import PRECISIONS
 from comat_core.training.training_inputs import CoMatModels
 from stages.models.discriminators import Surroundings

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.chat_models import CAPTION, INSTRUCTION, Published, plan
 from comat_core.captioners.chat import ChatCaptioner
-from comat_core.support.activation_memory import kept_activations
+from comat_core.support.memory.activation_memory import kept_activations
 from stages.models.chat_models import ChatKind, chat_model_class
 from tests.tiny_chat_models import SAVERS
 

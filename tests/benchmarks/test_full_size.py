@@ -18,8 +18,8 @@ from benchmarks import full_size
 from benchmarks.four_bits import FourBitLinear
 from benchmarks.full_size_models import full_sizes, sdxl_unet
 from benchmarks.full_size_transformers import PUBLISHED
-from comat_core.support.activation_memory import kept_activations
-from comat_core.support.stored_bytes import stored_bytes
+from comat_core.support.memory.activation_memory import kept_activations
+from comat_core.support.memory.stored_bytes import stored_bytes
 
 
 def last_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> dict:

@@ -259,7 +259,7 @@ def _questions(module: str, config: str, **changes: Any) -> Callable[[Path], obj
     def read(path: Path) -> object:
         from importlib import import_module
 
-        from stages.evaluate.questions.question_files import QuestionFile
+        from stages.evaluate.scoring.questions.question_files import QuestionFile
         from stages.plan.config import ModelReference
 
         file = QuestionFile(file=str(path))

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from comat_core.support.errors import UserError
-from stages.evaluate.images.generated_images import REAL, artifacts_by_model, read_seen_in_training
 from stages.evaluate.scoring.image_scores import ITEMS, ORIGIN
+from stages.evaluate.scoring.images.generated_images import REAL, artifacts_by_model, read_seen_in_training
 from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, skills_of
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.plan.stage import Inputs, Stage

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt, decode_images
-from stages.evaluate.images.prefetching import prefetched, rows_of
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, decode_images
+from stages.evaluate.scoring.images.prefetching import prefetched, rows_of
 from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar

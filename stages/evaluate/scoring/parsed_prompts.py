@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from comat_core.language.parser_identity import parser_identity
-from stages.evaluate.images.generated_images import Prompt
+from stages.evaluate.scoring.images.generated_images import Prompt
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.settings import EvaluationConfig
 from stages.models.model_references import DEFAULT_PARSER, SpacyPipeline

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from stages.evaluate.images.generated_images import GeneratedImage, Prompt, read_part, read_prompts
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, read_part, read_prompts
 from stages.images.image_rows import image_parts
 from stages.models.devices import AUTO
 from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, StageConfig

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.evaluate.images.generated_images import MODELS
+from stages.evaluate.scoring.images.generated_images import MODELS
 
 NOT_IN_TRAINING = "_not_in_training"
 """Ends the names of scores that leave out the prompts which the training sources hold."""

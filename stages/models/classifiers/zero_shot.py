@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from stages.evaluate.questions.question_files import QuestionFile
+from stages.evaluate.scoring.questions.question_files import QuestionFile
 from stages.models.classifiers.settings import ClassifierSettings
 from stages.plan.config import ModelReference
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from stages.attention.recording import Recording, captured_steps
 from stages.attention.tables import read_recordings
 from stages.attention.words import Word
-from stages.evaluate.images.generated_images import MODELS
+from stages.evaluate.scoring.images.generated_images import MODELS
 from stages.plan.stage import Inputs
 from stages.report.pictures.overlays import draw_overlay
 from stages.report.pictures.pictures import shown_picture

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from stages.evaluate.declared.registry import benchmarks, splits
-from stages.evaluate.images.generated_images import (
+from stages.evaluate.scoring.images.generated_images import (
     MODELS,
     GeneratedImage,
     Prompt,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluate.images.generated_images import Prompt
+from stages.evaluate.scoring.images.generated_images import Prompt
 from stages.report.pictures.drawn_images import ImageFiles
 from stages.report.tables.prompt_scores import PromptScores, ranking_metric, verdict_of
 from stages.report.tables.scores import describe

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.evaluate.declared.registry import metrics
-from stages.evaluate.images.generated_images import Prompt
+from stages.evaluate.scoring.images.generated_images import Prompt
 from stages.evaluate.scoring.summaries import has_pair
 from stages.report.pictures.drawn_images import ImageFiles
 from stages.report.tables.prompt_scores import SHOWN_DIGITS, PromptScores, measured_metrics, verdict_of

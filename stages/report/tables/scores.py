@@ -6,7 +6,7 @@ from typing import Any
 
 from stages.evaluate.declared.benchmark import Metric
 from stages.evaluate.declared.registry import metrics
-from stages.evaluate.images.generated_images import MODELS
+from stages.evaluate.scoring.images.generated_images import MODELS
 from stages.report.pictures.charts import Interval
 from stages.store.artifacts import Artifact
 

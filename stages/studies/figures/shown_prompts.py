@@ -21,7 +21,7 @@ from stages.tuned.comparison import MODELS, sample_seed
 from stages.tuned.tuned_model import TunedModel
 
 if TYPE_CHECKING:
-    from comat_core.backbones.text_layout import TextLayout
+    from comat_core.backbones.text.text_layout import TextLayout
     from stages.tuned.comparison import WordFinder
 
 

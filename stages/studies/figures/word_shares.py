@@ -10,7 +10,7 @@ from stages.attention.recording import Recording
 from stages.attention.words import Word
 
 if TYPE_CHECKING:
-    from comat_core.backbones.text_layout import TextLayout
+    from comat_core.backbones.text.text_layout import TextLayout
     from comat_core.language.token_alignment import AlignedSpan, Span
 
 WORD: Final = re.compile(r"\w+(?:[-'’]\w+)*")

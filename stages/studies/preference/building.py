@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed
-from stages.evaluate.images.generated_images import MODELS
+from stages.evaluate.scoring.images.generated_images import MODELS
 from stages.images import ImagesConfig
 from stages.images.finished import find_finished
 from stages.images.image_rows import image_parts, read_images

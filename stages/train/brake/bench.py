@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from comat_core.rewards.protocol import Reward
-from comat_core.support.offloading import OffloadedNetwork, OffloadedReward
+from comat_core.support.memory.offloading import OffloadedNetwork, OffloadedReward
 from comat_core.support.precisions import PRECISIONS
-from stages.evaluate.images.feature_extractors import Extractor, extract
+from stages.evaluate.scoring.images.feature_extractors import Extractor, extract
 from stages.evaluate.scoring.models_in_memory import forget
 from stages.models.rewards import RewardSurroundings
 from stages.train.brake.settings import BrakeSettings

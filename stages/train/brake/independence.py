@@ -1,7 +1,7 @@
 """Judges that a training looks at are none: they are refused before anything runs."""
 
 from comat_core.support.errors import UserError
-from stages.evaluate.images.independence import same_model
+from stages.evaluate.scoring.images.independence import same_model
 from stages.train.config import TrainConfig
 from stages.train.helpers import helpers_of, judges_of
 

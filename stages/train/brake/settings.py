@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from comat_core.settings import Settings
-from stages.evaluate.images.feature_extractors import AnyFeatures, JudgeFeatures
-from stages.evaluate.images.frechet_features import FEWEST
-from stages.evaluate.images.real_images import RealImages, check_real_images, identity_of_files
+from stages.evaluate.scoring.images.feature_extractors import AnyFeatures, JudgeFeatures
+from stages.evaluate.scoring.images.frechet_features import FEWEST
+from stages.evaluate.scoring.images.real_images import RealImages, check_real_images, identity_of_files
 from stages.models.judges import AnyJudge
 from stages.plan.config import NOT_IN_KEY
 from stages.plan.splits import TRAIN

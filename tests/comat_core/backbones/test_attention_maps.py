@@ -13,8 +13,8 @@ from comat_core.backbones.attention_maps import (
     captured_attention,
     map_shape,
 )
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator
 from tests.comat_core.stock_sampling import PROMPTS

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.sampling.schedulers import make_scheduler
 from comat_core.support.errors import UserError
 from comat_core.support.randomness import make_generator

@@ -8,8 +8,8 @@ import torch
 
 from comat_core.chat_models.chat_model import ChatModel
 from comat_core.scorers.chat_answers import ChatAnswerer
-from comat_core.support.activation_memory import kept_activations
 from comat_core.support.errors import UserError
+from comat_core.support.memory.activation_memory import kept_activations
 from tests.comat_core.chat_models.conftest import KINDS
 from tests.comat_core.chat_models.test_chat_captioners import OWN_SIZE
 from tests.pictures import as_bytes, natural_pictures

@@ -11,9 +11,9 @@ from comat_core.captioners.chat import ChatCaptioner
 from comat_core.captioners.llava import INSTRUCTION
 from comat_core.chat_models.chat_model import ChatModel
 from comat_core.chat_models.qwen_vl import QwenVisionLanguage
-from comat_core.support.activation_memory import kept_activations
 from comat_core.support.errors import UserError
-from comat_core.support.offloading import OffloadedCaptioner
+from comat_core.support.memory.activation_memory import kept_activations
+from comat_core.support.memory.offloading import OffloadedCaptioner
 from comat_core.support.randomness import make_generator
 from tests.comat_core.chat_models.conftest import KINDS
 from tests.pictures import as_bytes, natural_pictures

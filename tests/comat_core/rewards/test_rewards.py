@@ -14,7 +14,7 @@ from comat_core.rewards.prompt_answers import YesToPrompt, YesToQuestions
 from comat_core.rewards.protocol import Reward, reward_loss
 from comat_core.scorers.clip_score import ClipScorer
 from comat_core.scorers.visual_question_answering import VisualQuestionAnswerer
-from comat_core.support.offloading import OffloadedReward, offloaded_reward
+from comat_core.support.memory.offloading import OffloadedReward, offloaded_reward
 from comat_core.support.randomness import make_generator
 from data.noun_filter import load_noun_filter
 from tests.comat_core.parsed import parser

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 
 from comat_core.rewards.clip_similarity import ClipSimilarity
-from comat_core.support.activation_memory import kept_activations
 from comat_core.support.errors import UserError
-from comat_core.support.offloading import OffloadedReward
+from comat_core.support.memory.activation_memory import kept_activations
+from comat_core.support.memory.offloading import OffloadedReward
 from comat_core.support.randomness import make_generator
 from tests.pictures import as_bytes, natural_pictures
 from tests.tiny_open_clip import ARCHITECTURE, SIDE, save_tiny_open_clip, tiny_open_clip

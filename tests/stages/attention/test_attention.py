@@ -13,7 +13,7 @@ from stages.attention.recording import SIDE, Recording, captured_steps, heat_map
 from stages.attention.tables import read_recordings, write_recordings
 from stages.attention.words import ChosenPrompt, Word, choose_prompts, in_drawn_order, words_of
 from stages.entities.tables import EntityWords
-from stages.evaluate.images.generated_images import decode_images
+from stages.evaluate.scoring.images.generated_images import decode_images
 from stages.plan.config import ModelReference
 from stages.sampling import Sampler, sampling_model
 from stages.store.artifacts import Artifact

@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Any
 
-from stages.evaluate.images.generated_images import REAL, artifacts_by_model
+from stages.evaluate.scoring.images.generated_images import REAL, artifacts_by_model
 from stages.plan.stage import Inputs
 from stages.store.artifacts import Artifact
 from stages.store.store import Store

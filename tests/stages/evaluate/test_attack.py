@@ -12,9 +12,9 @@ from comat_core.backbones.adapters import add_lora, lora_parameters, save_lora
 from comat_core.backbones.loading import load_backbone
 from comat_core.support.randomness import make_generator
 from stages.evaluate import attack
-from stages.evaluate.prompt_attack import attacking
-from stages.evaluate.prompt_attack.config import AttackConfig
 from stages.evaluate.scoring.image_scores import ITEMS
+from stages.evaluate.scoring.prompt_attack import attacking
+from stages.evaluate.scoring.prompt_attack.config import AttackConfig
 from stages.images import ImagesConfig
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import load_preset

@@ -173,7 +173,7 @@ def test_clip_score_of_a_run_is_the_models_cosine(store, inputs, tmp_path):
 
 
 def test_clip_reads_complex_prompts_without_their_adjectives():
-    from stages.evaluate.images.generated_images import Prompt
+    from stages.evaluate.scoring.images.generated_images import Prompt
 
     prompts = {
         "a": Prompt("a", "a red circle", "colour"),

@@ -6,8 +6,8 @@ import torch
 from comat_core.scorers.judge import PairVocabulary
 from comat_core.support.errors import UserError
 from stages.evaluate import attributes, judge
-from stages.evaluate.images.generated_images import GeneratedImage, decode_images, read_part, read_prompts
-from stages.evaluate.images.real_images import RealImages, read_real_images
+from stages.evaluate.scoring.images.generated_images import GeneratedImage, decode_images, read_part, read_prompts
+from stages.evaluate.scoring.images.real_images import RealImages, read_real_images
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.images.image_rows import image_parts
 from stages.plan.config import ModelReference

@@ -17,9 +17,9 @@ from comat_core.scorers.image_features import PooledFeatures, load_inception
 from comat_core.support.errors import UserError
 from stages.evaluate import fid
 from stages.evaluate.fid import ExtractorSettings
-from stages.evaluate.images import feature_extractors
-from stages.evaluate.images.feature_extractors import Inception
-from stages.evaluate.images.real_images import RealImages
+from stages.evaluate.scoring.images import feature_extractors
+from stages.evaluate.scoring.images.feature_extractors import Inception
+from stages.evaluate.scoring.images.real_images import RealImages
 from stages.plan.config import ModelReference
 from tests.stages.evaluate.evaluations import evaluate, score_key, scores_of
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs

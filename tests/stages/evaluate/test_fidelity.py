@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from comat_core.support.errors import UserError
 from stages.evaluate import fidelity
 from stages.evaluate.fidelity import FidelityConfig
-from stages.evaluate.images import feature_extractors
-from stages.evaluate.images.feature_extractors import (
+from stages.evaluate.scoring.images import feature_extractors
+from stages.evaluate.scoring.images.feature_extractors import (
     AnyFeatures,
     Extractor,
     Inception,
@@ -18,9 +18,9 @@ from stages.evaluate.images.feature_extractors import (
     PatchMean,
     extract,
 )
-from stages.evaluate.images.fidelity_summary import headline_extractor
-from stages.evaluate.images.independence import training_model
-from stages.evaluate.images.real_images import RealImages
+from stages.evaluate.scoring.images.fidelity_summary import headline_extractor
+from stages.evaluate.scoring.images.independence import training_model
+from stages.evaluate.scoring.images.real_images import RealImages
 from stages.plan.config import ModelReference
 from stages.plan.presets import load_preset
 from stages.store.store import Store

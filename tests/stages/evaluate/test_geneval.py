@@ -8,8 +8,8 @@ import torch
 from comat_core.metrics.spatial import Detection
 from comat_core.support.errors import UserError
 from stages.evaluate import geneval
-from stages.evaluate.objects.class_detectors import ClassDetectorSettings
-from stages.evaluate.questions.question_files import QuestionFile
+from stages.evaluate.scoring.objects.class_detectors import ClassDetectorSettings
+from stages.evaluate.scoring.questions.question_files import QuestionFile
 from stages.models.detectors import Mask2Former
 from stages.plan.config import ModelReference
 from tests.stages.evaluate.evaluations import evaluate

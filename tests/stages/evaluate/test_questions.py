@@ -11,9 +11,9 @@ from comat_core.support.errors import UserError
 from data.miniature_world.drawing import draw_scene
 from data.miniature_world.scenes import balanced_scene
 from stages.evaluate import dpg, dsg, geneval, tifa
-from stages.evaluate.images.generated_images import MODELS
-from stages.evaluate.questions.question_files import QuestionFile
-from stages.evaluate.questions.question_scores import QUESTION_COLUMNS
+from stages.evaluate.scoring.images.generated_images import MODELS
+from stages.evaluate.scoring.questions.question_files import QuestionFile
+from stages.evaluate.scoring.questions.question_scores import QUESTION_COLUMNS
 from stages.plan.config import ModelReference
 from tests.stages.evaluate.evaluations import evaluate
 from tests.stages.evaluate.made_up_images import BLUE, GREY, RED, make_inputs

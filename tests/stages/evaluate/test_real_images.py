@@ -10,8 +10,8 @@ from comat_core.support.errors import UserError
 from data.formats.images import READING
 from stages.evaluate.fid import FidConfig
 from stages.evaluate.fidelity import FidelityConfig
-from stages.evaluate.images.frechet_features import FeaturesConfig
-from stages.evaluate.images.real_images import RealImages, identity_of_files, read_real_images, real_image_files
+from stages.evaluate.scoring.images.frechet_features import FeaturesConfig
+from stages.evaluate.scoring.images.real_images import RealImages, identity_of_files, read_real_images, real_image_files
 from stages.plan.config import ModelReference
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

@@ -11,7 +11,7 @@ import torch
 
 from comat_core.metrics.distances import frechet_comparison, neighbourhoods
 from comat_core.scorers.judge import PairVocabulary
-from stages.evaluate.images import feature_extractors
+from stages.evaluate.scoring.images import feature_extractors
 from stages.plan.pipeline import Plan, make_plan
 from stages.plan.presets import load_preset
 from stages.plan.refreshes import begin_refresh

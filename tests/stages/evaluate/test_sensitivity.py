@@ -13,7 +13,7 @@ from comat_core.captioners import CaptionLikelihood
 from comat_core.support.errors import UserError
 from data.miniature_world.pairs import base_world_pair
 from stages.evaluate import sensitivity
-from stages.evaluate.images.captioned_images import CaptionedImages
+from stages.evaluate.scoring.images.captioned_images import CaptionedImages
 from stages.evaluate.sensitivity import SensitivityConfig
 from stages.models.captioners import Blip
 from stages.plan.config import ModelReference

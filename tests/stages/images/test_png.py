@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from comat_core.support.errors import UserError
-from stages.evaluate.images.generated_images import decode_images
+from stages.evaluate.scoring.images.generated_images import decode_images
 from stages.images.png import decode_png, encode_png
 from tests.pictures import natural_picture
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from comat_core.captioners.chat import ChatCaptioner
 from comat_core.scorers.chat_answers import ChatAnswerer
-from stages.evaluate.images.captioned_images import CaptionedImages
+from stages.evaluate.scoring.images.captioned_images import CaptionedImages
 from stages.evaluate.sensitivity import SensitivityConfig, real_images, score_images
 from stages.models.captioners import AnyCaptioner
 from stages.models.needed_models import needed_models

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from comat_core.support.errors import UserError
-from stages.evaluate.images.real_images import RealImages, real_image_files
+from stages.evaluate.scoring.images.real_images import RealImages, real_image_files
 from stages.images.image_folders import read_folder
 from stages.models import folder_files
 from stages.models.folder_files import files_below

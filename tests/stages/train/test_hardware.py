@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.peak_memory import peak_bytes
 from comat_core.backbones.adapters import active_adapter, lora_parameters
-from comat_core.support.offloading import OffloadedCaptioner, OffloadedSegmenter
+from comat_core.support.memory.offloading import OffloadedCaptioner, OffloadedSegmenter
 from comat_core.training.training_step import training_step
 from stages.store.artifacts import Artifact
 from stages.train import TrainConfig, memory_plan

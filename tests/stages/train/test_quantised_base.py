@@ -13,9 +13,9 @@ import comat_core.backbones.quantisation as quantisation_module
 from benchmarks.full_size_planned import in_bfloat16, quantise_without_data
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.quantisation import Quantisation
-from comat_core.support.activation_memory import without_data
 from comat_core.support.errors import UserError
-from comat_core.support.stored_bytes import stored_bytes, stored_parts
+from comat_core.support.memory.activation_memory import without_data
+from comat_core.support.memory.stored_bytes import stored_bytes, stored_parts
 from stages.plan.pipeline import fetch_files, make_plan
 from stages.plan.presets import load_preset
 from stages.store.artifacts import Artifact

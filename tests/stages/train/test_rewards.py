@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from comat_core.support.errors import UserError
-from comat_core.support.offloading import OffloadedReward
+from comat_core.support.memory.offloading import OffloadedReward
 from comat_core.training.training_step import training_step
 from stages.models.rewards import RewardSurroundings
 from stages.models.rewards.clip_similarity import ClipSimilaritySettings

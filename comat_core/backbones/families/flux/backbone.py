@@ -14,12 +14,12 @@ from comat_core.backbones.attention.rotated_attention import (
     RotatedAttentionProbe,
     localising_blocks,
 )
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.flux import FAMILIES
 from comat_core.backbones.lora.original_layers import QKV, OriginalLayer, renamed
 from comat_core.backbones.packing import SIDE_OF_SQUARES, image_positions, pack, unpack
 from comat_core.backbones.protocol import Backbone, Guidance
-from comat_core.backbones.text_layout import stream_length
+from comat_core.backbones.text.conditioning import Conditioning
+from comat_core.backbones.text.text_layout import stream_length
 from comat_core.sampling.schedulers import FlowWalk
 from comat_core.support.errors import UserError
 

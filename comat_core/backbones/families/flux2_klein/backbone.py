@@ -12,12 +12,12 @@ from torch.nn import functional
 from comat_core.backbones.attention.joint_projections import JOINT_PROJECTIONS
 from comat_core.backbones.attention.rotated_attention import RotatedAttentionProbe, localising_blocks
 from comat_core.backbones.autoencoder import Autoencoder
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.flux2_klein import FAMILIES, MESSAGE_BEGINS
 from comat_core.backbones.families.flux2_klein.autoencoder import Flux2Autoencoder
 from comat_core.backbones.packing import as_grid, as_sequence, image_positions
 from comat_core.backbones.protocol import Backbone, Guidance
-from comat_core.backbones.text_layout import stream_length
+from comat_core.backbones.text.conditioning import Conditioning
+from comat_core.backbones.text.text_layout import stream_length
 from comat_core.sampling.schedulers import FlowWalk
 from comat_core.support.errors import UserError
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from comat_core.backbones.attention.cross_attention import CrossAttentionProbe, middle_half
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.pixart import FAMILIES
 from comat_core.backbones.lora.lora_files import PeftLoraFiles
 from comat_core.backbones.protocol import Backbone
-from comat_core.backbones.text_layout import stream_length
+from comat_core.backbones.text.conditioning import Conditioning
+from comat_core.backbones.text.text_layout import stream_length
 
 _TOLD_SIZES: Final = 128
 """Side of the latents of the published transformers that are told the image's sizes beside the text."""

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from comat_core.backbones.attention.cross_attention import CrossAttentionProbe, middle_half
 from comat_core.backbones.autoencoder import Autoencoder
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.sana import FAMILIES
 from comat_core.backbones.families.sana.autoencoder import DeepCompressionAutoencoder
 from comat_core.backbones.protocol import Backbone
-from comat_core.backbones.text_layout import stream_length
+from comat_core.backbones.text.conditioning import Conditioning
+from comat_core.backbones.text.text_layout import stream_length
 from comat_core.support.errors import UserError
 
 INSTRUCTION: Final[tuple[str, ...]] = tuple(

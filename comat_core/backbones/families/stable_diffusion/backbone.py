@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Final, Literal
 from torch import Tensor
 
 from comat_core.backbones.attention.cross_attention import CrossAttentionProbe
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.stable_diffusion import FAMILIES
 from comat_core.backbones.lora.original_layers import OriginalLayer
 from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.text.conditioning import Conditioning
 from comat_core.support.errors import UserError
 
 _VERSION_2: Final = "stable-diffusion-v2"

@@ -6,12 +6,12 @@ from typing import Final
 from torch import Tensor
 
 from comat_core.backbones.attention.joint_projections import JOINT_PROJECTIONS, original_ends
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.stable_diffusion_3 import FAMILIES, T5_LENGTH
 from comat_core.backbones.families.stable_diffusion_3.joint_attention import JointAttentionProbe
 from comat_core.backbones.lora.original_layers import OriginalLayer, renamed
 from comat_core.backbones.protocol import Backbone
-from comat_core.backbones.text_layout import stream_length
+from comat_core.backbones.text.conditioning import Conditioning
+from comat_core.backbones.text.text_layout import stream_length
 
 _ARCHITECTURES: Final = {
     (24, False): "stable-diffusion-3-m",

@@ -6,10 +6,10 @@ from typing import Final
 
 from torch import Tensor
 
-from comat_core.backbones.conditioning import Conditioning
 from comat_core.backbones.families.stable_diffusion.backbone import StableDiffusion
 from comat_core.backbones.families.stable_diffusion_xl import FAMILIES
 from comat_core.backbones.lora.original_layers import OriginalLayer
+from comat_core.backbones.text.conditioning import Conditioning
 
 _DOWN: Final = re.compile(r"down_blocks_(\d+)_attentions_(\d+)")
 _UP: Final = re.compile(r"up_blocks_(\d+)_attentions_(\d+)")

@@ -32,7 +32,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.evaluate.declared.benchmark import Benchmark, Metric
-from stages.evaluate.images.generated_images import decode_images
+from stages.evaluate.scoring.images.generated_images import decode_images
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, item_schema
 from stages.evaluate.scoring.settings import EvaluationConfig

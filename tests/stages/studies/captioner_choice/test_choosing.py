@@ -7,7 +7,7 @@ import torch
 
 from comat_core.support.errors import UserError
 from data.miniature_world.pairs import base_world_pair
-from stages.evaluate.images.captioned_images import CaptionedImages
+from stages.evaluate.scoring.images.captioned_images import CaptionedImages
 from stages.evaluate.sensitivity import SensitivityConfig
 from stages.models.captioners import Blip, Git
 from stages.plan.config import ModelReference

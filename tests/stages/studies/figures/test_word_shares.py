@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from comat_core.backbones.text_layout import TextLayout
+from comat_core.backbones.text.text_layout import TextLayout
 from comat_core.support.errors import UserError
 from stages.attention.words import Word
 from stages.entities import load_layout

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from comat_core.support.errors import UserError
-from comat_core.support.offloading import OffloadedReward
+from comat_core.support.memory.offloading import OffloadedReward
 from stages.models.model_references import named_models
 from stages.models.rewards import RewardSurroundings
 from stages.plan.stage import Inputs

@@ -1,0 +1,1 @@
+"""Where tensors are kept, and how many bytes they take."""
