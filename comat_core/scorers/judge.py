@@ -41,6 +41,7 @@ class JudgeScore:
     attribute_accuracy: float  # share of the required objects that are there as described
     all_right: float  # 1 if all are there as described
     exact: float  # 1 if, besides, no pair is there that the prompt does not name
+    exchanged: float  # 1 if the prompt's two objects are there with each other's colours
 
 
 class PairVocabulary:
@@ -116,7 +117,18 @@ def score_image(probabilities: Mapping[tuple[str, str], float], required: Sequen
         attribute_accuracy=sum(right) / len(required),
         all_right=float(all(right)),
         exact=float(all(right) and not surplus),
+        exchanged=float(_are_exchanged(probabilities, required)),
     )
+
+
+def _are_exchanged(probabilities: Mapping[tuple[str, str], float], required: Sequence[RequiredObject]) -> bool:
+    if len(required) != 2:
+        return False
+    first, second = required
+    if first.colour is None or second.colour is None or first.colour == second.colour or first.shape == second.shape:
+        return False
+    swapped = [(second.colour, first.shape), (first.colour, second.shape)]
+    return all(probabilities.get(pair, 0.0) > PRESENT for pair in swapped)
 
 
 def _expected_count(probabilities: Mapping[tuple[str, str], float], shape: str) -> int:

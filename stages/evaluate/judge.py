@@ -21,7 +21,7 @@ from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter
 
-METRICS = ("object_accuracy", "attribute_accuracy", "all_right", "exact")
+METRICS = ("object_accuracy", "attribute_accuracy", "all_right", "exact", "exchanged")
 
 ITEM_SCHEMA = item_schema(("seen", pa.list_(pa.string())), *((metric, pa.float64()) for metric in METRICS))
 
@@ -64,14 +64,14 @@ def explain_item(item: ScoredItem) -> list[str]:
 
 SCORES = image_scores(
     benchmark="judge",
-    version=1,
+    version=2,
     config_type=JudgeConfig,
     schema=ITEM_SCHEMA,
     score=score_images,
 )
 STAGE = comparison(
     benchmark="judge",
-    version=4,
+    version=5,
     config_type=JudgeConfig,
     compare=compare,
 )
@@ -105,6 +105,12 @@ BENCHMARK = Benchmark(
             name="exact",
             label="Right, nothing else",
             meaning="share of images with all objects right and no further pair",
+        ),
+        Metric(
+            name="exchanged",
+            label="Colours exchanged",
+            meaning="share of images in which the judge sees the prompt's two objects with each other's colours",
+            higher_is_better=False,
         ),
     ),
     scores=SCORES,

@@ -54,6 +54,22 @@ def test_everything_right():
 def test_swapped_colours_are_right_objects_with_wrong_attributes():
     score = score_image(seen(bc=0.9, rs=0.8), required(("red", "circle"), ("blue", "square")))
     assert (score.object_accuracy, score.attribute_accuracy, score.all_right, score.exact) == (1, 0, 0, 0)
+    assert score.exchanged == 1
+
+
+@pytest.mark.parametrize(
+    ("pairs", "wanted"),
+    [
+        (seen(rc=0.9, bs=0.8), [("red", "circle"), ("blue", "square")]),
+        (seen(bc=0.9, bs=0.8), [("red", "circle"), ("blue", "square")]),
+        (seen(bc=0.9, rs=0.8), [("red", "circle"), (None, "square")]),
+        (seen(rc=0.9, bc=0.8), [("red", "circle"), ("blue", "circle")]),
+        (seen(rc=0.9, rs=0.8), [("red", "circle"), ("red", "square")]),
+        (seen(bc=0.9), [("red", "circle")]),
+    ],
+)
+def test_colours_are_exchanged_only_between_two_objects_that_differ_in_both(pairs, wanted):
+    assert score_image(pairs, required(*wanted)).exchanged == 0
 
 
 def test_a_missing_object_counts_half_of_two():
