@@ -1,6 +1,6 @@
 """The miniature Stable Diffusion: text encoder and UNet trained together on the web-like base world."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -150,7 +150,8 @@ def train_phase(
         error = (predicted - target).square().mean(dim=(1, 2, 3))
         return (error * _weights(scheduler, timesteps, phase.largest_weight)).mean()
 
-    with nullcontext() if phase.attention_rank is None else _looking_alone(model, phase.attention_rank, seed):
+    rank = phase.attention_rank
+    with nullcontext() if rank is None else looking_alone(model, "unet", LOOKING, rank, seed):
         fit(
             model,
             loss_of_step,
@@ -163,14 +164,14 @@ def train_phase(
 
 
 @contextmanager
-def _looking_alone(model: nn.ModuleDict, rank: int, seed: int) -> Iterator[None]:
-    """Within the context only a change of the UNet's `LOOKING` learns, of that rank; afterwards it is part of them."""
-    unet = model["unet"]
+def looking_alone(model: nn.ModuleDict, network: str, layers: Sequence[str], rank: int, seed: int) -> Iterator[None]:
+    """Within the context only a change of one network's layers learns, of that rank; afterwards it is part of them."""
+    denoiser = model[network]
     model.requires_grad_(False)
-    add_lora_to(unet, ASTRAY, rank=rank, seed=seed, target_modules=LOOKING)
-    with active_adapter(unet, ASTRAY):
+    add_lora_to(denoiser, ASTRAY, rank=rank, seed=seed, target_modules=layers)
+    with active_adapter(denoiser, ASTRAY):
         yield
-    merge_lora(unet, ASTRAY)
+    merge_lora(denoiser, ASTRAY)
     model.requires_grad_(True)
 
 
