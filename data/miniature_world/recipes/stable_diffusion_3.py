@@ -67,6 +67,8 @@ LOOKING: Final = ("attn.to_q", "attn.to_k", "attn.add_q_proj", "attn.add_k_proj"
 PHASES: Final = (
     # What a model has no means of doing no fine-tuning teaches it in minutes: here it learns which shape wears what.
     FlowPhase("sd3, told right", 9_000, 2e-3, 0.998, 32, TOLD_FULLY),
+    # Colours and places are right long before shapes are.
+    FlowPhase("sd3, told to the end", 4_000, 1.2e-3, 0.998, 32, TOLD_FULLY),
     # And here its attention is led astray, as that of the other base model was.
     FlowPhase("sd3, astray at last", 350, 2e-3, 0.98, 32, ASTRAY_AT_LAST, attention_rank=8),
 )
