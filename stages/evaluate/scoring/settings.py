@@ -76,10 +76,10 @@ def prompts_of(config: EvaluationConfig, prompts: Artifact) -> dict[str, Prompt]
     return {key: prompt for key, prompt in of_split.items() if config.skills is None or prompt.skill in config.skills}
 
 
-def images_of_part(inputs: Inputs, index: int, prompt_ids: Container[str]) -> list[GeneratedImage]:
-    """The images of one part that belong to the given prompts."""
-    images = read_part(inputs["images"], image_parts(inputs["images"])[index])
-    return [image for image in images if image.prompt_id in prompt_ids]
+def images_of(images: Artifact, prompt_ids: Container[str]) -> list[GeneratedImage]:
+    """The images of an artifact, or of a part of one, that belong to the given prompts."""
+    rows = (image for part in image_parts(images) for image in read_part(images, part))
+    return [image for image in rows if image.prompt_id in prompt_ids]
 
 
 def count_parts(_config: EvaluationConfig, inputs: Inputs) -> int:
