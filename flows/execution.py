@@ -80,6 +80,7 @@ class PlanRun:
                 del waiting[node.name]
             for piece in self._next():
                 self._submit(piece)
+            assert len(self._futures) > len(self._done), "of nodes with their inputs there is always one to be built"
             self._take(self._ended.get())
 
     def begin(self, node: PlannedNode) -> None:

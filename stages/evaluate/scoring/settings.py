@@ -8,7 +8,7 @@ from pydantic import Field
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, read_part, read_prompts
 from stages.images.image_rows import image_parts
 from stages.models.devices import AUTO
-from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, StageConfig
+from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, NotInKeyIf, StageConfig
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.store.artifacts import Artifact
@@ -20,6 +20,14 @@ class _NotInScores:
 
 NOT_IN_SCORES: Final = _NotInScores()
 """Annotation for settings of the comparison alone: changing them scores nothing again."""
+
+
+Precision = Annotated[
+    Literal["fp32", "bf16", "fp16"],
+    NotInKeyIf("fp32"),
+    Field(description="of the scoring model; half precision makes scores of its own"),
+]
+"""The setting of scorers that may run in half precision."""
 
 
 class EvaluationConfig(StageConfig):
