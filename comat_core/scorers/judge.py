@@ -151,13 +151,20 @@ class Judge:
         self.vocabulary = PairVocabulary([names[index] for index in sorted(names)])
 
     @classmethod
-    def load(cls, folder: str, *, revision: str | None = None, device: torch.device | str = "cpu") -> "Judge":
+    def load(
+        cls,
+        folder: str,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> "Judge":
         """Load a judge saved by `save_pretrained` with its image processor.
 
         Raises:
             UserError: the folder holds no such model, or no image processor.
         """
-        model = load_frozen_model(ResNetForImageClassification, folder, revision=revision, device=device)
+        model = load_frozen_model(ResNetForImageClassification, folder, revision=revision, dtype=dtype, device=device)
         return cls(model, ImagePreprocessing.from_processor(load_image_processor(folder, revision), folder))
 
     @torch.no_grad()
@@ -167,10 +174,10 @@ class Judge:
         Returns:
             (B, classes) probabilities in [0, 1], and (B, D) pooled features, both float32 on the CPU.
         """
-        pixels = self.preprocess(images.to(self.model.device))
+        pixels = self.preprocess(images.to(self.model.device)).to(self.model.dtype)
         pooled = self.model.resnet(pixel_values=pixels).pooler_output
         logits = self.model.classifier(pooled)
-        return logits.sigmoid().float().cpu(), pooled.flatten(1).float().cpu()
+        return logits.float().sigmoid().cpu(), pooled.flatten(1).float().cpu()
 
     def as_pairs(self, probabilities: Tensor) -> dict[tuple[str, str], float]:
         """Name one image's probabilities (classes,) by (colour, shape)."""

@@ -15,8 +15,9 @@ from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_question_batches, item_schema
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, read_seen_in_training
-from stages.evaluate.scoring.models_in_memory import loaded_model
+from stages.evaluate.scoring.models_in_memory import in_precision, loaded_model
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
+from stages.evaluate.scoring.settings import Precision
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter
@@ -35,6 +36,7 @@ class AttributesConfig(ParsedPromptsConfig):
     """Settings of the attribute binding score."""
 
     vqa: ModelReference = Field(description="a BLIP visual question answering model, folder or hub id")
+    precision: Precision = "fp32"
     mode: Literal["official", "corrected"] = Field(
         default="corrected",
         description="official asks about pronouns too, scores 1 without a phrase, squashes images to 480 px and cuts"
@@ -106,7 +108,8 @@ def _load_answerer(config: AttributesConfig) -> "YesNoAnswerer":
     from comat_core.scorers.visual_question_answering import CORRECTED, OFFICIAL, VisualQuestionAnswerer
 
     protocol = {"official": OFFICIAL, "corrected": CORRECTED}[config.mode]
-    return loaded_model(VisualQuestionAnswerer.load, config.vqa, config.device, protocol=protocol)
+    precision = in_precision(config.precision)
+    return loaded_model(VisualQuestionAnswerer.load, config.vqa, config.device, protocol=protocol, **precision)
 
 
 def explain_item(item: ScoredItem) -> list[str]:

@@ -13,8 +13,9 @@ from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.scoring.models_in_memory import loaded_model
+from stages.evaluate.scoring.models_in_memory import in_precision, loaded_model
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
+from stages.evaluate.scoring.settings import Precision
 from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
@@ -33,6 +34,7 @@ class ClipScoreConfig(ParsedPromptsConfig):
     clip: ModelReference = Field(
         default=ModelReference(path="openai/clip-vit-base-patch32"), description="a CLIP, folder or hub id"
     )
+    precision: Precision = "fp32"
 
 
 def score_images(
@@ -43,7 +45,7 @@ def score_images(
 
     texts = scored_texts({image.prompt_id: prompts[image.prompt_id] for image in images}, config.parser)
     device = choose_device(config.device)
-    scorer = loaded_model(ClipScorer.load, config.clip, config.device)
+    scorer = loaded_model(ClipScorer.load, config.clip, config.device, **in_precision(config.precision))
     items = []
     for batch, pixels in in_batches(images, config.batch_size, "CLIPScore"):
         of_batch = [texts[image.prompt_id] for image in batch]

@@ -15,8 +15,8 @@ from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
-from stages.evaluate.scoring.models_in_memory import loaded_model
-from stages.evaluate.scoring.settings import EvaluationConfig
+from stages.evaluate.scoring.models_in_memory import in_precision, loaded_model
+from stages.evaluate.scoring.settings import EvaluationConfig, Precision
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter
@@ -30,6 +30,7 @@ class JudgeConfig(EvaluationConfig):
     """Settings of the judge's scores."""
 
     judge: ModelReference = Field(description='a multi-label ResNet classifier of "colour shape" pairs')
+    precision: Precision = "fp32"
 
 
 def score_images(
@@ -38,7 +39,7 @@ def score_images(
     """Judge every image whose prompt names a shape; return one row of the items table for each."""
     from comat_core.scorers.judge import PRESENT, Judge, score_image
 
-    judge = loaded_model(Judge.load, config.judge, config.device)
+    judge = loaded_model(Judge.load, config.judge, config.device, **in_precision(config.precision))
     required = {key: judge.vocabulary.required_objects(prompt.text) for key, prompt in prompts.items()}
     judged = [image for image in images if required[image.prompt_id]]
     items = []

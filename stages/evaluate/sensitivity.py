@@ -31,7 +31,7 @@ from stages.evaluate.scoring.images.captioned_images import CaptionedImages, squ
 from stages.evaluate.scoring.images.generated_images import REAL, GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
-from stages.evaluate.scoring.settings import NOT_IN_SCORES, reads_no_files
+from stages.evaluate.scoring.settings import NOT_IN_SCORES, Precision, reads_no_files
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.models.captioners import AnyCaptioner, Blip, CaptionerSettings
 from stages.models.devices import choose_device
@@ -66,6 +66,7 @@ class SensitivityConfig(ParsedPromptsConfig):
 
     captioner: ModelReference = Field(description="the image-to-text model, folder or hub id")
     captioning: AnyCaptioner = Field(default=Blip(), description="what the image-to-text model is")
+    precision: Precision = "fp32"
     real: Annotated[CaptionedImages, NOT_IN_SCORES] = Field(
         default=CaptionedImages(), description="the real images with captions"
     )
@@ -212,13 +213,16 @@ def summarise(items: pa.Table, config: SensitivityConfig) -> dict[str, Any]:
 
 
 def _load_captioner(config: SensitivityConfig) -> "ImageToText":
-    return loaded(_captioner_of, config.captioning, config.captioner, choose_device(config.device))
+    device = choose_device(config.device)
+    return loaded(_captioner_of, config.captioning, config.captioner, device, config.precision)
 
 
-def _captioner_of(captioning: CaptionerSettings, checkpoint: ModelReference, device: "torch.device") -> "ImageToText":
-    import torch
+def _captioner_of(
+    captioning: CaptionerSettings, checkpoint: ModelReference, device: "torch.device", precision: str
+) -> "ImageToText":
+    from comat_core.support.precisions import PRECISIONS
 
-    return captioning.load(checkpoint, dtype=torch.float32, device=device)
+    return captioning.load(checkpoint, dtype=PRECISIONS[precision], device=device)
 
 
 def _corrupted(texts: Mapping[str, str], config: SensitivityConfig) -> dict[str, Wording]:

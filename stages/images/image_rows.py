@@ -109,7 +109,12 @@ def image_seed(seed: int, prompt_id: str, sample: int) -> int:
 def write_images(writer: ArtifactWriter, index: int, images: Sequence[dict[str, Any]], files: Sequence[bytes]) -> None:
     """Write one shard: its images' rows, each with its PNG file."""
     rows = [{**image, "png": png} for image, png in zip(images, files, strict=True)]
-    writer.write_table(f"{PARTS}{index:05d}.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
+    writer.write_table(part_file(index), pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+def part_file(index: int) -> str:
+    """The file of one shard."""
+    return f"{PARTS}{index:05d}.parquet"
 
 
 def image_parts(images: Artifact) -> list[str]:

@@ -15,9 +15,11 @@ from pydantic import Field, model_validator
 from stages.latents.states import KeptStates
 from stages.latents.tables import INDEX, INDEX_SCHEMA, IndexRow
 from stages.plan.config import NOT_IN_KEY_IF_EMPTY
+from stages.plan.splits import TRAIN
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
-from stages.prompts.tables import read_training_texts
+from stages.prompts.mixture import BATCH, in_batches
+from stages.prompts.tables import count_training_prompts, read_part_of_texts, stream_texts
 from stages.sampling import SamplingConfig, in_parts, sample, sampling_model
 from stages.store.artifact_writer import ArtifactWriter
 from stages.store.latent_shards import shard_file, write_shard
@@ -42,14 +44,15 @@ class LatentsConfig(SamplingConfig):
 
 def count_shards(config: LatentsConfig, inputs: Inputs) -> int:
     """Number of shards that the training prompts fill."""
-    return math.ceil(len(read_training_texts(inputs["prompts"], "latents")) / config.shard_size)
+    return math.ceil(count_training_prompts(inputs["prompts"], "latents") / config.shard_size)
 
 
 def build_shard(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
     """Sample the latents of one shard's prompts."""
     import torch
 
-    prompts = in_parts(read_training_texts(inputs["prompts"], "latents"), config.shard_size)[index]
+    part = range(index * config.shard_size, (index + 1) * config.shard_size)
+    prompts = read_part_of_texts(inputs["prompts"], TRAIN, part)
     latents, states = [], KeptStates(config.kept_steps or ())
     with sampling_model(config, inputs) as model:
         for batch in progress_bar(in_parts(prompts, config.batch_size), f"Latents, shard {index + 1}"):
@@ -61,14 +64,18 @@ def build_shard(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter, i
 
 
 def build_rest(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter) -> None:
-    """Write the index of all shards."""
-    prompts = read_training_texts(inputs["prompts"], "latents")
-    rows = [
-        IndexRow(prompt.prompt_id, trajectory_seed(config.seed, prompt.prompt_id), shard_file(shard), row)
-        for shard, part in enumerate(in_parts(prompts, config.shard_size))
-        for row, prompt in enumerate(part)
-    ]
-    writer.write_table(INDEX, pa.Table.from_pylist([vars(row) for row in rows], schema=INDEX_SCHEMA))
+    """Write the index of all shards, which is in memory as columns alone."""
+    rows = (
+        IndexRow(
+            prompt_id=prompt.prompt_id,
+            trajectory_seed=trajectory_seed(config.seed, prompt.prompt_id),
+            shard=shard_file(number // config.shard_size),
+            row=number % config.shard_size,
+        )
+        for number, prompt in enumerate(stream_texts(inputs["prompts"], TRAIN))
+    )
+    parts = (pa.Table.from_pylist([vars(row) for row in part], schema=INDEX_SCHEMA) for part in in_batches(rows, BATCH))
+    writer.write_table(INDEX, pa.concat_tables(parts))
 
 
 def trajectory_seed(seed: int, prompt_id: str) -> int:

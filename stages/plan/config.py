@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
@@ -30,6 +31,13 @@ NOT_IN_KEY: Final = SAME_RESULT
 
 NOT_IN_KEY_IF_EMPTY: Final = UNSAID_IF_EMPTY
 """Annotation for settings that came later than the keys of results: `rewards: Annotated[..., NOT_IN_KEY_IF_EMPTY]`."""
+
+
+@dataclass(frozen=True)
+class NotInKeyIf:
+    """Annotation for settings that came later too, whose value stands for what was done before there was a choice."""
+
+    value: Any
 
 
 class ModelReference(Settings):
@@ -110,7 +118,7 @@ class StageConfig(Settings):
 
     def key_payload(self) -> dict[str, Any]:
         """The JSON value that goes into the artifact's key: every field except those marked NOT_IN_KEY
-        and, while they are None or hold nothing, NOT_IN_KEY_IF_EMPTY.
+        and, while they are None or hold nothing, NOT_IN_KEY_IF_EMPTY, or have the value of their NotInKeyIf.
 
         Model references are replaced by the identity of what they point at.
         """
@@ -174,7 +182,9 @@ def _payload(value: Any, name: str) -> Any:
 
 def _is_in_key(value: Any, marks: list[Any]) -> bool:
     is_empty = value is None or value == {}
-    return NOT_IN_KEY not in marks and not (is_empty and NOT_IN_KEY_IF_EMPTY in marks)
+    if NOT_IN_KEY in marks or (is_empty and NOT_IN_KEY_IF_EMPTY in marks):
+        return False
+    return not any(isinstance(mark, NotInKeyIf) and mark.value == value for mark in marks)
 
 
 def _identity(model: ModelReference, name: str) -> str:

@@ -8,7 +8,7 @@ Every stage module ends with its `STAGE`, a `Stage` or a `ShardedStage`, and `ru
 A run that was killed goes on at the first missing shard; runs at the same time on one store do each part once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from comat_core.support.errors import UserError
 from stages.plan.config import StageConfig
 from stages.plan.digests import digest_json
+from stages.store.artifact_parts import ArtifactPart
 from stages.store.artifact_writer import ArtifactWriter
 from stages.store.artifacts import Artifact
 from stages.store.locks import Lease
@@ -94,9 +95,12 @@ class AnyStage(Generic[ConfigT]):
     def _finished(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact | None:
         return store.usable(self.name, self.key_for(config, inputs), inputs, self.version)
 
-    def _writer(self, config: ConfigT, inputs: Inputs, store: Store, held: Lease) -> ArtifactWriter:
+    def _writer(
+        self, config: ConfigT, inputs: Inputs, store: Store, held: Lease, compared_by_part: Collection[str] = ()
+    ) -> ArtifactWriter:
         manifest: dict[str, Any] = {"version": self.version, "config": config.model_dump(mode="json")}
-        return store.writer(self.name, self.key_for(config, inputs), manifest, input_records(inputs), held)
+        key, records = self.key_for(config, inputs), input_records(inputs)
+        return store.writer(self.name, key, manifest, records, held, compared_by_part)
 
     def _lease(self, config: ConfigT, inputs: Inputs, store: Store, part: str) -> AbstractContextManager[Lease]:
         return store.lease(self.name, self.key_for(config, inputs), part)
@@ -138,6 +142,25 @@ class Stage(AnyStage[ConfigT]):
                 raise
 
 
+@dataclass(frozen=True)
+class Following:
+    """An input of as many shards as the stage's own, each of which reads of it no more than the shard of its number.
+
+    Such a shard can be built while the input's later ones are still missing.
+
+    Attributes:
+        role: the input's.
+        files: `files(index)` names the files of one of its shards.
+    """
+
+    role: str
+    files: Callable[[int], tuple[str, ...]]
+
+    def part(self, whole: Artifact, index: int) -> ArtifactPart:
+        """The input as one shard sees it."""
+        return ArtifactPart(stage=whole.stage, key=whole.key, url=whole.url, names=self.files(index))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardedStage(AnyStage[ConfigT]):
     """A stage whose artifact is made of independent shards.
@@ -148,11 +171,14 @@ class ShardedStage(AnyStage[ConfigT]):
         count_shards: `count_shards(config, inputs) -> int`.
         build_shard: `build_shard(config, inputs, writer, index)` writes the files of one shard.
         build_rest: `build_rest(config, inputs, writer)` writes what concerns the whole artifact, after all shards.
+        follows: the input that it takes shard by shard, if any: `build_shard` is given an `ArtifactPart` of it, and
+            a shard is built anew when that changes, whatever becomes of the others.
     """
 
     count_shards: Callable[[ConfigT, Inputs], int]
     build_shard: Callable[[ConfigT, Inputs, ArtifactWriter, int], None]
     build_rest: Callable[[ConfigT, Inputs, ArtifactWriter], None] | None = None
+    follows: Following | None = None
 
     def run(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
         """Return the finished artifact, building the shards that the store lacks, one after the other."""
@@ -161,12 +187,14 @@ class ShardedStage(AnyStage[ConfigT]):
         return self.finish(config, inputs, store)
 
     def run_shard(self, config: ConfigT, inputs: Inputs, store: Store, index: int) -> None:
-        """Build one shard unless it is there."""
+        """Build one shard unless it is there. Of an input that the stage follows, this shard has to be there."""
         key = self.key_for(config, inputs)
         with self._lease(config, inputs, store, f"shard-{index:05d}") as held:
             if self._finished(config, inputs, store) is not None:
                 return
-            self._complete_shard(config, inputs, self._writer(config, inputs, store, held), index, key)
+            seen = self._seen_by_shard(inputs, index)
+            writer = self._writer(config, seen, store, held, self._roles_followed)
+            self._complete_shard(config, seen, writer, index, key)
 
     def finish(self, config: ConfigT, inputs: Inputs, store: Store) -> Artifact:
         """Complete the artifact from its shards. A shard that went missing in the meantime is built here."""
@@ -175,17 +203,27 @@ class ShardedStage(AnyStage[ConfigT]):
             finished = self._finished(config, inputs, store)
             if finished is not None:
                 return finished
-            writer = self._writer(config, inputs, store, held)
+            writer = self._writer(config, inputs, store, held, self._roles_followed)
             for index in range(self.count_shards(config, inputs)):
-                self._complete_shard(config, inputs, writer, index, key)
+                self._complete_shard(config, self._seen_by_shard(inputs, index), writer, index, key)
             if self.build_rest is not None:
                 self.build_rest(config, inputs, writer)
             self.check_unchanged(config, inputs, key)
             return writer.finish()
 
-    def _complete_shard(self, config: ConfigT, inputs: Inputs, writer: ArtifactWriter, index: int, key: str) -> None:
+    @property
+    def _roles_followed(self) -> tuple[str, ...]:
+        return () if self.follows is None else (self.follows.role,)
+
+    def _seen_by_shard(self, inputs: Inputs, index: int) -> Inputs:
+        if self.follows is None:
+            return inputs
+        return {**inputs, self.follows.role: self.follows.part(inputs[self.follows.role], index)}
+
+    def _complete_shard(self, config: ConfigT, seen: Inputs, writer: ArtifactWriter, index: int, key: str) -> None:
         name = f"shard-{index:05d}"
-        if not writer.has_part(name):
-            with writer.part(name):
-                self.build_shard(config, inputs, writer, index)
-                self.check_unchanged(config, inputs, key)
+        made_from = None if self.follows is None else seen[self.follows.role].manifest.digest
+        if not writer.has_part(name, made_from):
+            with writer.part(name, made_from):
+                self.build_shard(config, seen, writer, index)
+                self.check_unchanged(config, seen, key)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from comat_core.support.errors import UserError
 from stages.plan.splits import TRAIN
 from stages.store.artifacts import Artifact
-from stages.store.streamed_tables import count_rows, stream_rows
+from stages.store.streamed_tables import count_rows, stream_part, stream_rows
 from stages.store.typed_tables import read_rows
 
 PROMPTS: Final = "prompts.parquet"
@@ -56,7 +56,7 @@ def read_prompts(prompts: Artifact, splits: Collection[str] | None = None) -> li
     Raises:
         DamagedArtifactError: the table is not what the stage wrote; so do all readers.
     """
-    return read_rows(prompts, PROMPTS, PromptRow, None if splits is None else {"split": splits})
+    return list(stream_rows(prompts, PROMPTS, PromptRow, None if splits is None else {"split": splits}))
 
 
 def read_texts(prompts: Artifact, split: str) -> list[PromptText]:
@@ -73,15 +73,30 @@ def read_training_texts(prompts: Artifact, stage: str) -> list[PromptText]:
     Raises:
         UserError: there are none.
     """
-    found = read_texts(prompts, TRAIN)
-    if not found:
+    count_training_prompts(prompts, stage)
+    return read_texts(prompts, TRAIN)
+
+
+def count_training_prompts(prompts: Artifact, stage: str) -> int:
+    """How many prompts `read_training_texts` would give, without reading their texts.
+
+    Raises:
+        UserError: none.
+    """
+    count = count_rows(prompts, PROMPTS, {"split": [TRAIN]})
+    if count == 0:
         raise UserError("there is no training prompt", stage, "check the settings of the prompts stage")
-    return found
+    return count
 
 
 def stream_texts(prompts: Artifact, split: str | None = None) -> Iterator[PromptText]:
     """The prompts of a split, or of all of them, of which only a few are in memory at a time."""
     return stream_rows(prompts, PROMPTS, PromptText, None if split is None else {"split": [split]})
+
+
+def read_part_of_texts(prompts: Artifact, split: str, part: range) -> list[PromptText]:
+    """The prompts of a split by their numbers in its order, from those row groups of the table that hold them."""
+    return list(stream_part(prompts, PROMPTS, PromptText, part, {"split": [split]}))
 
 
 def count_prompts(prompts: Artifact) -> int:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from stages.plan.digests import digest_bytes
+from stages.store.artifact_parts import written_record
 from stages.store.artifacts import (
     CHECKSUMS,
     LARGEST_MANIFEST,
@@ -89,26 +90,34 @@ class ArtifactWriter:
 
     def has(self, name: str) -> bool:
         """Whether the file is there and whole. A shard that a kill cut short, or that was damaged since, is not."""
-        record = self._record(name)
+        record = written_record(self._folder, name)
         try:
             return record is not None and record.describes(self._folder.read(name))
         except FileNotFoundError:
             return False
 
     @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Mark the files written inside the block as one part: it is there when all of them are."""
+    def part(self, name: str, made_from: str | None = None) -> Iterator[None]:
+        """Mark the files written inside the block as one part: it is there when all of them are.
+
+        Args:
+            made_from: digest of what is read for this part alone, if the artifact's other parts need no more be made
+                anew when that changes.
+        """
         self._check()
         self._folder.remove(f"{PARTS}{name}.json")
         self._written.clear()
         yield
         self._check()
-        self._folder.write(f"{PARTS}{name}.json", json.dumps(sorted(set(self._written))).encode())
+        files = sorted(set(self._written))
+        content = files if made_from is None else {"files": files, "made_from": made_from}
+        self._folder.write(f"{PARTS}{name}.json", json.dumps(content).encode())
 
-    def has_part(self, name: str) -> bool:
-        """Whether every file of a part is there and whole."""
-        files = names_of_part(self._folder, name)
-        return files is not None and all(self.has(file) for file in files)
+    def has_part(self, name: str, made_from: str | None = None) -> bool:
+        """Whether every file of a part is there and whole, and made from what is given."""
+        part = _read_part(self._folder, name)
+        files, source = (part.files, part.made_from) if isinstance(part, _Part) else (part, None)
+        return files is not None and source == made_from and all(self.has(file) for file in files)
 
     def read_bytes(self, name: str) -> bytes:
         """Read back a file written earlier, by this process or one before it."""
@@ -123,7 +132,7 @@ class ArtifactWriter:
         """Remove the files that begin with `prefix`, which are no longer needed; the time they took still counts."""
         self._check()
         for name in self.names(prefix):
-            record = self._record(name)
+            record = written_record(self._folder, name)
             self._seconds_of_removed += record.seconds if record else 0.0
             self._folder.remove(f"{CHECKSUMS}{name}.json")
             self._folder.remove(name)
@@ -141,7 +150,7 @@ class ArtifactWriter:
         from stages.plan.library_versions import library_versions
 
         self._check()
-        files, sizes = {name: self._record(name) for name in self.names()}, self._folder.sizes()
+        files, sizes = {name: written_record(self._folder, name) for name in self.names()}, self._folder.sizes()
         for name, record in files.items():
             if record is None or sizes.get(name) != record.size:
                 where, problem = f"{self._folder.url}/{name}", "a file changed while the stage ran"
@@ -163,19 +172,25 @@ class ArtifactWriter:
         if self.held is not None:
             self.held.check()
 
-    def _record(self, name: str) -> FileRecord | None:
-        try:
-            return FileRecord.model_validate_json(self._folder.read(f"{CHECKSUMS}{name}.json", limit=2**20))
-        except (FileNotFoundError, ValueError):
-            return None
+
+class _Part(BaseModel):
+    """The files of a part that is compared with what it was made from."""
+
+    files: list[FileName]
+    made_from: str
 
 
-_FILE_NAMES = TypeAdapter(list[FileName])
+_PART = TypeAdapter(_Part | list[FileName])
 
 
 def names_of_part(folder: Folder, part: str) -> list[str] | None:
     """The files that a part of an artifact consists of; None if the part is not there, or says something else."""
+    found = _read_part(folder, part)
+    return found.files if isinstance(found, _Part) else found
+
+
+def _read_part(folder: Folder, part: str) -> _Part | list[str] | None:
     try:
-        return _FILE_NAMES.validate_json(folder.read(f"{PARTS}{part}.json", limit=LARGEST_MANIFEST))
+        return _PART.validate_json(folder.read(f"{PARTS}{part}.json", limit=LARGEST_MANIFEST))
     except (FileNotFoundError, ValueError):
         return None

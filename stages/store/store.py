@@ -99,6 +99,7 @@ class Store:
         manifest: Mapping[str, Any],
         inputs: Mapping[str, InputRecord],
         held: Lease | None = None,
+        compared_by_part: Collection[str] = (),
     ) -> ArtifactWriter:
         """Begin an artifact, or go on with the files that an earlier run left of it.
 
@@ -107,9 +108,11 @@ class Store:
         Args:
             manifest: version and config.
             held: the lease under which it is written, if any; nothing more is written once that is lost.
+            compared_by_part: roles of inputs of which each part says by itself what it was made from.
         """
         folder = self.folder(stage, key)
-        begun_from = digest_json({role: record.model_dump() for role, record in inputs.items()}).encode()
+        compared = {role: record.model_dump() for role, record in inputs.items() if role not in compared_by_part}
+        begun_from = digest_json(compared).encode()
         if not _holds(folder, BEGUN, begun_from):
             with self._inner_lease(stage, key):
                 if not _holds(folder, BEGUN, begun_from):

@@ -57,14 +57,14 @@ def test_prompts_without_questions_are_counted_before_anything_is_made_from_them
     tmp_path: Path, arguments: list[str], capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "questions.csv").write_text(f"{HEADER}\n1,a red  circle,1,0,entity (circle),is there a circle?\n")
-    submit = execution.PlanRun.submit
+    begin = execution.PlanRun.begin
 
-    def submit_prompts(run: execution.PlanRun, node: PlannedNode) -> None:
+    def begin_prompts(run: execution.PlanRun, node: PlannedNode) -> None:
         if node.name != "prompts":
             raise UserError(f"{node.name} comes next", "the test", "look at what was said")
-        submit(run, node)
+        begin(run, node)
 
-    monkeypatch.setattr(execution.PlanRun, "submit", submit_prompts)
+    monkeypatch.setattr(execution.PlanRun, "begin", begin_prompts)
     assert main(arguments) == 2
     told = capsys.readouterr().err
     assert "evaluate.dsg: 1 of 2 prompts have no questions and so no score" in told

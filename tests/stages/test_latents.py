@@ -1,6 +1,12 @@
+import io
+import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -12,12 +18,15 @@ from comat_core.support.errors import UserError
 from comat_core.support.randomness import derive_seed
 from stages import latents
 from stages.latents.states import ReferenceStates
-from stages.latents.tables import stream_index
+from stages.latents.tables import INDEX_SCHEMA, IndexRow, stream_index
 from stages.plan.config import ModelReference
+from stages.prompts.tables import PROMPTS as PROMPTS_TABLE
+from stages.prompts.tables import PROMPTS_SCHEMA
 from stages.store.artifacts import Artifact
-from stages.store.latent_shards import Place
+from stages.store.latent_shards import Place, shard_file
 from stages.store.local_files import LocalFiles
 from stages.store.store import Store
+from stages.store.streamed_tables import write_streamed_table
 from tests.stages.fake_run import make_artifact, prompts_table
 from tests.tiny_models import save_tiny_sd
 
@@ -110,6 +119,68 @@ def test_the_adapted_unet_takes_the_base_models_place(
     mixed = latents.run(config(tiny_sd_folder), {"prompts": prompts, "adapt": adapted}, store)
     assert base.key != mixed.key
     assert (all_latents(base) - all_latents(mixed)).abs().max() > 0.1
+
+
+def many_prompts(store: Store, count: int, rows_per_group: int = 500) -> Artifact:
+    """So many training prompts after a few others, in row groups as the prompts stage writes them."""
+    splits = ["test"] * 30 + ["train"] * count
+    rows = [
+        {"prompt_id": f"{split}{row:022d}", "text": f"{row} circles", "source": "", "skill": "", "split": split}
+        for row, split in enumerate(splits)
+    ]
+    firsts = range(0, len(rows), rows_per_group)
+    groups = (pa.Table.from_pylist(rows[first : first + rows_per_group], schema=PROMPTS_SCHEMA) for first in firsts)
+    writer = store.writer("prompts", f"{count:024x}", {"version": 1, "config": {}}, {})
+    write_streamed_table(writer, PROMPTS_TABLE, PROMPTS_SCHEMA, groups)
+    return writer.finish()
+
+
+def test_what_a_shard_keeps_of_the_prompts_does_not_grow_with_them(
+    store: Store, tiny_sd_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is left out: what it draws is as large in every shard."""
+    monkeypatch.setattr(latents, "sampling_model", lambda *_: nullcontext())
+    drawn: list[str] = []
+
+    def draw(_model: None, _config: Any, texts: list[str], _seeds: list[int], **_: Any) -> Any:
+        drawn.extend(texts)
+        return SimpleNamespace(latents=torch.zeros(len(texts), 1, 1, 1))
+
+    monkeypatch.setattr(latents, "sample", draw)
+    settings, peaks = config(tiny_sd_folder, shard_size=200, batch_size=100), {}
+    for count in (2_000, 40_000):
+        inputs = {"prompts": many_prompts(store, count)}
+        writer = store.writer("latents", f"{count:024x}", {"version": 1, "config": {}}, {})
+        shards = latents.STAGE.count_shards(settings, inputs)
+        assert shards == count // 200
+        latents.STAGE.build_shard(settings, inputs, writer, 1)  # whatever is loaded once
+        drawn.clear()
+        tracemalloc.start()
+        try:
+            latents.STAGE.build_shard(settings, inputs, writer, shards - 1)
+            latents.STAGE.count_shards(settings, inputs)
+            _, peaks[count] = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert drawn == [f"{row} circles" for row in range(count - 170, count + 30)]
+    assert peaks[40_000] < 1.3 * peaks[2_000]
+
+
+def test_the_index_is_one_table_whatever_it_is_made_from(store: Store, tiny_sd_folder: Path) -> None:
+    """Byte for byte: artifacts that were made from all rows at once stay what they are."""
+    count = 9_000
+    prompts = many_prompts(store, count)
+    writer = store.writer("latents", "whole", {"version": 1, "config": {}}, {})
+    assert latents.STAGE.build_rest is not None
+    latents.STAGE.build_rest(config(tiny_sd_folder, shard_size=512), {"prompts": prompts}, writer)
+    rows = [
+        IndexRow(prompt_id, derive_seed(5, "initial noise", prompt_id), shard_file(row // 512), row % 512)
+        for row, prompt_id in enumerate(f"train{row:022d}" for row in range(30, count + 30))
+    ]
+    expected = io.BytesIO()
+    table = pa.Table.from_pylist([vars(row) for row in rows], schema=INDEX_SCHEMA)
+    pq.write_table(table, expected, compression="zstd")
+    assert writer.read_bytes("index.parquet") == expected.getvalue()
 
 
 def test_without_training_prompts_it_says_so(store: Store, tiny_sd_folder: Path) -> None:

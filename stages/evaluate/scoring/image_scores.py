@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, decode_images
 from stages.evaluate.scoring.images.prefetching import prefetched, rows_of
-from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, count_parts, images_of_part
-from stages.plan.stage import Inputs, ShardedStage
+from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, count_parts, images_of
+from stages.images.image_rows import part_file
+from stages.plan.stage import Following, Inputs, ShardedStage
 from stages.progress import progress_bar
 from stages.sampling import in_parts
 from stages.store.artifact_writer import ArtifactWriter
@@ -85,7 +86,7 @@ def image_scores(
 
     def build_shard(config: EvaluationConfig, inputs: Inputs, writer: ArtifactWriter, index: int) -> None:
         prompts = chosen_prompts(config, inputs)
-        images = images_of_part(inputs, index, prompts)
+        images = images_of(inputs["images"], prompts)
         items = score(config, images, prompts) if images else []
         writer.write_table(part_name(index), pa.Table.from_pylist(items, schema=schema))
 
@@ -99,6 +100,7 @@ def image_scores(
         count_shards=count_parts,
         build_shard=build_shard,
         build_rest=_write_origin,
+        follows=Following("images", lambda index: (part_file(index),)),
     )
 
 

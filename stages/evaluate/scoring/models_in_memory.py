@@ -37,6 +37,13 @@ def loaded_model(load: Callable[..., Model], model: ModelReference, device: str,
     return loaded(load, model.resolve(), revision=model.revision, device=choose_device(device), **settings)
 
 
+def in_precision(precision: str) -> dict[str, Any]:
+    """The setting of `loaded_model` for scorers that may run in half precision; those in full precision are shared."""
+    from comat_core.support.precisions import PRECISIONS
+
+    return {} if precision == "fp32" else {"dtype": PRECISIONS[precision]}
+
+
 def forget(model: object) -> None:
     """Keep a model no longer: whoever loaded it moves it about, and nobody else must meet it there."""
     for call in [call for call, kept in _kept.items() if kept is model]:

@@ -8,7 +8,7 @@ from pydantic import Field
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, read_part, read_prompts
 from stages.images.image_rows import image_parts
 from stages.models.devices import AUTO
-from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, StageConfig
+from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, NotInKeyIf, StageConfig
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs
 from stages.store.artifacts import Artifact
@@ -20,6 +20,14 @@ class _NotInScores:
 
 NOT_IN_SCORES: Final = _NotInScores()
 """Annotation for settings of the comparison alone: changing them scores nothing again."""
+
+
+Precision = Annotated[
+    Literal["fp32", "bf16", "fp16"],
+    NotInKeyIf("fp32"),
+    Field(description="of the scoring model; half precision makes scores of its own"),
+]
+"""The setting of scorers that may run in half precision."""
 
 
 class EvaluationConfig(StageConfig):
@@ -76,10 +84,10 @@ def prompts_of(config: EvaluationConfig, prompts: Artifact) -> dict[str, Prompt]
     return {key: prompt for key, prompt in of_split.items() if config.skills is None or prompt.skill in config.skills}
 
 
-def images_of_part(inputs: Inputs, index: int, prompt_ids: Container[str]) -> list[GeneratedImage]:
-    """The images of one part that belong to the given prompts."""
-    images = read_part(inputs["images"], image_parts(inputs["images"])[index])
-    return [image for image in images if image.prompt_id in prompt_ids]
+def images_of(images: Artifact, prompt_ids: Container[str]) -> list[GeneratedImage]:
+    """The images of an artifact, or of a part of one, that belong to the given prompts."""
+    rows = (image for part in image_parts(images) for image in read_part(images, part))
+    return [image for image in rows if image.prompt_id in prompt_ids]
 
 
 def count_parts(_config: EvaluationConfig, inputs: Inputs) -> int:

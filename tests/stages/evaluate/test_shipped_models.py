@@ -13,7 +13,7 @@ from stages.evaluate import attributes, complex, judge, spatial
 from stages.models.detectors import ClipSegBoxes
 from stages.plan.config import ModelReference
 from stages.store.store import Store
-from tests.stages.evaluate.evaluations import evaluate
+from tests.stages.evaluate.evaluations import evaluate, scores_of
 from tests.stages.fake_run import images_table, make_artifact, png_of, prompts_tables
 
 BACKGROUND = (172, 174, 170)
@@ -80,6 +80,27 @@ def test_judge_sees_the_objects_of_both_and_the_attributes_of_one(store, inputs)
     assert models["base"]["object_accuracy"]["mean"] > 0.95
     assert models["tuned"]["all_right"]["mean"] > 0.9
     assert models["base"]["all_right"]["mean"] < 0.1
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_moves_scores_little_and_makes_scores_of_their_own(store, inputs, precision):
+    """Probabilities move; what is counted by thresholds mostly does not."""
+    configs = {
+        judge: judge.JudgeConfig(judge=reference("judge"), seed=1, device="cpu"),
+        attributes: attributes.AttributesConfig(vqa=reference("vqa"), seed=1, device="cpu"),
+    }
+    tolerance = {"bf16": 0.05, "fp16": 0.01}[precision]
+    for benchmark, config in configs.items():
+        half = config.model_copy(update={"precision": precision})
+        assert "precision" not in config.key_payload()
+        assert half.scores_payload()["precision"] == half.key_payload()["precision"] == precision
+        found = [scores_of(benchmark, one, inputs, store)["tuned"] for one in (config, half)]
+        assert found[0].key != found[1].key
+        metric = "all_right" if benchmark is judge else "attribute_binding"
+        exact, moved = (artifact.read_table("items")[metric].to_pylist() for artifact in found)
+        assert abs(sum(exact) - sum(moved)) / len(exact) < tolerance
+        if benchmark is attributes:
+            assert exact != moved, "or the model was in full precision"
 
 
 def test_spatial_and_complex_scores_tell_right_places_from_exchanged_ones(store):

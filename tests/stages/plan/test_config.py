@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from comat_core.support.errors import UserError
-from stages.plan.config import NOT_IN_KEY, ModelReference, StageConfig
+from stages.plan.config import NOT_IN_KEY, ModelReference, NotInKeyIf, StageConfig
 
 
 class Part(BaseModel):
@@ -40,6 +40,14 @@ def test_payload_leaves_out_settings_of_speed_and_place() -> None:
 @pytest.mark.parametrize("change", [{"steps": 4}, {"part": Part(rate=1)}, {"splits": {"test": 3}}])
 def test_payload_changes_with_every_other_setting(change: dict) -> None:
     assert ExampleConfig(**change).key_payload() != ExampleConfig().key_payload()
+
+
+def test_payload_is_silent_about_what_was_done_before_there_was_a_choice() -> None:
+    class LaterConfig(ExampleConfig):
+        precision: Annotated[Literal["fp32", "bf16"], NotInKeyIf("fp32")] = "fp32"
+
+    assert LaterConfig().key_payload() == ExampleConfig().key_payload()
+    assert LaterConfig(precision="bf16").key_payload() == {**ExampleConfig().key_payload(), "precision": "bf16"}
 
 
 def test_whole_numbers_and_decimals_name_the_same_value() -> None:

@@ -7,9 +7,10 @@ from pydantic import Field
 
 from stages.evaluate.scoring.image_scores import in_question_batches
 from stages.evaluate.scoring.images.generated_images import GeneratedImage
-from stages.evaluate.scoring.models_in_memory import loaded_model
+from stages.evaluate.scoring.models_in_memory import in_precision, loaded_model
 from stages.evaluate.scoring.questions.question_files import QuestionFile
 from stages.evaluate.scoring.questions.question_items import QuestionedConfig
+from stages.evaluate.scoring.settings import Precision
 from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 
@@ -25,6 +26,8 @@ class QuestionsConfig(QuestionedConfig):
         " transformers does not have, so that scores compare with each other and not with published ones"
     )
 
+    precision: Precision = "fp32"
+
     questions: QuestionFile = Field(description="the benchmark's file of questions")
 
     def scores_payload(self) -> dict[str, Any]:
@@ -38,7 +41,8 @@ def load_answerer(config: QuestionsConfig) -> "VisualQuestionAnswerer":
     """Load the answering model."""
     from comat_core.scorers.visual_question_answering import CORRECTED, VisualQuestionAnswerer
 
-    return loaded_model(VisualQuestionAnswerer.load, config.vqa, config.device, protocol=CORRECTED)
+    precision = in_precision(config.precision)
+    return loaded_model(VisualQuestionAnswerer.load, config.vqa, config.device, protocol=CORRECTED, **precision)
 
 
 def ask_images(
