@@ -58,6 +58,8 @@ def taught(
             gradient_steps=(1, 2),
             checkpoint_denoiser=whole_calls,
         ).latents
+        # As rewards are walked back that are held against each other: the same calls, again.
+        latents.sum().backward(retain_graph=True)
         latents.square().sum().backward()
     return latents.detach(), [parameter.grad for parameter in parameters]
 
