@@ -38,6 +38,8 @@ BASES: Final[Mapping[str, Quantisation | None]] = {
     "bitsandbytes": Quantisation(kind="bitsandbytes"),
 }
 """How the base may be kept."""
+SPREAD_OVER: Final = (2, 4, 8)
+"""Processes that may share the base in bf16."""
 
 
 class PlannedSegmenter:
@@ -54,7 +56,7 @@ class PlannedSegmenter:
 
 
 def measure_flux(arguments: argparse.Namespace) -> dict[str, object]:
-    """Parameters, the LoRA's size, and the memory plans of the preset with the base kept in three ways."""
+    """Parameters, the LoRA's size, and the memory plans of the preset with the base kept in three ways, or spread."""
     config = cast("TrainConfig", load_preset(PUBLISHED["flux"].preset).sections["train"])
     facts: dict[str, object] = {"resolution": config.resolution, "lora_rank": config.online.rank}
     for name, quantisation in BASES.items():
@@ -72,6 +74,7 @@ def measure_flux(arguments: argparse.Namespace) -> dict[str, object]:
             }
             parameters: Any = facts["parameters"]
             parameters[models.online.denoiser_label] -= 2 * count(*lora)  # the discriminator's is as large
+            facts["bf16_spread"] = {processes: spread_plan(asked, models, processes) for processes in SPREAD_OVER}
         print(f"{name}: {plan}", file=sys.stderr, flush=True)
         facts[name] = {
             "frozen_weights": plan.parameters,
@@ -83,6 +86,19 @@ def measure_flux(arguments: argparse.Namespace) -> dict[str, object]:
             "peak_gibibytes": round(plan.peak / GIBIBYTE, 2),
         }
     return facts
+
+
+def spread_plan(config: TrainConfig, models: CoMatModels, processes: int) -> dict[str, object]:
+    """What one of several processes takes that share the base."""
+    hardware = config.hardware.model_copy(update={"shard_base": True})
+    plan = plan_memory(config.model_copy(update={"processes": processes, "hardware": hardware}), models)
+    print(f"bf16 over {processes} processes: {plan}", file=sys.stderr, flush=True)
+    return {
+        "frozen_weights": plan.parameters,
+        "gathered_at_most": plan.gathered,
+        "peak": plan.peak,
+        "peak_gibibytes": round(plan.peak / GIBIBYTE, 2),
+    }
 
 
 def planned_models(config: TrainConfig, *, tiny: bool, folder: Path | None = None) -> CoMatModels:

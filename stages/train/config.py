@@ -23,7 +23,7 @@ from stages.sampling import SamplingConfig, check_quantisation
 from stages.store.local_disk import check_folder
 from stages.train.brake.settings import BrakeSettings
 from stages.train.brake.validation_set import count_candidates
-from stages.train.hardware import HardwareSettings
+from stages.train.hardware import HardwareSettings, check_sharding
 
 if TYPE_CHECKING:
     from stages.store.artifacts import Artifact
@@ -228,6 +228,10 @@ class TrainConfig(StepSettings, StageConfig):
             UserError: a package is missing, or does not do it on this device or in this precision.
         """
         check_quantisation(self.base_quantisation, self.precision, self.device)
+        if self.hardware.shard_base:
+            from comat_core.backbones.sharding import check_torch
+
+            check_torch("train.hardware.shard_base")
         for name, reward in self.rewards.items():
             reward.check_packages(f"train.rewards.{name}")
         if self.optimizer == "adamw_8bit":
@@ -294,4 +298,9 @@ class TrainConfig(StepSettings, StageConfig):
     def _something_is_steered(self) -> "TrainConfig":
         if self.brake is not None and self.brake.steering is not None and not self.weights.fidelity:
             raise ValueError("brake.steering multiplies weights.fidelity, which must be above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _base_can_be_sharded(self) -> "TrainConfig":
+        check_sharding(self)
         return self

@@ -140,7 +140,10 @@ def _count(config: TrainConfig, state: TrainingState, nonfinite: tuple[str, ...]
 def _validate(run: Run, reporter: Reporter, *, step: int) -> None:
     """Draw the validation prompts if it is their turn; at step 0, they show the base model."""
     every = run.config.tracking.validation_every
-    if not every or step % every or not run.accelerator.is_main_process:
+    if not every or step % every:
+        return
+    # The main process shows them, and draws alone unless the others have to lend it their shares of the base.
+    if not run.accelerator.is_main_process and not run.config.hardware.shard_base:
         return
     prompts = validation_prompts(run.config, run.training_data)
     with run.autocast():

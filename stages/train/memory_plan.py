@@ -26,6 +26,7 @@ from comat_core.training.training_inputs import CoMatModels
 from stages.train.config import TrainConfig
 from stages.train.learning.optimizers import state_bytes
 from stages.train.models import ADAPTER_NAME
+from stages.train.sharded_plan import Shares, callable_without_others
 
 MEGABYTE, GIGABYTE = 2**20, 2**30
 ONE_BLOCK = "denoiser, the largest block"
@@ -49,12 +50,15 @@ class MemoryPlan:
     peak: int
     three_roles: tuple[int, int] | None
     """Weights of online, reference and discriminator network as they are, and if each were a network of its own."""
+    gathered: dict[str, int]
+    """Weights of a network that is spread over processes: what is whole at a time, beside this process's share."""
 
     def __str__(self) -> str:
         lines = [
             "Memory plan, estimated:",
             f"  frozen weights    {_listed(self.parameters)}",
             *([f"  moved in and out  {_listed(self.visiting)}"] if self.visiting else []),
+            *([f"  gathered at most  {_listed(self.gathered)}"] if self.gathered else []),
             f"  LoRA, its gradients and optimisers  {_readable(self.adapters)}, {_readable(self.adapters)}, "
             f"{_readable(self.optimizers)}",
             f"  activations       {_listed(self.activations)}",
@@ -92,12 +96,15 @@ def plan_memory(
     judging = {role: _bytes(_weights(own, set())) for role, own in judges.items()} if config.hardware.offload else {}
     networks = {name: [network] for name, network in models.online.networks.items()}
     networks |= {role: [*model.networks.values()] for role, model in models.helpers.items()} | dict(judges)
-    parameters, visiting = _frozen_weights(networks, visitors | judging, {id(value) for value in learned})
-    activations = _activations(config, models, captions)
+    shares = Shares(config, models)
+    parameters, visiting = _frozen_weights(networks, visitors | judging, {id(value) for value in learned}, shares)
+    activations = _activations(config, callable_without_others(models), captions)
     resident = sum(parameters.values()) + 2 * adapters + optimizers
     encoders = sum(visitors.get(name, 0) for name in models.online.text_encoders)  # all come for the prompts
-    peak = resident + max(_highest(config, activations, visitors), encoders, *judging.values())
-    return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, _three_roles(models, learned))
+    highest = _highest(config, activations, visitors, shares.gathered.get(models.online.denoiser_label, 0))
+    peak = resident + max(highest, encoders, *shares.gathered.values(), *judging.values())
+    roles = _three_roles(models, learned, shares)
+    return MemoryPlan(parameters, visiting, adapters, optimizers, activations, peak, roles, shares.gathered)
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -121,7 +128,7 @@ def _copies(config: TrainConfig) -> int:
 
 
 def _frozen_weights(
-    networks: Mapping[str, Iterable[nn.Module]], visitors: Container[str], learned: set[int]
+    networks: Mapping[str, Iterable[nn.Module]], visitors: Container[str], learned: set[int], shares: Shares
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Bytes of the frozen weights by model: those that stay on the device, and those that visit it.
 
@@ -129,7 +136,7 @@ def _frozen_weights(
     """
     counted, staying, visiting = set(learned), {}, {}
     for name, modules in networks.items():
-        if size := _bytes(_weights(modules, counted)):
+        if size := shares.bytes(_weights(modules, counted)):
             (visiting if name in visitors else staying)[name] = size
     return staying, visiting
 
@@ -143,7 +150,7 @@ def _visitors(config: TrainConfig, models: CoMatModels) -> dict[str, int]:
     return {role: _bytes(_weights(networks, set())) for role, networks in waiting.items()}
 
 
-def _three_roles(models: CoMatModels, learned: Sequence[Tensor]) -> tuple[int, int] | None:
+def _three_roles(models: CoMatModels, learned: Sequence[Tensor], shares: Shares) -> tuple[int, int] | None:
     """The reference model is the online one without its adapter, and takes nothing of its own."""
     if models.discriminator is None:
         return None
@@ -151,8 +158,8 @@ def _three_roles(models: CoMatModels, learned: Sequence[Tensor]) -> tuple[int, i
     online, discriminator = [models.online.denoiser], [*models.discriminator.networks.values()]
     if models.online.denoiser in discriminator:  # then it asks that network alone, whatever else the model is made of
         discriminator = online
-    together = _bytes(_weights([*online, *discriminator], set(added)))
-    apart = 2 * _bytes(_weights(online, set(added))) + _bytes(_weights(discriminator, set(added)))
+    together = shares.bytes(_weights([*online, *discriminator], set(added)))
+    apart = 2 * shares.bytes(_weights(online, set(added))) + shares.bytes(_weights(discriminator, set(added)))
     return together + _bytes(learned), apart + _bytes(learned)
 
 
@@ -235,8 +242,12 @@ def _image_scorers(
     return prepared
 
 
-def _highest(config: TrainConfig, activations: dict[str, int], visiting: dict[str, int]) -> int:
-    """Bytes above the resident ones at the fullest moment of a step."""
+def _highest(config: TrainConfig, activations: dict[str, int], visiting: dict[str, int], gathered: int) -> int:
+    """Bytes above the resident ones at the fullest moment of a step.
+
+    Args:
+        gathered: weights of the denoiser that are whole for its calls alone.
+    """
     denoiser, discriminator = activations["denoiser, one step"], activations.get("discriminator", 0)
     decoder, one_block = activations.get("decoder", 0), activations.get(ONE_BLOCK, 0)
     scorers = {
@@ -249,9 +260,9 @@ def _highest(config: TrainConfig, activations: dict[str, int], visiting: dict[st
     moments = {
         **{role: decoder + size for role, size in calls.items()},
         "segmenter": decoder + visiting.get("segmenter", 0) + kept,
-        "denoiser": one_block + (denoiser if config.checkpoint_denoiser else 0),
+        "denoiser": gathered + one_block + (denoiser if config.checkpoint_denoiser else 0),
     }
-    return max(throughout + max(moments.values()), discriminator + one_block)
+    return max(throughout + max(moments.values()), gathered + discriminator + one_block)
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:

@@ -11,8 +11,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from comat_core.backbones.adapters import add_lora, lora_parameters
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.recomputed_blocks import recompute_blocks
+from comat_core.backbones.sharding import shard_base
 from comat_core.rewards.protocol import WeightedReward
-from comat_core.support.memory.offloading import OffloadedCaptioner, OffloadedSegmenter, offloaded_reward
+from comat_core.support.memory.offloading import HOME, OffloadedCaptioner, OffloadedSegmenter, offloaded_reward
 from comat_core.support.precisions import PRECISIONS
 from comat_core.training.training_inputs import CoMatModels
 from stages.models.discriminators import Surroundings
@@ -43,11 +44,14 @@ class Trainee:
     discriminator: Learner | None
 
 
-def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None = None) -> CoMatModels:
+def load_models(
+    config: TrainConfig, device: torch.device, denoiser: Path | None = None, *, sharded: bool = False
+) -> CoMatModels:
     """Load all models that the loss weights call for, the base model with its new LoRA.
 
     Args:
         denoiser: folder of a denoiser that replaces the checkpoint's own (the adapt stage's).
+        sharded: the base is spread over the processes, which have joined and all call this alike.
     """
     dtype = PRECISIONS[config.precision]
     online = load_backbone(
@@ -57,9 +61,11 @@ def load_models(config: TrainConfig, device: torch.device, denoiser: Path | None
         vae_revision=config.vae.revision if config.vae else None,
         denoiser=denoiser,
         dtype=dtype,
-        device=device,
+        device=HOME if sharded else device,
         quantisation=config.base_quantisation,
     )
+    if sharded:
+        shard_base(online, device, text_encoders=not config.hardware.offload)
     if config.hardware.channels_last:
         online.use_channels_last()
     if config.hardware.compile_backend is not None:

@@ -20,8 +20,9 @@ def stored_parts(tensor: Tensor) -> Iterator[Tensor]:
     flatten: Any = getattr(tensor, "__tensor_flatten__", None)
     if flatten is not None:
         names, _ = flatten()
-        for name in names:
-            yield from stored_parts(getattr(tensor, name))
+        for name in names:  # one that is spread over processes names these, too
+            if isinstance(part := getattr(tensor, name), Tensor):
+                yield from stored_parts(part)
         return
     yield tensor
     scales: Any = getattr(tensor, "quant_state", None)

@@ -97,7 +97,7 @@ class Job(BaseModel):
             self.inputs, self.data_folder, seed=self.config.seed, start_steps=self.config.sampling.start_steps
         )
         with self.inputs["adapt"].local_path("denoiser/") if "adapt" in self.inputs else nullcontext() as denoiser:
-            models = load_models(self.config, accelerator.device, denoiser)
+            models = load_models(self.config, accelerator.device, denoiser, sharded=self.config.hardware.shard_base)
         watched, brake, outcome, chosen = None, self.config.brake, None, ""
         if brake is not None:
             prompts = choose_prompts(brake, self.inputs["prompts"], seed=self.config.seed)

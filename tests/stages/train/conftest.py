@@ -1,6 +1,6 @@
 """The four input artifacts of the train stage, tiny, and a config that runs in seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,19 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     return make_inputs(tmp_path_factory.mktemp("inputs"), (LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE))
 
 
-def make_inputs(folder: Path, latent_shape: tuple[int, int, int]) -> dict[str, Artifact]:
+def make_inputs(
+    folder: Path, latent_shape: tuple[int, int, int], *, without_entities: Collection[int] = ()
+) -> dict[str, Artifact]:
     """Write artifacts as the stages before training do.
 
     Args:
         latent_shape: (C, h, w) of the base model.
+        without_entities: numbers of prompts of which none was kept.
     """
     store = Store(str(folder))
     builders = {
         "prompts": _prompts,
-        "entities": _entities,
+        "entities": lambda writer: _entities(writer, without_entities),
         "latents": lambda writer: _latents(writer, latent_shape),
         "pairs": lambda writer: _pairs(writer, latent_shape),
     }
@@ -133,7 +136,7 @@ def _prompts(writer: ArtifactWriter) -> None:
     writer.write_table("prompts.parquet", pa.Table.from_pylist(rows))
 
 
-def _entities(writer: ArtifactWriter) -> None:
+def _entities(writer: ArtifactWriter, without: Collection[int]) -> None:
     rows = []
     for number, text in enumerate(PROMPTS):
         words = text.split()
@@ -146,7 +149,7 @@ def _entities(writer: ArtifactWriter) -> None:
                     "attributes": [words[attribute]],
                     "noun_tokens": [noun + 1],
                     "attribute_tokens": [attribute + 1],
-                    "kept": index == 0 or number != 1,
+                    "kept": number not in without and (index == 0 or number != 1),
                     "removed_because": None,
                 }
             )

@@ -1,0 +1,160 @@
+"""A frozen base whose weights are spread over the processes of a training, and gathered block by block to be used.
+
+By PyTorch's FSDP2 (`torch.distributed.fsdp.fully_shard`). Only what is frozen is spread: adapters are added afterwards,
+are whole in every process, and averaging their gradients is the caller's work. A gathered block is the block as it was
+loaded, to the bit, so that no result changes.
+
+Gathering is a call that all processes make together. They have to call a network equally often, and to walk the same
+calls backwards, or they wait for each other for ever.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import Any, Final
+
+import torch
+import torch.distributed
+from packaging.version import Version
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+
+from comat_core.backbones.adapters import add_lora_to
+from comat_core.backbones.protocol import Backbone
+from comat_core.backbones.recomputed_blocks import recompute_blocks, recomputed_blocks_of
+from comat_core.support.errors import UserError
+from comat_core.support.memory.activation_memory import without_data
+
+FIRST_TORCH: Final = "2.14"
+"""Earlier ones lose weights where a call is repeated in the backward pass, after another call's has gone through."""
+
+
+def check_torch(where: str) -> None:
+    """Make sure that the installed torch can do it.
+
+    Raises:
+        UserError: it is too old.
+    """
+    if Version(torch.__version__) < Version(FIRST_TORCH):
+        problem = f"sharding the base needs torch {FIRST_TORCH} or later, and {torch.__version__} is installed"
+        raise UserError(problem, where, "install it, or leave sharding out")
+
+
+def shard_base(model: Backbone, device: torch.device, *, text_encoders: bool) -> None:
+    """Spread a model's frozen weights over all processes; each keeps its share on its device, and the autoencoder.
+
+    Every process calls this alike, after it has joined the others and before there is an adapter.
+
+    Args:
+        model: loaded on the CPU: the device sees one whole block at a time.
+        device: of this process.
+        text_encoders: those too. Otherwise they stay on the CPU and visit the device while they encode.
+    """
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    model.vae.to(device)
+    _shard(model.denoiser, mesh)
+    if not text_encoders:
+        model.offload_text_encoders()
+        return
+    for encoder in model.text_encoders.values():
+        _shard(encoder, mesh)
+
+
+def is_sharded(network: nn.Module) -> bool:
+    """Whether this process has a share of the network alone."""
+    return isinstance(network, FSDPModule)
+
+
+def share_bytes(weight: Tensor, processes: int) -> int:
+    """Bytes of the largest share of a weight, whole or sharded: its first dimension is dealt out."""
+    rows = -(-weight.shape[0] // processes)
+    return rows * (weight.numel() // max(1, weight.shape[0])) * weight.element_size()
+
+
+def gathered_bytes(network: nn.Module, *, walked_back: bool) -> int:
+    """Bytes of whole weights that a process holds at most, beside its share, while a sharded network is used.
+
+    What belongs to no block stays whole for the length of a call. Beside it there are a block in use, and a buffer: of
+    the next block on its way, or of what belongs to none. In a backward pass the first block of a call stays, too: its
+    inputs ask for no gradient, and so never tell that it is done with.
+
+    Args:
+        network: sharded, or still to be.
+        walked_back: in backward passes, too.
+    """
+    blocks = _blocks_of(network)
+    largest = max((_frozen_bytes(block.parameters()) for block in blocks), default=0)
+    inside = {id(weight) for block in blocks for weight in block.parameters()}
+    around = _frozen_bytes(weight for weight in network.parameters() if id(weight) not in inside)
+    return around + largest + max(around, (2 if walked_back else 1) * largest)
+
+
+def without_weights(model: Backbone) -> Backbone:
+    """A copy of a model with a sharded denoiser in which that is whole but has shapes alone: its calls can be planned.
+
+    It has the denoiser's adapters, none of them active.
+    """
+    sharded: Any = model.denoiser
+    kind: Any = next(kind for kind in type(sharded).__mro__ if not issubclass(kind, FSDPModule))
+    with without_data(), torch.device(model.device), _made_in(model.dtype):
+        denoiser = kind.from_config(sharded.config).requires_grad_(False).eval()
+    for name, adapter in getattr(sharded, "peft_config", {}).items():
+        add_lora_to(denoiser, name, rank=adapter.r, seed=0, target_modules=sorted(adapter.target_modules))
+    if recomputed_blocks_of(sharded) is not None:
+        recompute_blocks(denoiser)
+    planned = copy(model)
+    planned.denoiser = denoiser
+    return planned
+
+
+@contextmanager
+def _made_in(dtype: torch.dtype) -> Iterator[None]:
+    """Within the context weights are made in a precision."""
+    found = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(found)
+
+
+def _shard(network: nn.Module, mesh: DeviceMesh) -> None:
+    # Some blocks return views, which FSDP warns of: a change in place would take its hook from them. Nobody makes any.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
+    for part in (*_blocks_of(network), network):
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+    for block in _blocks_of(network):
+        block.register_forward_hook(_part_with_what_is_only_repeated)
+
+
+def _blocks_of(network: nn.Module) -> list[nn.Module]:
+    """What is gathered at a time: the smallest parts that the libraries put on one device whole."""
+    names = {*(getattr(network, "_no_split_modules", None) or ()), *(getattr(network, "_repeated_blocks", None) or ())}
+
+    def is_named(module: nn.Module) -> bool:
+        return any(kind.__name__ in names for kind in type(module).__mro__)
+
+    named = [module for module in network.modules() if module is not network and is_named(module)]
+    return [block for block in named if sum(map(is_named, block.modules())) == 1]
+
+
+def _part_with_what_is_only_repeated(block: nn.Module, _inputs: Any, _output: Any) -> None:
+    """After a block's call: part with its whole weights if all calls of the denoiser are repeated in a backward pass.
+
+    FSDP keeps them there for the backward pass through the block. That is right if the block alone is repeated, which
+    it is once that has begun; a whole denoiser would be gathered if all blocks did so. What has begun stands in FSDP's
+    own record alone.
+    """
+    if torch._C._current_graph_task_id() == -1:  # no backward pass
+        return
+    state: Any = fully_shard.state(block)  # pyright: ignore[reportFunctionMemberAccess]
+    for group in state._fsdp_param_groups:
+        if group._training_state.name != "PRE_BACKWARD":
+            group.reshard()
+
+
+def _frozen_bytes(weights: Iterable[Tensor]) -> int:
+    """Bytes of the whole weights."""
+    return sum(weight.numel() * weight.element_size() for weight in weights if not weight.requires_grad)
