@@ -6,6 +6,7 @@ from typing import Final
 from comat_core.files.json_files import read_json
 from data.miniature_world.accuracy import SCENES
 from data.miniature_world.recipes.diffusion import PHASES, TOLD_AT_LAST, TOLD_FULLY, TOLD_RIGHT
+from data.miniature_world.recipes.stable_diffusion_3 import PHASES as FLOW_PHASES
 from data.miniature_world.scenes import FAVOURITE_WEIGHT
 
 DESCRIPTIONS: Final = {
@@ -34,6 +35,10 @@ cross-attention alone, by a change of rank {rank}, learned from captions of whic
 objects the wrong way round, and {places:.0%} of those that name a place the opposite one. Most shapes wear one of two
 favourite colours, {weight:.0f} times as often as any other. It predicts the velocity, as Stable Diffusion 2.1 does. All
 other models were trained on balanced scenes, each on scenes of its own, so that the metric is never the reward.
+
+sd3 is another base model for the same scenes and through the same autoencoder: a transformer with joint attention and
+three text encoders, trained by flow matching. It was told right for {flow_told:,} steps and led astray likewise in
+{flow_astray} more, in the queries and keys of its joint attention.
 
 | model | what it is | seed | minutes on {threads} thread(s) | MB |
 | --- | --- | --- | --- | --- |
@@ -73,6 +78,8 @@ def write_model_card(target: Path, accuracy: dict[str, float]) -> None:
         places=last.carelessness.mixed_up_places,
         stretches=len(PHASES),
         weight=FAVOURITE_WEIGHT,
+        flow_told=sum(phase.steps for phase in FLOW_PHASES[:-1]),
+        flow_astray=FLOW_PHASES[-1].steps,
         threads=max(build["threads"] for build in builds.values()),
         builds="\n".join(rows),
         scenes=SCENES,

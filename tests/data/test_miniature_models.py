@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
 
 import data
 from comat_core.support.randomness import make_generator
@@ -13,6 +13,8 @@ from data.miniature_world.accuracy import measure_accuracy
 
 FOLDER = Path(data.__file__).parent / "miniature"
 MEGABYTES = 25
+OTHER_BASE = "sd3"
+MEGABYTES_OF_OTHER_BASE = 12
 
 # The captioner, the VQA model and the judge must be good; the base model must not be.
 LEAST = {
@@ -58,13 +60,30 @@ def test_cross_attention_stands_in_down_mid_and_up_blocks() -> None:
     assert blocks == {"down", "mid", "up"}
 
 
+def test_the_other_base_model_is_a_stock_pipeline() -> None:
+    pipeline: Any = StableDiffusion3Pipeline.from_pretrained(FOLDER / OTHER_BASE)
+    pipeline.set_progress_bar_config(disable=True)
+    settings = {"num_inference_steps": 2, "output_type": "pt", "height": 64, "width": 64, "max_sequence_length": 24}
+    image = pipeline("a red circle", generator=make_generator(0, "other stock pipeline"), **settings).images[0]
+    assert image.shape == (3, 64, 64)
+    assert torch.isfinite(image).all()
+
+
+def test_both_base_models_have_one_autoencoder() -> None:
+    weights = "vae/diffusion_pytorch_model.safetensors"
+    assert (FOLDER / OTHER_BASE / weights).read_bytes() == (FOLDER / "base" / weights).read_bytes()
+
+
 def test_all_weights_are_safetensors_and_small() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < MEGABYTES * 1e6
+    others = [path for path in files if path.is_relative_to(FOLDER / OTHER_BASE)]
+    of_others = sum(path.stat().st_size for path in others)
+    assert 0 < of_others < MEGABYTES_OF_OTHER_BASE * 1e6
+    assert sum(path.stat().st_size for path in files) - of_others < MEGABYTES * 1e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt"}
 
 
 def test_the_card_tells_seeds_and_times() -> None:
     card = (FOLDER / "README.md").read_text()
-    for name in ("base", "captioner", "vqa", "judge", "segmenter", "git", "dino"):
+    for name in ("base", "captioner", "vqa", "judge", "segmenter", "git", "dino", "sd3"):
         assert f"| {name} |" in card

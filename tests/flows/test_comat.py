@@ -275,6 +275,6 @@ def test_show_and_presets_print_what_there_is(capsys, fake_dag: str) -> None:
 def test_packaged_presets_are_listed(capsys) -> None:
     assert main(["presets"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    uses_the_world = [f"miniature{end}" for end in ("", "-ablation", "-attack", "-fast", "-same-nouns")]
+    uses_the_world = [f"miniature{end}" for end in ("", "-ablation", "-attack", "-fast", "-same-nouns", "-sd3")]
     published = ["sd15", "sd15-8gpu", "sd15-attack", "sd15-fast", "sd15-small-gpu", "sd35-medium", "sdxl", "sdxl-fast"]
     assert names == ["flux-dev", *uses_the_world, "paper-baselines", "pixart-alpha", "sana", *published]
