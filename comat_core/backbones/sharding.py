@@ -9,9 +9,10 @@ calls backwards, or they wait for each other for ever.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from importlib.metadata import version
 from typing import Any, Final
 
 import torch
@@ -27,19 +28,22 @@ from comat_core.backbones.recomputed_blocks import recompute_blocks, recomputed_
 from comat_core.support.errors import UserError
 from comat_core.support.memory.activation_memory import without_data
 
-FIRST_TORCH: Final = "2.14"
-"""Earlier ones lose weights where a call is repeated in the backward pass, after another call's has gone through."""
+OLDEST: Final[Mapping[str, str]] = {"torch": "2.14", "peft": "0.21"}
+"""Package -> the oldest version that this was tried with. torch's record of a backward pass, which is read below, is
+its own affair; and peft has to know that the layers it adapts are whole when they are called."""
 
 
-def check_torch(where: str) -> None:
-    """Make sure that the installed torch can do it.
+def check_versions(where: str) -> None:
+    """Make sure that the installed packages can do it.
 
     Raises:
-        UserError: it is too old.
+        UserError: one is too old.
     """
-    if Version(torch.__version__) < Version(FIRST_TORCH):
-        problem = f"sharding the base needs torch {FIRST_TORCH} or later, and {torch.__version__} is installed"
-        raise UserError(problem, where, "install it, or leave sharding out")
+    for package, oldest in OLDEST.items():
+        installed = version(package)
+        if Version(installed) < Version(oldest):
+            problem = f"sharding the base needs {package} {oldest} or later, and {installed} is installed"
+            raise UserError(problem, where, "install it, or leave sharding out")
 
 
 def shard_base(model: Backbone, device: torch.device, *, text_encoders: bool) -> None:
@@ -141,11 +145,11 @@ def _blocks_of(network: nn.Module) -> list[nn.Module]:
 
 
 def _part_with_what_is_only_repeated(block: nn.Module, _inputs: Any, _output: Any) -> None:
-    """After a block's call: part with its whole weights if all calls of the denoiser are repeated in a backward pass.
+    """After a call in a backward pass, which repeats an earlier one: part with the whole weights unless they are next.
 
-    FSDP keeps them there for the backward pass through the block. That is right if the block alone is repeated, which
-    it is once that has begun; a whole denoiser would be gathered if all blocks did so. What has begun stands in FSDP's
-    own record alone.
+    FSDP keeps them for the walk back through the block. That is right where a block alone is repeated, since its walk
+    back has begun. Where a call of the whole denoiser is repeated, all blocks would stay whole until theirs begins.
+    Which of them have begun stands in FSDP's own record alone.
     """
     if torch._C._current_graph_task_id() == -1:  # no backward pass
         return

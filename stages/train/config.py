@@ -229,9 +229,9 @@ class TrainConfig(StepSettings, StageConfig):
         """
         check_quantisation(self.base_quantisation, self.precision, self.device)
         if self.hardware.shard_base:
-            from comat_core.backbones.sharding import check_torch
+            from comat_core.backbones.sharding import check_versions
 
-            check_torch("train.hardware.shard_base")
+            check_versions("train.hardware.shard_base")
         for name, reward in self.rewards.items():
             reward.check_packages(f"train.rewards.{name}")
         if self.optimizer == "adamw_8bit":

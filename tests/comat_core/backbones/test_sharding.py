@@ -1,5 +1,6 @@
 """A base spread over processes: what it predicts and teaches is the whole one's; little of it is whole at a time."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from comat_core.backbones.adapters import active_adapter, add_lora
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.recomputed_blocks import recompute_blocks
-from comat_core.backbones.sharding import check_torch, gathered_bytes, shard_base
+from comat_core.backbones.sharding import check_versions, gathered_bytes, shard_base
 from comat_core.sampling.denoising import denoise
 from comat_core.sampling.trajectories import start_from_noise
 from comat_core.support.errors import UserError
@@ -120,8 +121,10 @@ def test_text_encoders_gather_less_and_may_stay_whole(deep_base: Path) -> None:
     assert torch.equal(apart.encode_prompts(["a red circle"], SIDE)["prompt_embeds"], whole["prompt_embeds"])
 
 
-def test_an_older_torch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_torch("here")
-    monkeypatch.setattr(sharding_module.torch, "__version__", "2.13.1+cu130")
-    with pytest.raises(UserError, match=r"needs torch 2.14 or later, and 2.13.1\+cu130 is installed"):
-        check_torch("here")
+@pytest.mark.parametrize(("package", "installed"), [("torch", "2.13.1+cu130"), ("peft", "0.20.0")])
+def test_older_packages_are_refused(monkeypatch: pytest.MonkeyPatch, package: str, installed: str) -> None:
+    check_versions("here")
+    own = sharding_module.version
+    monkeypatch.setattr(sharding_module, "version", lambda name: installed if name == package else own(name))
+    with pytest.raises(UserError, match=f"needs {package} .* or later, and {re.escape(installed)} is installed"):
+        check_versions("here")
