@@ -19,6 +19,7 @@ from stages.plan.dag import stage_names
 from stages.plan.pipeline import Plan, look_up, make_plan
 from stages.plan.presets import load_preset
 from stages.plan.stage import ShardedStage
+from stages.store.artifact_writer import names_of_part
 from stages.store.artifacts import PARTS
 from stages.store.store import Condition, Store
 from tests.flows.conftest import ROOT
@@ -207,7 +208,8 @@ def finished_parts(store: Store) -> dict[str, str]:
         folder = store.folder(stage, key)
         for name in folder.sizes():
             if name.startswith(PARTS):
-                files = json.loads(folder.read(name))
+                files = names_of_part(folder, name.removeprefix(PARTS).removesuffix(".json"))
+                assert files is not None
                 parts[f"{stage}/{key}/{name}"] = str([folder.read(f".checksums/{file}.json") for file in files])
     return parts
 
