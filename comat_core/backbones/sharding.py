@@ -20,7 +20,8 @@ import torch.distributed
 from packaging.version import Version
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from comat_core.backbones.adapters import add_lora_to
 from comat_core.backbones.protocol import Backbone
@@ -68,7 +69,7 @@ def shard_base(model: Backbone, device: torch.device, *, text_encoders: bool) ->
 
 def is_sharded(network: nn.Module) -> bool:
     """Whether this process has a share of the network alone."""
-    return isinstance(network, FSDPModule)
+    return any(isinstance(weight, DTensor) for weight in network.parameters())
 
 
 def share_bytes(weight: Tensor, processes: int) -> int:
@@ -77,22 +78,28 @@ def share_bytes(weight: Tensor, processes: int) -> int:
     return rows * (weight.numel() // max(1, weight.shape[0])) * weight.element_size()
 
 
-def gathered_bytes(network: nn.Module, *, walked_back: bool) -> int:
+def gathered_bytes(network: nn.Module) -> int:
     """Bytes of whole weights that a process holds at most, beside its share, while a sharded network is used.
 
     What belongs to no block stays whole for the length of a call. Beside it there are a block in use, and a buffer: of
-    the next block on its way, or of what belongs to none. In a backward pass the first block of a call stays, too: its
-    inputs ask for no gradient, and so never tell that it is done with.
+    the next block on its way, or of what belongs to none. Where adapters learn, two more stay to the end of a backward
+    pass: the first block with adapters, whose inputs ask for no gradient, so that it never tells that it is done with;
+    and the buffer of the block before it, which comes for nothing.
 
     Args:
         network: sharded, or still to be.
-        walked_back: in backward passes, too.
     """
     blocks = _blocks_of(network)
-    largest = max((_frozen_bytes(block.parameters()) for block in blocks), default=0)
+    sizes = [_frozen_bytes(block.parameters()) for block in blocks]
+    learning = [any(weight.requires_grad for weight in block.parameters()) for block in blocks]
     inside = {id(weight) for block in blocks for weight in block.parameters()}
     around = _frozen_bytes(weight for weight in network.parameters() if id(weight) not in inside)
-    return around + largest + max(around, (2 if walked_back else 1) * largest)
+    largest = max(sizes, default=0)
+    forward = around + largest + max(around, largest)
+    if not any(learning):
+        return forward
+    before = max((size for size, learns in zip(sizes, learning, strict=True) if not learns), default=0)
+    return max(forward, around + sizes[learning.index(True)] + before + 2 * largest)
 
 
 def without_weights(model: Backbone) -> Backbone:
@@ -101,9 +108,8 @@ def without_weights(model: Backbone) -> Backbone:
     It has the denoiser's adapters, none of them active.
     """
     sharded: Any = model.denoiser
-    kind: Any = next(kind for kind in type(sharded).__mro__ if not issubclass(kind, FSDPModule))
     with without_data(), torch.device(model.device), _made_in(model.dtype):
-        denoiser = kind.from_config(sharded.config).requires_grad_(False).eval()
+        denoiser = type(sharded).from_config(sharded.config).requires_grad_(False).eval()
     for name, adapter in getattr(sharded, "peft_config", {}).items():
         add_lora_to(denoiser, name, rank=adapter.r, seed=0, target_modules=sorted(adapter.target_modules))
     if recomputed_blocks_of(sharded) is not None:
@@ -127,9 +133,14 @@ def _made_in(dtype: torch.dtype) -> Iterator[None]:
 def _shard(network: nn.Module, mesh: DeviceMesh) -> None:
     # Some blocks return views, which FSDP warns of: a change in place would take its hook from them. Nobody makes any.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
-    for part in (*_blocks_of(network), network):
+    blocks = _blocks_of(network)
+    for part in (*blocks, network):
+        kind: Any = type(part)
         fully_shard(part, mesh=mesh, reshard_after_forward=True)
-    for block in _blocks_of(network):
+        # FSDP's own class adds methods that nobody calls, and transformers would not know its models again, of whose
+        # classes it keeps a list.
+        part.__class__ = kind
+    for block in blocks:
         block.register_forward_hook(_part_with_what_is_only_repeated)
 
 
@@ -137,11 +148,8 @@ def _blocks_of(network: nn.Module) -> list[nn.Module]:
     """What is gathered at a time: the smallest parts that the libraries put on one device whole."""
     names = {*(getattr(network, "_no_split_modules", None) or ()), *(getattr(network, "_repeated_blocks", None) or ())}
 
-    def is_named(module: nn.Module) -> bool:
-        return any(kind.__name__ in names for kind in type(module).__mro__)
-
-    named = [module for module in network.modules() if module is not network and is_named(module)]
-    return [block for block in named if sum(map(is_named, block.modules())) == 1]
+    named = [module for module in network.modules() if module is not network and type(module).__name__ in names]
+    return [block for block in named if not any(inner is not block and inner in named for inner in block.modules())]
 
 
 def _part_with_what_is_only_repeated(block: nn.Module, _inputs: Any, _output: Any) -> None:

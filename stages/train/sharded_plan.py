@@ -29,9 +29,7 @@ class Shares:
         self._spread = {
             id(weight) for network in networks.values() for weight in network.parameters() if not weight.requires_grad
         }
-        self.gathered = {
-            name: gathered_bytes(network, walked_back=network is online.denoiser) for name, network in networks.items()
-        }
+        self.gathered = {name: gathered_bytes(network) for name, network in networks.items()}
         """Network -> bytes of its weights that are whole at a time, beside the process's share."""
 
     def bytes(self, weights: Iterable[Tensor]) -> int:
