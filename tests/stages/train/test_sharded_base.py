@@ -10,9 +10,6 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-import stages.train.brake.bench
-import stages.train.loop
-import stages.train.memory_plan  # noqa: F401  (imported here so that the forked processes have it all)
 from stages.store.artifacts import Artifact
 from stages.train import TrainConfig
 from stages.train.data.dataset import TrainingData, prepared
