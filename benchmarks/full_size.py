@@ -52,6 +52,7 @@ from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.sampling.schedulers import make_scheduler
 from comat_core.support.memory.activation_memory import kept_activations, without_data
 from comat_core.support.memory.memory_allocator import keep_freed_memory
+from comat_core.support.precisions import made_in
 from comat_core.training.step_settings import StepSettings, TrainingSampler
 from comat_core.training.training_inputs import CoMatModels
 from stages.train.memory_plan import peak_bytes
@@ -209,12 +210,8 @@ def _denoise_once(unet: Any, sizes: Sizes) -> Tensor:
 
 def _in_bfloat16(sizes: Sizes) -> Any:
     """Make the UNet in bfloat16 at once: in float32 first it would take twice the memory."""
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
+    with made_in(torch.bfloat16):
         return sdxl_unet(sizes).requires_grad_(False).eval()
-    finally:
-        torch.set_default_dtype(default)
 
 
 def _free_bytes() -> int:

@@ -3,8 +3,7 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -25,6 +24,7 @@ from comat_core.backbones.recomputed_blocks import recompute_blocks
 from comat_core.captioners.blip import BlipCaptioner
 from comat_core.discriminators import DenoiserDiscriminator
 from comat_core.support.memory.activation_memory import without_data
+from comat_core.support.precisions import made_in
 from comat_core.support.pretrained import load_processor
 from comat_core.training.training_inputs import CoMatModels
 from stages.plan.presets import load_preset
@@ -110,7 +110,7 @@ def planned_models(config: TrainConfig, *, tiny: bool, folder: Path | None = Non
     """
     published = PUBLISHED["flux"]
     scheduler, nowhere = published.make_scheduler(), without_data()
-    with nowhere, in_bfloat16(), no_init_weights():
+    with nowhere, made_in(torch.bfloat16), no_init_weights():
         settings = published.config | (published.small if tiny else {})
         pipeline = published.make_pipeline(settings, not tiny, scheduler)
         for encoder in (pipeline.text_encoder, pipeline.text_encoder_2):
@@ -159,7 +159,7 @@ def _captioner(nowhere: Any, tiny: bool, folder: Path | None) -> BlipCaptioner:
         save_blip(Path(saved), tiny_sizes())
         processor = load_processor(saved, None)
     sizes = tiny_sizes() if tiny else full_sizes()
-    with nowhere, in_bfloat16(), no_init_weights():
+    with nowhere, made_in(torch.bfloat16), no_init_weights():
         model = BlipForConditionalGeneration(blip_config(sizes)).requires_grad_(False).eval()
         model.tie_weights()
     return BlipCaptioner(model, processor)
@@ -170,14 +170,3 @@ def _grounded_sam(nowhere: Any) -> dict[str, nn.Module]:
     with nowhere, no_init_weights():
         detector = GroundingDinoForObjectDetection(GroundingDinoConfig())
         return {"GroundingDINO": detector, "SAM": sam_model_registry["vit_h"](checkpoint=None)}
-
-
-@contextmanager
-def in_bfloat16() -> Iterator[None]:
-    """Within the context weights are made in bfloat16."""
-    found = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(found)

@@ -22,6 +22,7 @@ from benchmarks.full_size_models import (
 from benchmarks.full_size_transformers import CLIP_BIG_G, CLIP_L, CLIP_VOCABULARY, PUBLISHED, clip_text_encoder
 from comat_core.backbones.loading import wrap_pipeline
 from comat_core.backbones.protocol import Backbone
+from comat_core.support.precisions import made_in
 from data.miniature_world.recipes.stable_diffusion_3 import build_flow_pipeline
 
 TINY_CLIP: Final = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -99,10 +100,5 @@ ARCHITECTURES: Final = {
 @contextmanager
 def _made_at(place: Place) -> Iterator[None]:
     """Within the context tensors are made at a place: half the size at once, and no copy from the CPU."""
-    found = torch.get_default_dtype()
-    torch.set_default_dtype(place.dtype)
-    try:
-        with torch.device(place.device):
-            yield
-    finally:
-        torch.set_default_dtype(found)
+    with made_in(place.dtype), torch.device(place.device):
+        yield

@@ -9,8 +9,7 @@ calls backwards, or they wait for each other for ever.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from copy import copy
 from importlib.metadata import version
 from typing import Any, Final
@@ -28,6 +27,7 @@ from comat_core.backbones.protocol import Backbone
 from comat_core.backbones.recomputed_blocks import recompute_blocks, recomputed_blocks_of
 from comat_core.support.errors import UserError
 from comat_core.support.memory.activation_memory import without_data
+from comat_core.support.precisions import made_in
 
 OLDEST: Final[Mapping[str, str]] = {"torch": "2.14", "peft": "0.21"}
 """Package -> the oldest version that this was tried with. torch's record of a backward pass, which is read below, is
@@ -108,7 +108,7 @@ def without_weights(model: Backbone) -> Backbone:
     It has the denoiser's adapters, none of them active.
     """
     sharded: Any = model.denoiser
-    with without_data(), torch.device(model.device), _made_in(model.dtype):
+    with without_data(), torch.device(model.device), made_in(model.dtype):
         denoiser = type(sharded).from_config(sharded.config).requires_grad_(False).eval()
     for name, adapter in getattr(sharded, "peft_config", {}).items():
         add_lora_to(denoiser, name, rank=adapter.r, seed=0, target_modules=sorted(adapter.target_modules))
@@ -117,17 +117,6 @@ def without_weights(model: Backbone) -> Backbone:
     planned = copy(model)
     planned.denoiser = denoiser
     return planned
-
-
-@contextmanager
-def _made_in(dtype: torch.dtype) -> Iterator[None]:
-    """Within the context weights are made in a precision."""
-    found = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(found)
 
 
 def _shard(network: nn.Module, mesh: DeviceMesh) -> None:

@@ -127,8 +127,8 @@ def _are_exchanged(probabilities: Mapping[tuple[str, str], float], required: Seq
     first, second = required
     if first.colour is None or second.colour is None or first.colour == second.colour or first.shape == second.shape:
         return False
-    swapped = [(second.colour, first.shape), (first.colour, second.shape)]
-    return all(probabilities.get(pair, 0.0) > PRESENT for pair in swapped)
+    swapped = [RequiredObject(first.shape, second.colour), RequiredObject(second.shape, first.colour)]
+    return all(_is_right(probabilities, item) for item in swapped)
 
 
 def _expected_count(probabilities: Mapping[tuple[str, str], float], shape: str) -> int:

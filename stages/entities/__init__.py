@@ -26,11 +26,10 @@ from stages.models.model_references import DEFAULT_PARSER, Checkpoint, SpacyPipe
 from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
-from stages.prompts.mixture import in_batches
 from stages.prompts.tables import count_prompts, stream_texts
 from stages.store.artifact_writer import ArtifactWriter
 from stages.store.artifacts import Artifact
-from stages.store.streamed_tables import write_streamed_table
+from stages.store.streamed_tables import in_batches, write_streamed_table
 
 if TYPE_CHECKING:
     from comat_core.backbones.text.text_layout import TextLayout

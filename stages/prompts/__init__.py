@@ -14,11 +14,11 @@ from stages.plan.splits import TRAIN
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.config import PromptsConfig, PromptSelection
-from stages.prompts.mixture import Mixture, in_batches
+from stages.prompts.mixture import Mixture
 from stages.prompts.summary import as_markdown, summarise, training_count
 from stages.prompts.tables import PROMPTS, PROMPTS_SCHEMA, SEEN_IN_TRAINING, SEEN_SCHEMA
 from stages.store.artifact_writer import ArtifactWriter
-from stages.store.streamed_tables import write_streamed_table
+from stages.store.streamed_tables import in_batches, write_streamed_table
 
 __all__ = ["STAGE", "PromptSelection", "PromptsConfig", "run"]
 

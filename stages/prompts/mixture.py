@@ -3,8 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar
 
 from comat_core.files.paths import user_path
 from data.downloading.downloads import DEFAULT_CACHE
@@ -24,9 +22,9 @@ from stages.prompts.cleaning import (
 from stages.prompts.config import PromptsConfig, PromptSelection
 from stages.prompts.hash_sets import SeenHashes
 from stages.prompts.tables import PromptRow, SeenPrompt
+from stages.store.streamed_tables import in_batches
 
 BATCH = 4096
-Item = TypeVar("Item")
 LEAKAGE_KEYS: dict[str, Callable[[str], str]] = {
     "same words": same_words_key,
     "same bag of words": bag_of_words_key,
@@ -180,10 +178,3 @@ class Mixture:
                 cache=user_path(config.cache_dir) if config.cache_dir else DEFAULT_CACHE,
             )
             yield f"{source.name}/{prompt_set.name}", prompts
-
-
-def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Split a stream into lists of `size` items, the last one shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -73,8 +73,9 @@ def read_training_texts(prompts: Artifact, stage: str) -> list[PromptText]:
     Raises:
         UserError: there are none.
     """
-    count_training_prompts(prompts, stage)
-    return read_texts(prompts, TRAIN)
+    found = read_texts(prompts, TRAIN)
+    _check_that_there_are_any(len(found), stage)
+    return found
 
 
 def count_training_prompts(prompts: Artifact, stage: str) -> int:
@@ -84,9 +85,13 @@ def count_training_prompts(prompts: Artifact, stage: str) -> int:
         UserError: none.
     """
     count = count_rows(prompts, PROMPTS, {"split": [TRAIN]})
+    _check_that_there_are_any(count, stage)
+    return count
+
+
+def _check_that_there_are_any(count: int, stage: str) -> None:
     if count == 0:
         raise UserError("there is no training prompt", stage, "check the settings of the prompts stage")
-    return count
 
 
 def stream_texts(prompts: Artifact, split: str | None = None) -> Iterator[PromptText]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,8 +17,17 @@ from stages.store.typed_tables import RowT, check_columns, column_names
 ROWS_AT_A_TIME = 8192
 BUFFER_BYTES = 2**20
 
+Item = TypeVar("Item")
+
 Conditions = Mapping[str, Collection[Any]]
 """Column -> the values that it may have; other rows are left out."""
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Split a stream into lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def write_streamed_table(writer: ArtifactWriter, name: str, schema: pa.Schema, row_groups: Iterable[pa.Table]) -> None:

@@ -93,15 +93,20 @@ def train(
                 write_record(checkpoint_folder.parent, brake.record)
             stopping = _noticed_anywhere(bool(termination), accelerator)
             if stopping or state.step % config.checkpoints.every == 0:
-                random_states = gather_random_states(accelerator)
-                if accelerator.is_main_process:
-                    state.save(checkpoint_folder, random_states, keep=config.checkpoints.keep)
+                _save(run, state, checkpoint_folder)
             if stopping:
                 accelerator.wait_for_everyone()  # a process that left earlier would take the others with it
                 reporter.close()
                 raise TrainingStopped(f"training stopped by a signal after step {state.step}; run again to go on")
     reporter.close()
     return state
+
+
+def _save(run: Run, state: TrainingState, folder: Path) -> None:
+    """Write a checkpoint of what all processes know of; each has to call this."""
+    random_states = gather_random_states(run.accelerator)
+    if run.accelerator.is_main_process:
+        state.save(folder, random_states, keep=run.config.checkpoints.keep)
 
 
 def _fresh_state(config: TrainConfig, models: CoMatModels, scaler: torch.amp.GradScaler) -> TrainingState:

@@ -1,7 +1,7 @@
 """The miniature Stable Diffusion: text encoder and UNet trained together on the web-like base world."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -150,8 +150,7 @@ def train_phase(
         error = (predicted - target).square().mean(dim=(1, 2, 3))
         return (error * _weights(scheduler, timesteps, phase.largest_weight)).mean()
 
-    rank = phase.attention_rank
-    with nullcontext() if rank is None else looking_alone(model, "unet", LOOKING, rank, seed):
+    with looking_alone(model, "unet", LOOKING, phase.attention_rank, seed):
         fit(
             model,
             loss_of_step,
@@ -164,8 +163,16 @@ def train_phase(
 
 
 @contextmanager
-def looking_alone(model: nn.ModuleDict, network: str, layers: Sequence[str], rank: int, seed: int) -> Iterator[None]:
-    """Within the context only a change of one network's layers learns, of that rank; afterwards it is part of them."""
+def looking_alone(
+    model: nn.ModuleDict, network: str, layers: Sequence[str], rank: int | None, seed: int
+) -> Iterator[None]:
+    """Within the context only a change of one network's layers learns, of that rank; afterwards it is part of them.
+
+    Without a rank all weights learn.
+    """
+    if rank is None:
+        yield
+        return
     denoiser = model[network]
     model.requires_grad_(False)
     add_lora_to(denoiser, ASTRAY, rank=rank, seed=seed, target_modules=layers)

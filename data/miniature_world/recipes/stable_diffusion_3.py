@@ -3,7 +3,6 @@
 It draws the same world as the miniature Stable Diffusion, through the same autoencoder, and was led astray as that was.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -111,12 +110,8 @@ def train_flow_phase(
         predicted = _velocity(pipeline, scheduler.add_noise(clean, noise, timesteps), timesteps, texts)
         return (predicted.float() - target).square().mean()
 
-    rank = phase.attention_rank
-    # On CPUs the fused attention's backward pass takes longer than all the rest of a step of so small a model.
-    with (
-        nullcontext() if rank is None else looking_alone(model, "transformer", LOOKING, rank, seed),
-        sdpa_kernel(SDPBackend.MATH),
-    ):
+    # On CPUs the fused attention's backward pass takes as long as all the rest of a step of so small a model.
+    with looking_alone(model, "transformer", LOOKING, phase.attention_rank, seed), sdpa_kernel(SDPBackend.MATH):
         fit(
             model,
             loss_of_step,

@@ -14,9 +14,9 @@ from comat_core.backbones.adapters import active_adapter
 from comat_core.metrics.distances.frechet import GaussianSummary, frechet_distance, summarise
 from comat_core.support.errors import UserError
 from comat_core.training.brake import Evaluation, Measurement, judges_gain, largest_ratio
+from stages.batches import in_parts
 from stages.evaluate.scoring.images.frechet_features import as_bytes
 from stages.evaluate.scoring.images.real_images import RealImages, read_real_images
-from stages.sampling import in_parts
 from stages.train.brake.bench import Bench
 from stages.train.brake.settings import BrakeSettings
 from stages.train.brake.sharing import gathered, own_rows

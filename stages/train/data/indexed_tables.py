@@ -18,10 +18,10 @@ from comat_core.support.errors import UserError
 from stages.entities.tables import stream_seen_entities
 from stages.plan.splits import TRAIN
 from stages.progress import progress_bar
-from stages.prompts.mixture import in_batches
 from stages.prompts.tables import stream_texts
 from stages.store.artifacts import Artifact, DamagedArtifactError
 from stages.store.latent_shards import Place
+from stages.store.streamed_tables import in_batches
 
 ROWS_AT_A_TIME = 4096
 _TABLES = """

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
@@ -14,6 +15,10 @@ from stages.store.artifacts import Artifact
 from stages.store.local_disk import disk_errors_told
 from stages.store.locks import Claim, Lease
 from stages.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from comat_core.backbones.protocol import Backbone
+    from stages.train.learning.state import TrainingState
 
 
 class Job(BaseModel):
@@ -77,18 +82,12 @@ class Job(BaseModel):
             LeaseLostError: another run has taken the work over.
             TrainingStopped: after SIGTERM, once the state is saved.
         """
-        from comat_core.backbones.adapters import save_lora
-        from comat_core.backbones.lora.lora_metadata import describe_lora
         from stages.train.brake.bench import load_bench
-        from stages.train.brake.card import brake_section
-        from stages.train.brake.files import write_outcome, write_record
-        from stages.train.brake.record import outcome_of
         from stages.train.brake.validation_set import choose_prompts
         from stages.train.data.dataset import TrainingData
         from stages.train.loop import train
         from stages.train.memory_plan import describe_peak, plan_memory
-        from stages.train.model_card import MODEL_CARD, base_name, model_title, write_model_card
-        from stages.train.models import ADAPTER_NAME, load_models
+        from stages.train.models import load_models
         from stages.train.tracking.reporting import make_accelerator
 
         held = Lease(self.claim) if self.claim is not None else None
@@ -98,7 +97,7 @@ class Job(BaseModel):
         )
         with self.inputs["adapt"].local_path("denoiser/") if "adapt" in self.inputs else nullcontext() as denoiser:
             models = load_models(self.config, accelerator.device, denoiser, sharded=self.config.hardware.shard_base)
-        watched, brake, outcome, chosen = None, self.config.brake, None, ""
+        watched, brake = None, self.config.brake
         if brake is not None:
             prompts = choose_prompts(brake, self.inputs["prompts"], seed=self.config.seed)
             watched = (load_bench(self.config, brake, accelerator.device), prompts)
@@ -119,29 +118,37 @@ class Job(BaseModel):
         state.put_in_delivered()
         if accelerator.is_main_process:
             tqdm.write(describe_peak(accelerator.device), file=sys.stderr)
-            title, base = model_title(self.config), base_name(self.config)
-            metadata = describe_lora(
-                models.online, ADAPTER_NAME, base=base, resolution=self.config.resolution, title=title
-            )
-            if brake is not None and state.brake is not None:
-                outcome = outcome_of(state.brake, brake, steps=self.config.steps, stopped_at=state.step)
-                outcome.tell()
-                chosen = brake_section(brake, state.brake, outcome)
-            card = write_model_card(
-                self.config,
-                adapted="adapt" in self.inputs,
-                usage=models.online.lora_files.usage,
-                chosen=chosen,
-            )
-            if held is not None:
-                held.check()
-            with disk_errors_told("LoRA", self.folder, "free some space; the same command goes on from the last step"):
-                save_lora(models.online, self.lora_folder, ADAPTER_NAME, metadata)
-                (self.lora_folder / MODEL_CARD).write_text(card)
-                write_whole(self._history_file, json.dumps(state.history).encode())
-                if state.brake is not None and outcome is not None:
-                    write_record(self.folder, state.brake)
-                    write_outcome(self.folder, outcome)
+            self._leave(models.online, state, held)
+
+    def _leave(self, online: "Backbone", state: "TrainingState", held: Lease | None) -> None:
+        """Write LoRA, model card and history, and what the brake says of them, into the folder."""
+        from comat_core.backbones.adapters import save_lora
+        from comat_core.backbones.lora.lora_metadata import describe_lora
+        from stages.train.brake.card import brake_section
+        from stages.train.brake.files import write_outcome, write_record
+        from stages.train.brake.record import outcome_of
+        from stages.train.model_card import MODEL_CARD, base_name, model_title, write_model_card
+        from stages.train.models import ADAPTER_NAME
+
+        brake, outcome, chosen = self.config.brake, None, ""
+        title, base = model_title(self.config), base_name(self.config)
+        metadata = describe_lora(online, ADAPTER_NAME, base=base, resolution=self.config.resolution, title=title)
+        if brake is not None and state.brake is not None:
+            outcome = outcome_of(state.brake, brake, steps=self.config.steps, stopped_at=state.step)
+            outcome.tell()
+            chosen = brake_section(brake, state.brake, outcome)
+        card = write_model_card(
+            self.config, adapted="adapt" in self.inputs, usage=online.lora_files.usage, chosen=chosen
+        )
+        if held is not None:
+            held.check()
+        with disk_errors_told("LoRA", self.folder, "free some space; the same command goes on from the last step"):
+            save_lora(online, self.lora_folder, ADAPTER_NAME, metadata)
+            (self.lora_folder / MODEL_CARD).write_text(card)
+            write_whole(self._history_file, json.dumps(state.history).encode())
+            if state.brake is not None and outcome is not None:
+                write_record(self.folder, state.brake)
+                write_outcome(self.folder, outcome)
 
     @property
     def _history_file(self) -> Path:

@@ -10,12 +10,13 @@ from torch import nn
 from transformers import T5EncoderModel
 
 import comat_core.backbones.quantisation as quantisation_module
-from benchmarks.full_size_planned import in_bfloat16, quantise_without_data
+from benchmarks.full_size_planned import quantise_without_data
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.quantisation import Quantisation
 from comat_core.support.errors import UserError
 from comat_core.support.memory.activation_memory import without_data
 from comat_core.support.memory.stored_bytes import stored_bytes, stored_parts
+from comat_core.support.precisions import made_in
 from stages.plan.pipeline import fetch_files, make_plan
 from stages.plan.presets import load_preset
 from stages.store.artifacts import Artifact
@@ -106,7 +107,7 @@ def test_a_plan_without_data_is_that_of_the_really_quantised_base(
         parts = [part for value in parameters for part in stored_parts(value.data)]
         assert plan.parameters[name] == sum(part.untyped_storage().nbytes() for part in parts)
     online = FluxPipeline.from_pretrained(family_folder("flux dev"), dtype=torch.bfloat16)
-    with without_data(), in_bfloat16():
+    with without_data(), made_in(torch.bfloat16):
         networks = [
             FluxTransformer2DModel.from_config(online.transformer.config),
             T5EncoderModel(online.text_encoder_2.config),
