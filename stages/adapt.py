@@ -20,11 +20,12 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from comat_core.support.errors import UserError
+from stages.batches import batches, in_parts
 from stages.models.model_references import Vae
 from stages.plan.stage import Inputs, Stage
 from stages.progress import progress_bar
 from stages.prompts.tables import read_training_texts
-from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
+from stages.sampling import SamplingConfig, decode_images, sample_latents, sampling_model
 from stages.store.artifact_writer import ArtifactWriter
 from stages.store.latent_shards import read_back, write_shard
 from stages.store.local_disk import disk_errors_told
@@ -90,7 +91,7 @@ def _resized_latents(config: AdaptConfig, model: "Backbone", prompts: Sequence[P
 
     native = config.model_copy(update={"resolution": config.native_resolution})
     latents = []
-    for batch in in_parts(prompts, config.batch_size):
+    for batch in batches(prompts, config.batch_size):
         seeds = [derive_seed(config.seed, "adaptation image", prompt_id) for prompt_id, _ in batch]
         with torch.no_grad():
             drawn = sample_latents(model, native, [text for _, text in batch], seeds)

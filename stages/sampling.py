@@ -8,6 +8,7 @@ from pydantic import Field
 
 from comat_core.backbones.quantisation import Quantisation
 from comat_core.settings import Sampler
+from stages.batches import BatchSize
 from stages.models.devices import AUTO, choose_device
 from stages.models.model_references import Checkpoint
 from stages.plan.config import NOT_IN_KEY, NOT_IN_KEY_IF_EMPTY, ModelReference, StageConfig
@@ -37,7 +38,7 @@ class SamplingConfig(StageConfig):
     base_quantisation: Annotated[Quantisation | None, NOT_IN_KEY_IF_EMPTY] = Field(
         default=None, description="keep the base's largest networks in fewer bits"
     )
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, le=4096, description="prompts denoised together")
+    batch_size: BatchSize = Field(default=8, description="prompts denoised together; auto takes as many as fit")
     device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
     def fetch_files(self) -> None:
@@ -151,8 +152,3 @@ def decode_images(model: "Backbone", latents: "Tensor") -> "Tensor":
     images = model.decode(latents)
     check_finite(images, "the images that the autoencoder makes", model.source)
     return images
-
-
-def in_parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    """Cut a sequence into parts of the given size, the last one shorter if need be."""
-    return [items[start : start + size] for start in range(0, len(items), size)]

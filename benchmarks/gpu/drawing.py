@@ -9,6 +9,7 @@ from benchmarks.alternating import Timing, alternate
 from benchmarks.gpu.architectures import ARCHITECTURES, Place
 from comat_core.support.precisions import PRECISIONS
 from comat_core.support.randomness import make_generator
+from stages.batches import AUTO
 from stages.plan.presets import load_preset
 from stages.sampling import SamplingConfig, decode_images, sample_latents
 
@@ -31,14 +32,16 @@ def measure_drawing(
     sections: Any = load_preset(chosen.preset).sections
     for name in ("latents", "images"):
         config = _sampling(sections[name], precision, tiny=tiny)
-        ours, stock = _calls(model, config, decoded=name == "images")
+        size = config.batch_size
+        assert size != AUTO, "these presets name a number"
+        ours, stock = _calls(model, config, size, decoded=name == "images")
         timed = alternate(ours, stock, Timing(repetitions), device.type)
         facts[name] = {
             **config.sampling.model_dump(),
             "resolution": config.resolution,
-            "batch_size": config.batch_size,
-            "per_second": config.batch_size / float(timed["seconds"]),  # pyright: ignore[reportArgumentType]
-            "per_second_stock": config.batch_size / float(timed["seconds_against"]),  # pyright: ignore[reportArgumentType]
+            "batch_size": size,
+            "per_second": size / float(timed["seconds"]),  # pyright: ignore[reportArgumentType]
+            "per_second_stock": size / float(timed["seconds_against"]),  # pyright: ignore[reportArgumentType]
             "time_over_stock": timed,
         }
     return facts
@@ -51,13 +54,16 @@ def _sampling(config: SamplingConfig, precision: str, *, tiny: bool) -> Sampling
     return config.model_copy(update=changes)
 
 
-def _calls(model: Any, config: SamplingConfig, *, decoded: bool) -> tuple[Callable[[], None], Callable[[], None]]:
+def _calls(
+    model: Any, config: SamplingConfig, size: int, *, decoded: bool
+) -> tuple[Callable[[], None], Callable[[], None]]:
     """The stage's way and the stock pipeline's, each of one batch.
 
     Args:
+        size: of the batch.
         decoded: to images.
     """
-    prompts, seeds = [PROMPT] * config.batch_size, list(range(config.batch_size))
+    prompts, seeds = [PROMPT] * size, list(range(size))
     pipeline, sampling = model.pipeline, config.sampling
     pipeline.scheduler = model.make_scheduler(sampling.scheduler, config.resolution).own
     t5_length = getattr(model, "t5_length", None)  # the stock pipeline's own, but for the small tokenizers of --tiny

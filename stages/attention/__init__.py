@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from stages.attention.words import ChosenPrompt, choose_prompts
+from stages.batches import batches, in_parts
 from stages.images.image_rows import image_seed
 from stages.models.model_references import Vae
 from stages.plan.splits import TEST
 from stages.plan.stage import Inputs, ShardedStage
-from stages.progress import progress_bar
-from stages.sampling import SamplingConfig, in_parts, sampling_model
+from stages.sampling import SamplingConfig, sampling_model
 from stages.store.artifact_writer import ArtifactWriter
 
 
@@ -43,7 +43,7 @@ def build_shard(config: AttentionConfig, inputs: Inputs, writer: ArtifactWriter,
     prompts = in_parts(_chosen(config, inputs), config.prompts_per_shard)[index]
     recordings = []
     with sampling_model(config, inputs, config.vae) as model:
-        for batch in progress_bar(in_parts(prompts, config.batch_size), f"Attention, shard {index + 1}"):
+        for batch in batches(prompts, config.batch_size, f"Attention, shard {index + 1}"):
             seeds = [image_seed(config.seed, prompt.prompt_id, 0) for prompt in batch]
             texts, words = [prompt.text for prompt in batch], [prompt.words for prompt in batch]
             recordings += record(model, config, texts, seeds, words)

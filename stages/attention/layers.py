@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from comat_core.support.errors import UserError
 from stages.attention.words import ChosenPrompt
+from stages.batches import batches
 from stages.images.image_rows import image_seed
 from stages.plan.config import ModelReference
-from stages.progress import progress_bar
-from stages.sampling import SamplingConfig, decode_images, in_parts, sample, sampling_model
+from stages.sampling import SamplingConfig, decode_images, sample, sampling_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ def measure_layers(
     precisions: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
     with sampling_model(config, {}, vae) as model:
         own = set(model.attention_layers())
-        for batch in progress_bar(in_parts(prompts, config.batch_size), "Layers"):
+        for batch in batches(prompts, config.batch_size, "Layers"):
             for layer, found in _of_batch(model, config, segmenter, batch):
                 precisions[layer].append(found)
     if not precisions:

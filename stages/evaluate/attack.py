@@ -9,6 +9,7 @@ import math
 
 import pyarrow as pa
 
+from stages.batches import in_parts
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.scoring.comparisons import JOINED, SUMMARY, join_items
 from stages.evaluate.scoring.image_scores import item_schema, part_name
@@ -18,7 +19,7 @@ from stages.evaluate.scoring.prompt_attack.config import AttackConfig
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.models.devices import choose_device
 from stages.plan.stage import Inputs, ShardedStage, Stage
-from stages.sampling import in_parts, sampling_model
+from stages.sampling import sampling_model
 from stages.store.artifact_writer import ArtifactWriter
 
 NAME = "attack"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from stages.batches import BatchSize
 from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_question_batches, item_schema
@@ -75,7 +76,7 @@ def score_images(
     images: Sequence[GeneratedImage],
     questions: Mapping[str, Sequence[str]],
     answerer: "YesNoAnswerer",
-    batch_size: int,
+    batch_size: BatchSize,
     reading: "Reading" = "official",
 ) -> list[dict[str, Any]]:
     """Ask every image its prompt's questions; return one row of the items table per image.

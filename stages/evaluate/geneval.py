@@ -16,6 +16,7 @@ from pydantic import Field
 
 from comat_core.metrics.geneval import Checks, Detection, judge_image, read_checks, select_detections
 from comat_core.support.errors import UserError
+from stages.batches import BatchSize
 from stages.evaluate.declared.benchmark import Benchmark, Metric, ScoredItem
 from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
@@ -27,7 +28,7 @@ from stages.evaluate.scoring.questions.question_items import Item, QuestionedCon
 from stages.evaluate.scoring.settings import chosen_prompts
 from stages.evaluate.scoring.summaries import has_pair, models_of, summarise_items
 from stages.models.devices import choose_device
-from stages.plan.config import NOT_IN_KEY, ModelReference
+from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter
 
@@ -65,7 +66,7 @@ class GenEvalConfig(QuestionedConfig):
         ),
         description="the CLIP that tells colours, folder or hub id",
     )
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, le=4096, description="images at once")
+    batch_size: BatchSize = Field(default=8, description="images at once; auto takes as many as fit")
 
     def scores_payload(self) -> dict[str, Any]:
         return {**super().scores_payload(), "metadata": self.metadata.content_identity()}

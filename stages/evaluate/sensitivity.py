@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from stages.batches import in_parts
 from stages.evaluate.declared.benchmark import Benchmark, Metric
 from stages.evaluate.scoring.comparisons import JOINED, comparison, join_items, write_summary
 from stages.evaluate.scoring.image_scores import (
@@ -39,7 +40,6 @@ from stages.plan.config import ModelReference
 from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
-from stages.sampling import in_parts
 from stages.store.artifact_writer import ArtifactWriter
 
 if TYPE_CHECKING:

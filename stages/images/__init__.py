@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from stages.batches import batches
 from stages.images.image_rows import ImagesToDraw, count_shards, image_seed, images_of_shard, write_images
 from stages.images.other_generators import OtherGenerator, check_name
 from stages.images.other_images import OtherImagesConfig
 from stages.images.png import encode_png
 from stages.models.model_references import Vae
 from stages.plan.stage import Inputs, ShardedStage
-from stages.progress import progress_bar
-from stages.sampling import SamplingConfig, decode_images, in_parts, sample_latents, sampling_model
+from stages.sampling import SamplingConfig, decode_images, sample_latents, sampling_model
 from stages.store.artifact_writer import ArtifactWriter
 
 
@@ -51,7 +51,7 @@ def build_shard(config: ImagesConfig, inputs: Inputs, writer: ArtifactWriter, in
     wanted = images_of_shard(config, inputs, index)
     files: list[bytes] = []
     with sampling_model(config, inputs, config.vae) as model:
-        for batch in progress_bar(in_parts(wanted, config.batch_size), f"Images, shard {index + 1}"):
+        for batch in batches(wanted, config.batch_size, f"Images, shard {index + 1}"):
             seeds = [image_seed(config.seed, image["prompt_id"], image["sample"]) for image in batch]
             latents = sample_latents(model, config, [image["text"] for image in batch], seeds)
             files += [encode_png(image) for image in decode_images(model, latents)]

@@ -13,11 +13,11 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from comat_core.support.errors import UserError
+from stages.batches import BatchSize, in_parts
 from stages.models.devices import AUTO
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.stage import Inputs
 from stages.prompts.tables import read_texts
-from stages.sampling import in_parts
 from stages.store.artifact_writer import ArtifactWriter
 from stages.store.artifacts import Artifact
 from stages.store.typed_tables import read_rows
@@ -49,7 +49,7 @@ class ImagesToDraw(StageConfig):
         description="split of the prompts -> images of each of its prompts; every split makes an artifact of its own",
     )
     shard_size: int = Field(default=512, ge=1, le=100_000, description="images per shard")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=8, ge=1, le=4096, description="prompts denoised together")
+    batch_size: BatchSize = Field(default=8, description="prompts denoised together; auto takes as many as fit")
     device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
     @field_validator("samples")

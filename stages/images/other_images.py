@@ -13,6 +13,7 @@ from comat_core.files.paths import folder_exists, user_path
 from comat_core.language.parser_identity import parser_identity
 from comat_core.support.errors import UserError
 from data.formats.images import READING, as_shown, read_image
+from stages.batches import batches, in_parts
 from stages.images.image_checks import check_all
 from stages.images.image_folders import read_folder
 from stages.images.image_rows import (
@@ -26,7 +27,6 @@ from stages.images.image_rows import (
 from stages.images.other_generators import OtherGenerator, check_lora, opened
 from stages.plan.stage import Inputs, ShardedStage
 from stages.progress import progress_bar
-from stages.sampling import in_parts
 from stages.store.artifact_writer import ArtifactWriter
 from stages.store.artifacts import Artifact
 
@@ -70,7 +70,7 @@ def build_shard(config: OtherImagesConfig, inputs: Inputs, writer: ArtifactWrite
     else:
         files = []
         with opened(config.generator, config.device) as painter:
-            for batch in progress_bar(in_parts(wanted, config.batch_size), f"Images, shard {index + 1}"):
+            for batch in batches(wanted, config.batch_size, f"Images, shard {index + 1}"):
                 seeds = [image_seed(config.seed, image["prompt_id"], image["sample"]) for image in batch]
                 drawn = painter.draw([image["text"] for image in batch], seeds)
                 for image in drawn:

@@ -12,17 +12,17 @@ from typing import Annotated
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from stages.batches import batches
 from stages.latents.states import KeptStates
 from stages.latents.tables import INDEX, INDEX_SCHEMA, IndexRow
 from stages.plan.config import NOT_IN_KEY_IF_EMPTY
 from stages.plan.splits import TRAIN
 from stages.plan.stage import Inputs, ShardedStage
-from stages.progress import progress_bar
-from stages.prompts.mixture import BATCH, in_batches
 from stages.prompts.tables import count_training_prompts, read_part_of_texts, stream_texts
-from stages.sampling import SamplingConfig, in_parts, sample, sampling_model
+from stages.sampling import SamplingConfig, sample, sampling_model
 from stages.store.artifact_writer import ArtifactWriter
 from stages.store.latent_shards import shard_file, write_shard
+from stages.store.streamed_tables import ROWS_AT_A_TIME, in_batches
 
 
 class LatentsConfig(SamplingConfig):
@@ -55,7 +55,7 @@ def build_shard(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter, i
     prompts = read_part_of_texts(inputs["prompts"], TRAIN, part)
     latents, states = [], KeptStates(config.kept_steps or ())
     with sampling_model(config, inputs) as model:
-        for batch in progress_bar(in_parts(prompts, config.batch_size), f"Latents, shard {index + 1}"):
+        for batch in batches(prompts, config.batch_size, f"Latents, shard {index + 1}"):
             seeds = [trajectory_seed(config.seed, prompt.prompt_id) for prompt in batch]
             texts = [prompt.text for prompt in batch]
             latents.append(sample(model, config, texts, seeds, callback=states.after_step).latents)
@@ -74,7 +74,10 @@ def build_rest(config: LatentsConfig, inputs: Inputs, writer: ArtifactWriter) ->
         )
         for number, prompt in enumerate(stream_texts(inputs["prompts"], TRAIN))
     )
-    parts = (pa.Table.from_pylist([vars(row) for row in part], schema=INDEX_SCHEMA) for part in in_batches(rows, BATCH))
+    parts = (
+        pa.Table.from_pylist([vars(row) for row in part], schema=INDEX_SCHEMA)
+        for part in in_batches(rows, ROWS_AT_A_TIME)
+    )
     writer.write_table(INDEX, pa.concat_tables(parts))
 
 

@@ -18,6 +18,7 @@ from comat_core.support.errors import UserError
 from data.real_images.coco_folder import CocoFolder
 from data.real_images.real_pairs import MiniatureWorld, PairSource, RealPair
 from data.real_images.webdataset import WebDatasetShards
+from stages.batches import BatchSize, batches, in_parts
 from stages.images.image_checks import check_all
 from stages.models.devices import AUTO, choose_device
 from stages.models.model_references import Checkpoint, ImageFolder, Vae
@@ -25,8 +26,6 @@ from stages.pairs.tables import INDEX, INDEX_OF_SHARDS
 from stages.plan.config import NOT_IN_KEY, StageConfig
 from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage
-from stages.progress import progress_bar
-from stages.sampling import in_parts
 from stages.store.artifact_writer import ArtifactWriter
 from stages.store.latent_shards import shard_file, write_shard
 
@@ -54,7 +53,7 @@ class PairsConfig(StageConfig):
     crop: Literal["centre", "none"] = Field("centre", description="cut out the middle square, or squeeze the image")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the autoencoder's weights")
     shard_size: int = Field(1024, ge=1, le=100_000, description="pairs per shard")
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(16, ge=1, le=4096, description="images encoded together")
+    batch_size: BatchSize = Field(16, description="images encoded together; auto takes as many as fit")
     device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")
 
     @model_validator(mode="after")
@@ -99,7 +98,7 @@ def build_shard(config: PairsConfig, inputs: Inputs, writer: ArtifactWriter, ind
     model.vae.to(choose_device(config.device))  # nothing else of the model is called
     latents: list[Tensor] = []
     rows: list[dict[str, Any]] = []
-    for batch in progress_bar(in_parts(numbers, config.batch_size), f"Pairs, shard {index + 1}"):
+    for batch in batches(numbers, config.batch_size, f"Pairs, shard {index + 1}"):
         pairs = [source.read(number) for number in batch]
         images = torch.stack([_as_tensor(pair.image, config.resolution, config.crop) for pair in pairs])
         generators = [make_generator(config.seed, "posterior", pair.pair_id) for pair in pairs]

@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from stages.batches import BatchSize, prepared_batches
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, decode_images
-from stages.evaluate.scoring.images.prefetching import prefetched, rows_of
 from stages.evaluate.scoring.settings import EvaluationConfig, chosen_prompts, count_parts, images_of
 from stages.images.image_rows import part_file
 from stages.plan.stage import Following, Inputs, ShardedStage
-from stages.progress import progress_bar
-from stages.sampling import in_parts
 from stages.store.artifact_writer import ArtifactWriter
 
 if TYPE_CHECKING:
@@ -41,16 +39,14 @@ def part_name(index: int) -> str:
 
 
 def in_batches(
-    images: Sequence[GeneratedImage], size: int, title: str
+    images: Sequence[GeneratedImage], size: BatchSize, title: str
 ) -> Iterator[tuple[Sequence[GeneratedImage], "Tensor"]]:
     """Yield images with their pixels, (B, 3, H, W) in [0, 1] on the CPU, under a progress bar of the given title."""
-    batches = in_parts(images, size)
-    decoded = prefetched(batches, lambda batch: decode_images([image.png for image in batch]))
-    yield from progress_bar(decoded, title, total=len(batches))
+    return prepared_batches(images, size, title, lambda batch: decode_images([image.png for image in batch]))
 
 
 def in_question_batches(
-    images: Sequence[GeneratedImage], asked: Sequence[tuple[int, str]], size: int, title: str
+    images: Sequence[GeneratedImage], asked: Sequence[tuple[int, str]], size: BatchSize, title: str
 ) -> Iterator[tuple[Sequence[tuple[int, str]], "Tensor", list[int]]]:
     """Yield (row of the image, text) pairs a batch at a time, each image decoded once per batch.
 
@@ -58,11 +54,18 @@ def in_question_batches(
         Triples of a batch of `asked`, the pixels (B, 3, H, W) in [0, 1] of its images on the CPU, and the place among
         them of each pair's image.
     """
-    batches = in_parts(asked, size)
-    decoded = prefetched(batches, lambda batch: decode_images([images[row].png for row in rows_of(batch)]))
-    for batch, pixels in progress_bar(decoded, title, total=len(batches)):
-        places = {row: place for place, row in enumerate(rows_of(batch))}
+
+    def decoded(batch: Sequence[tuple[int, str]]) -> "Tensor":
+        return decode_images([images[row].png for row in _rows_of(batch)])
+
+    for batch, pixels in prepared_batches(asked, size, title, decoded):
+        places = {row: place for place, row in enumerate(_rows_of(batch))}
         yield batch, pixels, [places[row] for row, _ in batch]
+
+
+def _rows_of(batch: Sequence[tuple[int, str]]) -> list[int]:
+    """The rows of the images that a batch of (row, text) is about, each once, in their order."""
+    return list(dict.fromkeys(row for row, _ in batch))
 
 
 def image_scores(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from stages.batches import BatchSize
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, read_part, read_prompts
 from stages.images.image_rows import image_parts
 from stages.models.devices import AUTO
@@ -48,7 +49,7 @@ class EvaluationConfig(StageConfig):
     leakage_free: Annotated[Literal[True] | None, NOT_IN_SCORES, NOT_IN_KEY_IF_EMPTY] = Field(
         default=None, description="average each skill also without the prompts that training sources hold"
     )
-    batch_size: Annotated[int, NOT_IN_KEY] = Field(default=64, ge=1, le=4096, description="images or questions at once")
+    batch_size: BatchSize = Field(default=64, description="images or questions at once; auto takes as many as fit")
     device: Annotated[str, NOT_IN_KEY] = Field(default=AUTO, min_length=1, description="torch device; auto takes a GPU")
 
     def scores_payload(self) -> dict[str, Any]:

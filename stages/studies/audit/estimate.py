@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from comat_core.support.errors import UserError
+from stages.batches import AUTO, fitting_size
 from stages.doctor.disk import PNG_SHARE, count_prompts, nearest_folder
 from stages.doctor.findings import gigabytes
 from stages.evaluate.declared.benchmark import Benchmark
 from stages.evaluate.declared.registry import benchmarks, in_official_mode
 from stages.images.image_rows import image_seed
-from stages.images.other_generators import opened
+from stages.images.other_generators import Painter, opened
 from stages.images.other_images import OtherImagesConfig
 from stages.models.hub import Presence
 from stages.models.needed_models import needed_models
@@ -85,15 +86,25 @@ def measured_seconds(one: DrawnImages) -> float | None:
     """
     if one.sampler is None:
         return None
-    steps, batch = one.sampler.num_inference_steps or 1, min(one.config.batch_size, one.total)
+    steps = one.sampler.num_inference_steps or 1
     few = min(MEASURED_STEPS, steps)
     generator = one.config.generator.model_copy(update={"num_inference_steps": few})
     with opened(generator, one.config.device) as painter:
+        batch = _size_of_batches(one, painter)
         seeds = [image_seed(one.config.seed, MEASURED_PROMPT, sample) for sample in range(batch)]
-        painter.draw([MEASURED_PROMPT], seeds[:1])  # which pays for what is loaded late
         started = time.monotonic()
         painter.draw([MEASURED_PROMPT] * batch, seeds)
         return (time.monotonic() - started) / batch * steps / few * one.total
+
+
+def _size_of_batches(one: DrawnImages, painter: Painter) -> int:
+    """How many images are drawn at once. One is drawn now, which pays for what is loaded late."""
+    from comat_core.support.memory.live_bytes import LiveBytes
+
+    with LiveBytes() as taken:
+        painter.draw([MEASURED_PROMPT], [0])
+    size = one.config.batch_size
+    return min(fitting_size(taken.peak) if size == AUTO else size, one.total)
 
 
 def as_seconds(model: str, seconds: float) -> str:

@@ -9,12 +9,12 @@ from comat_core.support.errors import UserError
 from stages.attention.recording import Recording, record
 from stages.attention.tables import read_recordings
 from stages.attention.words import Word
+from stages.batches import batches
 from stages.images.finished import find_finished
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Preset
-from stages.progress import progress_bar
 from stages.report.pictures.attention import ROLES
-from stages.sampling import in_parts, sampling_model
+from stages.sampling import sampling_model
 from stages.store.store import Store
 from stages.studies.figures.word_shares import words_named
 from stages.tuned.comparison import MODELS, sample_seed
@@ -132,7 +132,7 @@ def _recorded_by_model(
         for name, adapter in MODELS.items():
             recordings: list[Recording] = []
             with active_adapter(model.denoiser, adapter):
-                for batch in progress_bar(in_parts(rows, config.batch_size), f"Attention, {name}"):
+                for batch in batches(rows, config.batch_size, f"Attention, {name}"):
                     texts = [prompt.text for _, prompt, _ in batch]
                     trajectories = [sample_seed(seed, number) for number, _, seed in batch]
                     words = [prompt.words for _, prompt, _ in batch]

@@ -6,13 +6,13 @@ from typing import Final
 
 from comat_core.support.errors import UserError
 from stages.attention.words import in_drawn_order
+from stages.batches import batches
 from stages.images.finished import find_finished
 from stages.plan.pipeline import make_plan
 from stages.plan.presets import Preset, load_preset
 from stages.plan.splits import TEST
-from stages.progress import progress_bar
 from stages.prompts.tables import read_texts
-from stages.sampling import TUNED, decode_images, in_parts, sample_latents, sampling_model
+from stages.sampling import TUNED, decode_images, sample_latents, sampling_model
 from stages.store.store import Condition, Store
 from stages.studies.ablation.settings import load_ablation
 from stages.studies.ablation.variants import TRAIN, Variant, list_variants
@@ -131,7 +131,7 @@ def _drawn(column: Column, rows: Sequence[ImageRow]) -> Iterator[bytes]:
         sampling_model(config, column.model.artifacts, config.vae) as model,
         active_adapter(model.denoiser, column.adapter),
     ):
-        for batch in progress_bar(in_parts(rows, config.batch_size), f"Images, {column.label}"):
+        for batch in batches(rows, config.batch_size, f"Images, {column.label}"):
             seeds = [sample_seed(row.seed, row.number) for row in batch]
             images = decode_images(model, sample_latents(model, config, [row.prompt for row in batch], seeds))
             yield from map(encode_png, images)

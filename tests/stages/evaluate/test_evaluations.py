@@ -146,6 +146,7 @@ def test_every_image_is_asked_its_own_prompts_questions_in_batches():
     assert [item["attribute_binding"] for item in items] == [0.25, 0.0, 1.0]
     assert (items[1]["prompt_id"], items[1]["sample"]) == ("q", 3)
     assert attributes.score_images(images, questions, RednessAnswerer(), batch_size=100) == items
+    assert attributes.score_images(images, questions, RednessAnswerer(), batch_size="auto") == items
     corrected = attributes.score_images(images, questions, RednessAnswerer(), 100, "corrected")
     assert [item["attribute_binding"] for item in corrected] == [0.25, 0.0, None]
 

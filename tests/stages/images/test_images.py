@@ -118,3 +118,18 @@ def test_a_split_without_prompts_is_named(store: Store, prompts: Artifact, tiny_
         config(tiny_sd_folder, samples={"val": 1})
     with pytest.raises(ValidationError):
         config(tiny_sd_folder, samples={"test": 0})
+
+
+def test_sizes_of_batches_that_follow_from_memory_draw_the_same_images(
+    prompts: Artifact, tiny_sd_folder: Path, tmp_path: Path
+) -> None:
+    drawn = {
+        size: images.run(
+            config(tiny_sd_folder, batch_size=size), {"prompts": prompts}, Store(str(tmp_path / str(size)))
+        )
+        for size in (1, "auto")
+    }
+    assert drawn["auto"].key == drawn[1].key
+    assert identities(drawn["auto"]) == identities(drawn[1]) == ROWS
+    for one, other in zip(pixels(drawn["auto"]), pixels(drawn[1]), strict=True):
+        assert np.abs(one - other).max() <= 1

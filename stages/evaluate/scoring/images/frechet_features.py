@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from stages.batches import batches, in_parts
 from stages.evaluate.scoring.image_scores import part_name
 from stages.evaluate.scoring.images.generated_images import REAL
 from stages.evaluate.scoring.images.real_images import (
@@ -19,8 +20,6 @@ from stages.evaluate.scoring.images.real_images import (
 from stages.evaluate.scoring.settings import NOT_IN_SCORES, EvaluationConfig
 from stages.plan.digests import digest_json
 from stages.plan.stage import Inputs, ShardedStage
-from stages.progress import progress_bar
-from stages.sampling import in_parts
 from stages.store.artifact_writer import ArtifactWriter
 
 if TYPE_CHECKING:
@@ -125,6 +124,6 @@ def _real_batches(config: FeaturesConfig, numbers: Sequence[int]) -> "Iterator[T
     import torch
 
     images = read_real_images(config.real, config.seed, config.resolution, numbers)
-    for batch in progress_bar(in_parts(numbers, config.batch_size), "Real images"):
+    for batch in batches(numbers, config.batch_size, "Real images"):
         pixels = np.stack(list(islice(images, len(batch))))
         yield torch.from_numpy(pixels).permute(0, 3, 1, 2)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stages.batches import batches
 from stages.evaluate.scoring.prompt_attack.attacked_prompts import PromptOfClass
 from stages.evaluate.scoring.prompt_attack.config import AttackConfig
 from stages.images.image_rows import image_seed
-from stages.progress import progress_bar
-from stages.sampling import decode_images, in_parts, sample_latents
+from stages.sampling import decode_images, sample_latents
 
 if TYPE_CHECKING:
     from comat_core.attack.classifiers import Classifier
@@ -30,7 +30,7 @@ def attack(
         model, classifier, config.sampling, config.search, resolution=config.resolution, seed=config.seed
     )
     items: list[dict[str, Any]] = []
-    for batch in progress_bar(in_parts(prompts, config.batch_size), title):
+    for batch in batches(prompts, config.batch_size, title):
         found = search.find([AttackedPrompt(one.prompt_id, one.text, one.class_number) for one in batch])
         items += _items(config, model, classifier, batch, search, found)
     return items
@@ -111,7 +111,7 @@ def _classify(
 
     numbers: list[int] = []
     with torch.no_grad():
-        for batch in in_parts(list(zip(texts, seeds, strict=True)), config.batch_size):
+        for batch in batches(list(zip(texts, seeds, strict=True)), config.batch_size):
             latents = sample_latents(model, config, [text for text, _ in batch], [seed for _, seed in batch])
             logits = classifier.logits(decode_images(model, latents).clamp(0, 1))
             check_finite(logits, "the classifier's logits", next(iter(classifier.networks)))

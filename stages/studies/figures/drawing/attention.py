@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from stages.attention.recording import SIDE
 from stages.attention.words import Word
+from stages.batches import in_parts
 from stages.images.png import decode_png
 from stages.report.pictures.overlays import blend_overlay
-from stages.sampling import in_parts
 from stages.studies.figures.drawing.lettering import (
     NORMAL,
     SMALL,

@@ -18,8 +18,3 @@ def prefetched(batches: Sequence[Batch], prepare: Callable[[Batch], Prepared]) -
             if index + 1 < len(batches):
                 waiting = pool.submit(prepare, batches[index + 1])
             yield batch, prepared
-
-
-def rows_of(batch: Sequence[tuple[int, str]]) -> list[int]:
-    """The rows of the images that a batch of (row, text) is about, each once, in their order."""
-    return list(dict.fromkeys(row for row, _ in batch))

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from stages.evaluate.scoring.images.prefetching import prefetched
+from stages.batches.prefetching import prefetched
 
 
 def test_the_next_batch_is_prepared_while_this_one_is_used():
