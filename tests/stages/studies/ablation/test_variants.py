@@ -164,6 +164,23 @@ def test_what_is_rewarded_differs_from_row_to_row(preset: str):
     }
 
 
+def test_rows_of_concentration_differ_in_its_weights_by_factors():
+    (table,) = load_ablation("concentration").tables.values()
+    weights = {}
+    for row in table.rows:
+        config = load_preset("miniature", [*overrides(row, preset_lineage("miniature"))]).sections["train"]
+        assert isinstance(config, TrainConfig)
+        weights[row.name] = (config.weights.attribute_region, config.weights.attribute_pixel)
+    alpha, beta = weights["paper"]
+    factors = {"none": 0, "paper": 1, "hundredfold": 100, "thousandfold": 1000}
+    assert weights == {name: pytest.approx((factor * alpha, factor * beta)) for name, factor in factors.items()}
+    (parts,) = load_ablation().select(["parts"]).tables.values()
+    assert table.rows[0].settings == parts.rows[0].settings
+    assert weights["paper"] == (1e-3, 5e-5)
+
+
 def test_an_unknown_ablation_is_told_with_those_that_are_shipped():
-    with pytest.raises(UserError, match=r"unknown ablation 'reward' \(--ablation\): choose one of: paper, rewards; or"):
+    with pytest.raises(
+        UserError, match=r"unknown ablation 'reward' \(--ablation\): choose one of: concentration, paper, rewards; or"
+    ):
         load_ablation("reward")
