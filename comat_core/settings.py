@@ -21,6 +21,10 @@ UNSAID_IF_EMPTY: Final = _UnsaidIfEmpty()
 """Annotation for settings that came later than the keys of results, which their absence shall not change."""
 
 
+Precision = Literal["fp32", "bf16", "fp16"]
+"""Of a model's weights, or of what is computed with them."""
+
+
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++", "flow-euler", "flow-euler-stochastic"]
 
 

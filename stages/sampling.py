@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import Field
 
 from comat_core.backbones.quantisation import Quantisation
-from comat_core.settings import Sampler
+from comat_core.settings import Precision, Sampler
 from stages.batches import BatchSize
 from stages.models.devices import AUTO, choose_device
 from stages.models.model_references import Checkpoint
@@ -34,7 +34,7 @@ class SamplingConfig(StageConfig):
     resolution: int = Field(ge=8, le=4096, description="pixels per side of an image")
     base: Checkpoint = Field(description="the text-to-image checkpoint")
     sampling: Sampler = Sampler()
-    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="of the model's weights")
+    precision: Precision = Field(default="fp32", description="of the model's weights")
     base_quantisation: Annotated[Quantisation | None, NOT_IN_KEY_IF_EMPTY] = Field(
         default=None, description="keep the base's largest networks in fewer bits"
     )

@@ -18,7 +18,7 @@ from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_q
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, read_seen_in_training
 from stages.evaluate.scoring.models_in_memory import in_precision, loaded_model
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
-from stages.evaluate.scoring.settings import Precision
+from stages.evaluate.scoring.settings import ScorerPrecision
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter
@@ -37,7 +37,7 @@ class AttributesConfig(ParsedPromptsConfig):
     """Settings of the attribute binding score."""
 
     vqa: ModelReference = Field(description="a BLIP visual question answering model, folder or hub id")
-    precision: Precision = "fp32"
+    precision: ScorerPrecision = "fp32"
     mode: Literal["official", "corrected"] = Field(
         default="corrected",
         description="official asks about pronouns too, scores 1 without a phrase, squashes images to 480 px and cuts"

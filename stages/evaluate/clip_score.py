@@ -15,7 +15,7 @@ from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_b
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import in_precision, loaded_model
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig, parse_prompts
-from stages.evaluate.scoring.settings import Precision
+from stages.evaluate.scoring.settings import ScorerPrecision
 from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
@@ -34,7 +34,7 @@ class ClipScoreConfig(ParsedPromptsConfig):
     clip: ModelReference = Field(
         default=ModelReference(path="openai/clip-vit-base-patch32"), description="a CLIP, folder or hub id"
     )
-    precision: Precision = "fp32"
+    precision: ScorerPrecision = "fp32"
 
 
 def score_images(

@@ -16,7 +16,7 @@ from stages.evaluate.scoring.comparisons import compare_items, comparison
 from stages.evaluate.scoring.image_scores import identity_of, image_scores, in_batches, item_schema
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import in_precision, loaded_model
-from stages.evaluate.scoring.settings import EvaluationConfig, Precision
+from stages.evaluate.scoring.settings import EvaluationConfig, ScorerPrecision
 from stages.plan.config import ModelReference
 from stages.plan.stage import Inputs
 from stages.store.artifact_writer import ArtifactWriter
@@ -30,7 +30,7 @@ class JudgeConfig(EvaluationConfig):
     """Settings of the judge's scores."""
 
     judge: ModelReference = Field(description='a multi-label ResNet classifier of "colour shape" pairs')
-    precision: Precision = "fp32"
+    precision: ScorerPrecision = "fp32"
 
 
 def score_images(

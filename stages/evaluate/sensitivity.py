@@ -32,7 +32,7 @@ from stages.evaluate.scoring.images.captioned_images import CaptionedImages, squ
 from stages.evaluate.scoring.images.generated_images import REAL, GeneratedImage, Prompt
 from stages.evaluate.scoring.models_in_memory import loaded
 from stages.evaluate.scoring.parsed_prompts import ParsedPromptsConfig
-from stages.evaluate.scoring.settings import NOT_IN_SCORES, Precision, reads_no_files
+from stages.evaluate.scoring.settings import NOT_IN_SCORES, ScorerPrecision, reads_no_files
 from stages.evaluate.scoring.summaries import summarise_items
 from stages.models.captioners import AnyCaptioner, Blip, CaptionerSettings
 from stages.models.devices import choose_device
@@ -66,7 +66,7 @@ class SensitivityConfig(ParsedPromptsConfig):
 
     captioner: ModelReference = Field(description="the image-to-text model, folder or hub id")
     captioning: AnyCaptioner = Field(default=Blip(), description="what the image-to-text model is")
-    precision: Precision = "fp32"
+    precision: ScorerPrecision = "fp32"
     real: Annotated[CaptionedImages, NOT_IN_SCORES] = Field(
         default=CaptionedImages(), description="the real images with captions"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from comat_core.files.paths import folder_exists
-from comat_core.settings import Settings
+from comat_core.settings import Precision, Settings
 from comat_core.support.errors import UserError, first_line
 from stages.models.devices import choose_device
 from stages.models.model_references import DEFAULT_PARSER, ImageFolder, SpacyPipeline, Use
@@ -58,7 +58,7 @@ class OtherGenerator(Settings):
     ] = None
     num_inference_steps: Annotated[int | None, Field(ge=1, le=1000, description="default: the pipeline's own")] = None
     guidance_scale: Annotated[float | None, Field(ge=0, le=100, description="default: the pipeline's own")] = None
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], Field(description="of the pipeline's weights")] = "fp32"
+    precision: Annotated[Precision, Field(description="of the pipeline's weights")] = "fp32"
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:

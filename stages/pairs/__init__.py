@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
+from comat_core.settings import Precision
 from comat_core.support.errors import UserError
 from data.real_images.coco_folder import CocoFolder
 from data.real_images.real_pairs import MiniatureWorld, PairSource, RealPair
@@ -51,7 +52,7 @@ class PairsConfig(StageConfig):
     images: str = Field("train2014", min_length=1, description="coco: images' folder below the folder")
     count: int | None = Field(2000, ge=1, description="pairs drawn from the source; null takes all")
     crop: Literal["centre", "none"] = Field("centre", description="cut out the middle square, or squeeze the image")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the autoencoder's weights")
+    precision: Precision = Field("fp32", description="of the autoencoder's weights")
     shard_size: int = Field(1024, ge=1, le=100_000, description="pairs per shard")
     batch_size: BatchSize = Field(16, description="images encoded together; auto takes as many as fit")
     device: Annotated[str, NOT_IN_KEY] = Field(AUTO, min_length=1, description="torch device; auto takes a GPU")

@@ -10,7 +10,7 @@ from comat_core.backbones.quantisation import Quantisation
 from comat_core.files.paths import user_path
 from comat_core.language.parser_identity import parser_identity
 from comat_core.rewards.names import CONCEPT_ACTIVATION, reward_role
-from comat_core.settings import Sampler, Settings
+from comat_core.settings import Precision, Sampler, Settings
 from comat_core.training.step_settings import AdversarySettings, StepSettings
 from stages.models.captioners import AnyCaptioner, Blip
 from stages.models.devices import AUTO
@@ -129,9 +129,7 @@ class TrainConfig(StepSettings, StageConfig):
     processes: Annotated[
         int, Field(ge=1, description="processes, one per GPU, that share the work; on one machine, or `train-node`'s")
     ] = 1
-    precision: Annotated[
-        Literal["fp32", "bf16", "fp16"], Field(description="of the frozen models and autocast; LoRA stays fp32")
-    ] = "fp16"
+    precision: Annotated[Precision, Field(description="of the frozen models and autocast; LoRA stays fp32")] = "fp16"
     base_quantisation: Annotated[
         Quantisation | None,
         NOT_IN_KEY_IF_EMPTY,

@@ -3,15 +3,14 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from comat_core.settings import Precision
 from stages.sampling import TUNED, sampling_model
 from stages.store.file_names import fitting_name
 from stages.store.new_folder import new_folder
 from stages.train.model_card import MODEL_CARD, base_name, model_title
 from stages.tuned.tuned_model import TunedModel
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 _TRAIN_AGAIN: Final = "train again with a lower learning rate, or in bf16 or fp32"
 _SMALLER_WEIGHTS: Final = "check the base model's weights; if they are whole, choose --precision bf16 or fp32"

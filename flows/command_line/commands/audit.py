@@ -3,9 +3,10 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from comat_core.files.whole_files import write_whole
+from comat_core.settings import Precision
 from comat_core.support.errors import UserError
 from flows.command_line.arguments import OneLineParser, add_command, add_store, positive
 from flows.messages import show_messages
@@ -63,7 +64,7 @@ def _add_measurement(command: OneLineParser | argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=positive, metavar="N", help="(default: the pipeline's own)")
     command.add_argument("--guidance", type=float, metavar="X", help="(default: the pipeline's own)")
     command.add_argument(
-        "--precision", choices=("fp32", "bf16", "fp16"), help="of the pipelines' weights (default: the preset's)"
+        "--precision", choices=get_args(Precision), help="of the pipelines' weights (default: the preset's)"
     )
 
 

@@ -2,8 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from comat_core.settings import Precision
 from flows.command_line.arguments import add_command, add_preset, repository
 from stages.models.hub import push_folder
 from stages.plan.presets import load_preset
@@ -19,7 +20,7 @@ def add_to(parsers: Any) -> None:
     command.add_argument("--format", choices=sorted(EXPORTS), required=True, help="a LoRA, or the merged pipeline")
     command.add_argument("--output", metavar="FOLDER", help="a new folder (default: PRESET-FORMAT)")
     command.add_argument(
-        "--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of merged weights (default: fp32)"
+        "--precision", choices=get_args(Precision), default="fp32", help="of merged weights (default: fp32)"
     )
     command.add_argument(
         "--push", type=repository, metavar="ORG/NAME", help="upload the folder to this repository of the hub"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from comat_core.settings import Precision
 from stages.batches import BatchSize
 from stages.evaluate.scoring.images.generated_images import GeneratedImage, Prompt, read_part, read_prompts
 from stages.images.image_rows import image_parts
@@ -23,8 +24,8 @@ NOT_IN_SCORES: Final = _NotInScores()
 """Annotation for settings of the comparison alone: changing them scores nothing again."""
 
 
-Precision = Annotated[
-    Literal["fp32", "bf16", "fp16"],
+ScorerPrecision = Annotated[
+    Precision,
     NotInKeyIf("fp32"),
     Field(description="of the scoring model; half precision makes scores of its own"),
 ]

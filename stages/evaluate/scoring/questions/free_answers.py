@@ -10,7 +10,7 @@ from stages.evaluate.scoring.images.generated_images import GeneratedImage
 from stages.evaluate.scoring.models_in_memory import in_precision, loaded_model
 from stages.evaluate.scoring.questions.question_files import QuestionFile
 from stages.evaluate.scoring.questions.question_items import QuestionedConfig
-from stages.evaluate.scoring.settings import Precision
+from stages.evaluate.scoring.settings import ScorerPrecision
 from stages.models.devices import choose_device
 from stages.plan.config import ModelReference
 
@@ -26,7 +26,7 @@ class QuestionsConfig(QuestionedConfig):
         " transformers does not have, so that scores compare with each other and not with published ones"
     )
 
-    precision: Precision = "fp32"
+    precision: ScorerPrecision = "fp32"
 
     questions: QuestionFile = Field(description="the benchmark's file of questions")
 
