@@ -3,6 +3,15 @@
 from benchmarks.gradient_estimators.estimators import ESTIMATORS, Estimator
 from benchmarks.gradient_estimators.path_coefficients import path_coefficients, reach
 from benchmarks.gradient_estimators.plan import GradientPlan, chained
-from benchmarks.gradient_estimators.walk_back import walk_back
+from benchmarks.gradient_estimators.walk_back import walk_back, walk_back_together
 
-__all__ = ["ESTIMATORS", "Estimator", "GradientPlan", "chained", "path_coefficients", "reach", "walk_back"]
+__all__ = [
+    "ESTIMATORS",
+    "Estimator",
+    "GradientPlan",
+    "chained",
+    "path_coefficients",
+    "reach",
+    "walk_back",
+    "walk_back_together",
+]

@@ -41,6 +41,10 @@ def _ways(problem: Problem, count: int) -> dict[str, Callable[[], object]]:
         plan = ESTIMATORS[name](problem.reach, size, make_generator(0, "cost"))
         return lambda: WalkOfProblem.of(problem, 0, unconditional_graph=unconditional_graph).gradient(plan)
 
+    def together(size: int) -> Callable[[], object]:
+        plan = ESTIMATORS["drtune"](problem.reach, size, make_generator(0, "cost"))
+        return lambda: WalkOfProblem.of(problem, 0).gradient_together(plan, size)
+
     return {
         "drtune K=1, kept": graph(range(1), recomputed=False),
         f"drtune K={count}, kept": graph(range(count), recomputed=False),
@@ -48,6 +52,7 @@ def _ways(problem: Problem, count: int) -> dict[str, Callable[[], object]]:
         f"drtune K={count}, recomputed": graph(range(count), recomputed=True),
         "drtune K=1, walked back": walked("drtune", 1),
         f"drtune K={count}, walked back": walked("drtune", count),
+        f"drtune K={count}, walked back in one batch": together(count),
         f"drtune K={count}, walked back, conditional half": walked("drtune", count, unconditional_graph=False),
         "full-chain, kept": graph(range(steps), recomputed=False, detached=False),
         "full-chain, recomputed": graph(range(steps), recomputed=True, detached=False),

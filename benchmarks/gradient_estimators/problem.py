@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.gradient_estimators.path_coefficients import reach
 from benchmarks.gradient_estimators.plan import GradientPlan
 from benchmarks.gradient_estimators.recorded_walk import RecordedWalk, record_walk
-from benchmarks.gradient_estimators.walk_back import walk_back
+from benchmarks.gradient_estimators.walk_back import walk_back, walk_back_together
 from comat_core.backbones.adapters import active_adapter, add_lora
 from comat_core.backbones.loading import load_backbone
 from comat_core.backbones.protocol import Backbone
@@ -21,6 +21,7 @@ from comat_core.sampling.schedulers import Scheduler
 from comat_core.sampling.trajectories import start_from_noise
 from comat_core.settings import Sampler
 from comat_core.support.randomness import derive_seed
+from stages.batches import BatchSize
 
 ONLINE = "online"
 
@@ -107,6 +108,18 @@ class WalkOfProblem:
     def gradient(self, plan: GradientPlan) -> Tensor:
         """What a plan gives: (P,) float64."""
         parts = walk_back(plan, self.walk.coefficients(), self.slope, self._step)
+        return self.problem.flat(parts)
+
+    def gradient_together(self, plan: GradientPlan, at_once: BatchSize) -> Tensor:
+        """The same of a plan that nests nothing, so many steps in one call of the denoiser: (P,) float64."""
+        parameters = self.problem.parameters
+        parts = walk_back_together(
+            plan,
+            self.walk.coefficients(),
+            self.slope,
+            lambda of_predictions: self.walk.gradient_of_steps(of_predictions, parameters),
+            at_once,
+        )
         return self.problem.flat(parts)
 
     def _step(self, step: int, of_prediction: Tensor) -> tuple[list[Tensor], Tensor | None]:

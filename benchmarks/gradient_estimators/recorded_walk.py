@@ -67,13 +67,10 @@ class RecordedWalk:
         Returns:
             One gradient per parameter, and dL/dx (B, C, h, w) or None.
         """
-        rows = [row for row, start in enumerate(self.start_steps) if start <= step]
+        rows = self._rows_at(step)
         run = self.scheduler.run(self.num_inference_steps, min(self.starts))
         x = self.inputs[step].detach().requires_grad_(through_input)
-        denoiser, scale = self.denoiser, 1.0
-        if denoiser.negative_conditioning is not None and not self.unconditional_graph:
-            # guided = u + s (c - u), and u is a constant: its half of the batch need not be repeated.
-            denoiser, scale = replace(denoiser, negative_conditioning=None), denoiser.guidance_scale
+        denoiser, scale = self._with_graph()
         if not of_maps:
             denoiser = replace(denoiser, capture=None)
         with torch.enable_grad(), self.adapters():
@@ -85,8 +82,48 @@ class RecordedWalk:
             slopes.append(slope)
         asked = [*parameters, x] if through_input else list(parameters)
         found = torch.autograd.grad(outputs, asked, slopes, allow_unused=True)
-        gradients = [torch.zeros_like(one) if part is None else part for one, part in zip(asked, found, strict=True)]
+        gradients = _present(found, asked)
         return gradients[: len(parameters)], gradients[-1] if through_input else None
+
+    def gradient_of_steps(self, of_predictions: Mapping[int, Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Repeat several steps' calls with a graph, in one batch of the denoiser, and walk them back together.
+
+        Args:
+            of_predictions: step -> dL/dprediction (B, C, h, w), of the guided prediction. Their inputs are detached.
+            parameters: what gradients are asked of.
+
+        Returns:
+            One gradient per parameter, added up over the steps.
+        """
+        run = self.scheduler.run(self.num_inference_steps, min(self.starts))
+        denoiser, scale = self._with_graph()
+        latents, timesteps, slopes, rows = [], [], [], []
+        for step, of_prediction in of_predictions.items():
+            own, timestep = self._rows_at(step), run.timesteps[step]
+            latents.append(run.scale_input(self.inputs[step].detach()[own], timestep))
+            timesteps.append(timestep.expand(len(own)))
+            slopes.append(scale * of_prediction[own])
+            rows += own
+        halves = 1 if denoiser.negative_conditioning is None else 2
+        with torch.enable_grad(), self.adapters():
+            whole = replace(denoiser, capture=None)
+            prediction, _ = whole.predict(torch.cat(latents), rows, 0, torch.cat(timesteps).repeat(halves))
+        return _present(torch.autograd.grad(prediction, parameters, torch.cat(slopes), allow_unused=True), parameters)
+
+    def _rows_at(self, step: int) -> list[int]:
+        """The rows that have joined."""
+        return [row for row, start in enumerate(self.start_steps) if start <= step]
+
+    def _with_graph(self) -> tuple[GuidedDenoiser, float]:
+        """What is called again, and how much its prediction's gradient weighs."""
+        if self.denoiser.negative_conditioning is None or self.unconditional_graph:
+            return self.denoiser, 1.0
+        # guided = u + s (c - u), and u is a constant: its half of the batch need not be repeated.
+        return replace(self.denoiser, negative_conditioning=None), self.denoiser.guidance_scale
+
+
+def _present(found: Sequence[Tensor | None], asked: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(one) if part is None else part for one, part in zip(asked, found, strict=True)]
 
 
 @torch.no_grad()

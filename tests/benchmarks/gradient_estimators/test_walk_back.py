@@ -1,20 +1,22 @@
 """Walking a recorded walk back step by step, against autograd through the whole graph, in float64."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gradient_estimators import GradientPlan, chained, path_coefficients, walk_back
+from benchmarks.gradient_estimators import GradientPlan, chained, path_coefficients, walk_back, walk_back_together
 from benchmarks.gradient_estimators.recorded_walk import RecordedWalk, record_walk
 from comat_core.backbones.adapters import active_adapter
 from comat_core.backbones.attention_maps import CaptureRequest
 from comat_core.backbones.loading import load_backbone, wrap_pipeline
 from comat_core.backbones.protocol import Backbone
 from comat_core.sampling.denoising import denoise
+from stages.batches import AUTO, BatchSize
 from tests.benchmarks.gradient_estimators.walks import GUIDANCE, distance, score, trained_model, walk
 from tests.comat_core.stock_sampling import PROMPTS, STEPS
 from tests.tiny_models import IMAGE_SIDE
@@ -82,6 +84,28 @@ def test_it_equals_autograd_through_the_graph(
     with active_adapter(model.denoiser, None):
         mine = gone_back(recorded, GradientPlan(steps) if detached else chained(steps), parameters)
     assert distance(mine, expected) < 1e-6
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, AUTO])
+@pytest.mark.parametrize("unconditional_graph", [True, False])
+def test_several_steps_in_one_batch_are_the_same_gradient(
+    case: tuple[Backbone, str, list[nn.Parameter]], at_once: BatchSize, unconditional_graph: bool
+) -> None:
+    model, scheduler, parameters = case
+    options: dict[str, Any] = {"steps": range(STEPS), "start_steps": START_STEPS}
+    recorded = walk(record_walk, model, scheduler, **options, unconditional_graph=unconditional_graph)
+    plan = GradientPlan((1, 2, 3), factor=1.5)
+    sizes = []
+
+    def gradient_of(of_predictions: Mapping[int, Tensor]) -> list[Tensor]:
+        sizes.append(len(of_predictions))
+        return recorded.gradient_of_steps(of_predictions, parameters)
+
+    with active_adapter(model.denoiser, None):
+        expected = gone_back(recorded, plan, parameters)
+        found = walk_back_together(plan, recorded.coefficients(), slope(recorded.latents), gradient_of, at_once)
+    assert distance(found, expected) < 1e-6
+    assert sizes == {1: [1, 1, 1], 2: [2, 1], 3: [3], AUTO: [1, 2]}[at_once]
 
 
 def test_a_share_of_a_nested_path_lies_between_none_and_all(case: tuple[Backbone, str, list[nn.Parameter]]) -> None:
