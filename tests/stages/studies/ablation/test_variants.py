@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -179,8 +179,44 @@ def test_rows_of_concentration_differ_in_its_weights_by_factors():
     assert weights["paper"] == (1e-3, 5e-5)
 
 
+def test_rows_of_estimators_differ_in_the_gradient_and_what_costs_more_takes_fewer_steps():
+    (table,) = load_ablation("estimators").tables.values()
+    rows: dict[str, TrainConfig] = {}
+    for row in table.rows:
+        config = load_preset("miniature-ablation", [*overrides(row, preset_lineage("miniature-ablation"))])
+        rows[row.name] = cast(TrainConfig, config.sections["train"])
+    own = cast(TrainConfig, load_preset("miniature-ablation").sections["train"])
+    assert rows["strided"] == own
+    told = {
+        name: (
+            config.sampling.gradient_steps,
+            config.sampling.gradient_step_draw,
+            config.sampling.detach_denoiser_input,
+        )
+        for name, config in rows.items()
+    }
+    assert told == {
+        "strided": (2, "strided", True),
+        "uniform": (2, "uniform", True),
+        "one": (1, "strided", True),
+        "four": (4, "strided", True),
+        "chosen_chain": (2, "strided", False),
+        "full_chain": (own.sampling.num_inference_steps, "strided", False),
+    }
+    steps = {name: config.steps for name, config in rows.items()}
+    assert (
+        steps["one"]
+        > steps["uniform"]
+        == steps["strided"]
+        > steps["chosen_chain"]
+        > steps["four"]
+        > steps["full_chain"]
+    )
+
+
 def test_an_unknown_ablation_is_told_with_those_that_are_shipped():
     with pytest.raises(
-        UserError, match=r"unknown ablation 'reward' \(--ablation\): choose one of: concentration, paper, rewards; or"
+        UserError,
+        match=r"unknown ablation 'reward' \(--ablation\): choose one of: concentration, estimators, paper, rewards; or",
     ):
         load_ablation("reward")
