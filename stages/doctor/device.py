@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from comat_core.support.errors import UserError
+from comat_core.support.memory.machine_memory import free_memory
 from stages.doctor.findings import Finding, gigabytes, good, note, problem
 from stages.models.devices import AUTO, choose_device
 from stages.models.needed_models import needed_models
@@ -72,8 +73,8 @@ def examine_memory(preset: Preset, config: TrainConfig) -> tuple[Finding, int | 
 
 
 def device_memory() -> int:
-    """Bytes of the smallest GPU, or those that are free of this machine's memory."""
+    """Bytes of the smallest GPU, or those that are free of this machine's or container's memory."""
     if torch.cuda.is_available():
         every = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
         return min(facts.total_memory for facts in every)
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return free_memory()
