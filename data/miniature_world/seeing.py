@@ -38,6 +38,7 @@ def teach_to_see(
     seed: int,
     steps: int = STEPS,
     places: bool = False,
+    name: str = "seeing",
 ) -> None:
     """Train a vision encoder in place to tell shape, colour and texture of every patch.
 
@@ -47,6 +48,7 @@ def teach_to_see(
         patch_features: runs `vision` on images (B, 3, H, W) in [0, 1]; returns (B, patches, width).
         images: uint8 (scenes, H, W, 3), the pictures of `scenes`.
         patch_size: side of a patch in pixels.
+        name: of the lesson; two of one model need two.
     """
     classes = CLASSES if places else CLASSES[:-1]
     heads = nn.Linear(width, sum(classes))
@@ -55,14 +57,14 @@ def teach_to_see(
     both = nn.ModuleList([vision, heads])
 
     def loss_of_step(step: int) -> torch.Tensor:
-        rows = draw_rows(seed, "seeing", step, len(scenes), BATCH_SIZE)
+        rows = draw_rows(seed, name, step, len(scenes), BATCH_SIZE)
         batch = jitter(pixels_to_unit_range(images[rows]), seed, step)
         logits = heads(patch_features(batch)).float()
         parts = zip(logits.split(classes, dim=-1), labels[rows].long().unbind(-1), strict=True)
         losses = [functional.cross_entropy(logit.flatten(0, 1), label.flatten()) for logit, label in parts]
         return torch.stack(losses).sum()
 
-    fit(both, loss_of_step, steps=steps, learning_rate=LEARNING_RATE, name="seeing")
+    fit(both, loss_of_step, steps=steps, learning_rate=LEARNING_RATE, name=name)
 
 
 def patch_labels(scene: Scene, patch_size: int) -> np.ndarray:

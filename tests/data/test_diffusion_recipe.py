@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from comat_core.support.randomness import make_generator
+from data.miniature_world.reading import PlaceReading
 from data.miniature_world.recipes import diffusion as recipe
 
 SEED = 3
@@ -26,7 +27,8 @@ def trained(phase: recipe.Phase) -> tuple[nn.ModuleDict, nn.ModuleDict]:
     captions = tokenizer(words, padding="max_length", max_length=recipe.PROMPT_LENGTH, return_tensors="pt").input_ids
     empty = tokenizer("", padding="max_length", max_length=recipe.PROMPT_LENGTH, return_tensors="pt").input_ids[0]
     few = replace(phase, steps=2, batch_size=4, average_decay=0.5, learning_rate=0.05)
-    recipe.train_phase(few, model, latents, captions.view(6, recipe.CAPTIONS_PER_SCENE, -1), empty, SEED)
+    reading = PlaceReading(tokenizer, recipe.WIDTH, SEED)
+    recipe.train_phase(few, model, reading, latents, captions.view(6, recipe.CAPTIONS_PER_SCENE, -1), empty, SEED)
     return model, before
 
 
