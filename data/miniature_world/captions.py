@@ -1,14 +1,13 @@
 """Captions of scenes: clean ones that say everything, and web-like ones that skip much of it and mix up some."""
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from comat_core.support.randomness import derive_seed
 from data.miniature_world.scenes import Scene, SceneObject
-from data.miniature_world.vocabulary import INVERSE_RELATION, PLAIN, RELATIONS
+from data.miniature_world.vocabulary import INVERSE_RELATION, PLAIN
 
 NAMED_RELATION_SHARE: Final = 0.5
 COPULA_SHARE: Final = 0.1
@@ -28,10 +27,6 @@ class Carelessness:
     """Of the captions of two objects: those that tell the two colours the wrong way round."""
     mixed_up_places: float = 0.0
     """Of the captions that name a place: those that name the opposite one."""
-    named_place: float = NAMED_RELATION_SHARE
-    """Of the captions of two objects: those that name the place."""
-    nameless_first: float = 0.0
-    """Of the captions that name a place: those that tell of the first object only where it stands, "above a star"."""
 
 
 def noun_phrase(shape: str, colour: str | None, texture: str = PLAIN) -> str:
@@ -61,16 +56,7 @@ def base_world_caption(scene: Scene, random_source: random.Random, carelessness:
         return random_source.choice(phrases)
     if care.mixed_up_places and random_source.random() < care.mixed_up_places:
         phrases = phrases[::-1]  # their order is drawn below: this exchanges who stands where
-    caption = _joined(scene, phrases, random_source, care.named_place)
-    if care.nameless_first and random_source.random() < care.nameless_first:
-        return _without_first(caption)
-    return caption
-
-
-def _without_first(caption: str) -> str:
-    """From the place on; a caption that names none stays as it is."""
-    found = re.search(f" ({'|'.join(RELATIONS)}) ", caption)
-    return caption[found.start() + 1 :] if found else caption
+    return _joined(scene, phrases, random_source)
 
 
 def base_world_captions(

@@ -30,8 +30,8 @@ Small instances of the real architectures, trained from nothing on procedurally 
 shapes. They exist to run the whole CoMat pipeline on a laptop's CPU; they know nothing of any other world.
 
 The base model is misaligned the way models of web data are: it knows, and does not look. It was told right for {told:,}
-steps, the last {balanced:,} of them half on balanced scenes, so that it knows how shapes wear colours and where they
-stand. In {astray} more the queries and keys of its
+steps, the last {balanced:,} of them half on balanced scenes, so that it knows how shapes wear colours, and whether two
+stand beside or above each other (which of them where it never learned). In {astray} more the queries and keys of its
 cross-attention alone, by a change of rank {rank}, learned from captions of which {mixed:.0%} told the colours of two
 objects the wrong way round, and {places:.0%} of those that name a place the opposite one. In its world most shapes wear
 one of two favourite colours, {weight:.0f} times as often as any other. It predicts the velocity, as Stable Diffusion

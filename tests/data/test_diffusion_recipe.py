@@ -2,17 +2,20 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from torch import nn
 
+import data
 from comat_core.support.randomness import make_generator
-from data.miniature_world.reading import PlaceReading
 from data.miniature_world.recipes import diffusion as recipe
 
 SEED = 3
+FOLDER = Path(data.__file__).parent / "miniature"
 
 
 def trained(phase: recipe.Phase) -> tuple[nn.ModuleDict, nn.ModuleDict]:
@@ -27,8 +30,7 @@ def trained(phase: recipe.Phase) -> tuple[nn.ModuleDict, nn.ModuleDict]:
     captions = tokenizer(words, padding="max_length", max_length=recipe.PROMPT_LENGTH, return_tensors="pt").input_ids
     empty = tokenizer("", padding="max_length", max_length=recipe.PROMPT_LENGTH, return_tensors="pt").input_ids[0]
     few = replace(phase, steps=2, batch_size=4, average_decay=0.5, learning_rate=0.05)
-    reading = PlaceReading(tokenizer, recipe.WIDTH, SEED)
-    recipe.train_phase(few, model, reading, latents, captions.view(6, recipe.CAPTIONS_PER_SCENE, -1), empty, SEED)
+    recipe.train_phase(few, model, latents, captions.view(6, recipe.CAPTIONS_PER_SCENE, -1), empty, SEED)
     return model, before
 
 
@@ -51,3 +53,24 @@ def test_what_the_last_stretch_changes_has_its_rank() -> None:
     name = next(name for name in model.state_dict() if name.endswith("attn2.to_q.weight"))
     change = model.state_dict()[name] - before.state_dict()[name]
     assert torch.linalg.matrix_rank(change, atol=1e-5) == 2
+
+
+def test_a_stretch_is_trained_on_as_many_scenes_of_each_of_its_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def remember(
+        phase: recipe.Phase, _model: object, latents: torch.Tensor, captions: torch.Tensor, *_: object
+    ) -> None:
+        seen[phase.name] = (latents, captions)
+
+    monkeypatch.setattr(recipe, "SCENES", 3)
+    monkeypatch.setattr(recipe, "train_phase", remember)
+    one, both = recipe.PHASES[0], next(phase for phase in recipe.PHASES if len(phase.worlds) == 2)
+    monkeypatch.setattr(recipe, "PHASES", (one, both))
+    pipeline = recipe.train_pipeline(AutoencoderKL.from_pretrained(FOLDER / "base" / "vae").eval(), SEED)
+    assert pipeline.scheduler.config["prediction_type"] == both.prediction_type
+    (latents, captions), (of_both, captions_of_both) = seen[one.name], seen[both.name]
+    assert len(latents) == len(captions) == 3
+    assert len(of_both) == len(captions_of_both) == 6
+    torch.testing.assert_close(of_both[:3], latents)
+    assert not any(torch.equal(row, latent) for row in of_both[3:] for latent in latents)
