@@ -1,15 +1,24 @@
 """The lessons of the miniature VQA model: what it is asked in each, and that the answers are right."""
 
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+from diffusers import AutoencoderKL
 
+import data
 from data.miniature_world.datasets import make_scene
 from data.miniature_world.recipes import visual_questions as recipe
+from data.miniature_world.recipes.fitting_state import saved_below
 from data.miniature_world.vocabulary import INVERSE_RELATION, RELATIONS
 
 SCENES = [make_scene("balanced", 9, number) for number in range(400)]
 OF_TWO = [scene for scene in SCENES if len({item.shape for item in scene.objects}) == 2]
+
+
+FOLDER = Path(data.__file__).parent / "miniature"
 
 
 def names_a_place(question: str) -> bool:
@@ -39,3 +48,16 @@ def test_answers_about_places_are_right() -> None:
         assert (answer == "yes") == (told == stands)
         answers.add(answer)
     assert answers == {"yes", "no"}
+
+
+def test_every_lesson_of_seeing_and_of_answering_is_a_fitting_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "SCENES", 6)
+    monkeypatch.setattr(recipe, "IMAGES_PER_STEP", 2)
+    monkeypatch.setattr(recipe, "LESSONS", tuple(replace(one, seeing_steps=1, steps=1) for one in recipe.LESSONS))
+    autoencoder = AutoencoderKL.from_pretrained(FOLDER / "base" / "vae").eval()
+    with saved_below(tmp_path):
+        model, _ = recipe.train_visual_question_model(autoencoder, 3)
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+    assert len(list(tmp_path.glob("*.pt"))) == 2 * len(recipe.LESSONS)
