@@ -14,11 +14,9 @@ from data.miniature_world.recipes import visual_questions as recipe
 from data.miniature_world.recipes.fitting_state import saved_below
 from data.miniature_world.vocabulary import INVERSE_RELATION, RELATIONS
 
+FOLDER = Path(data.__file__).parent / "miniature"
 SCENES = [make_scene("balanced", 9, number) for number in range(400)]
 OF_TWO = [scene for scene in SCENES if len({item.shape for item in scene.objects}) == 2]
-
-
-FOLDER = Path(data.__file__).parent / "miniature"
 
 
 def names_a_place(question: str) -> bool:
