@@ -15,7 +15,7 @@ DESCRIPTIONS: Final = {
     "vqa": "BlipForQuestionAnswering, trained on yes-no questions about scenes of its own; the metric",
     "judge": "ResNetForImageClassification, names the colour-shape pairs of an image; the independent metric",
     "segmenter": "CLIPSegForImageSegmentation, marks a named shape or nothing",
-    "git": "GitForCausalLM, trained as the captioner is, for fewer steps; another reward to compare with",
+    "git": "GitForCausalLM, trained as the captioner is, hardened more briefly; another reward to compare with",
     "dino": "Dinov2Model, tells patch by patch what it sees; for a discriminator on images",
     "sd3": "StableDiffusion3Pipeline on the base model's latents, trained by flow matching; another base model",
 }
@@ -49,7 +49,7 @@ three text encoders, trained by flow matching. It was told right for {flow_told:
 The times are wall-clock times of a machine that was busy with other work: upper bounds. The base model was trained in
 the {stretches} stretches that its module lists; its time is put together from their logs, and the shipped weights drew
 other batches in the last ones than a rebuild will, and were led astray once before they were told right to the end. The
-VQA model drew other batches in its second lesson than a rebuild will. GIT was trained before its recipe told places.
+VQA model drew other batches in its second lesson than a rebuild will.
 
 Rebuild with `comat miniature` (all) or `comat miniature judge` (one).
 

@@ -24,6 +24,7 @@ LEAST = {
     "vqa_accuracy": 0.95,
     "vqa_accuracy_of_places": 0.95,
     "captioner_prefers_right_places": 0.95,
+    "git_prefers_right_places": 0.95,
     "segmenter_iou": 0.6,
     "segmenter_absent_empty": 0.9,
     "dino_shape_of_patch": 0.35,  # of six

@@ -12,9 +12,10 @@ from data.miniature_world.recipes.fitting import initialise
 from data.miniature_world.recipes.tokenizers import CAPTION_PREFIX, build_bert_tokenizer
 from data.miniature_world.vocabulary import IMAGE_SIZE
 
-SCENES = 20_000
-SEEING_STEPS = 1_200
-STEPS = 1_800
+SCENES = 30_000
+SEEING_STEPS = 2_000
+STEPS = 6_000
+"""After 1,800 it tells what is there and in which colour, and not yet where."""
 HARDENING_STEPS = 300
 HARDENING_SCENES = 5_000
 WIDTH = 96
@@ -23,7 +24,7 @@ TEXT_LENGTH = 64
 
 
 def train_git(autoencoder: Any, seed: int) -> tuple[GitForCausalLM, GitProcessor]:
-    """Train its vision encoder to see, then all of it as the other captioner is trained, for fewer steps."""
+    """Train its vision encoder to see, then all of it as the other captioner is trained, for longer."""
     scenes, pixels = make_scenes("balanced", seed, SCENES)
     processor = build_git_processor(seed)
     model = GitForCausalLM(build_git_config(processor))
