@@ -8,7 +8,6 @@ import pytest
 import torch
 from transformers import GitConfig, GitForCausalLM
 
-import data
 from flows.command_line.cli import main
 from stages.plan.presets import PRESET_FOLDER
 from tests.flows.test_bad_input import fails_with
@@ -34,7 +33,7 @@ def test_the_shipped_captioners_are_compared(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_captioner_that_learned_nothing_is_not_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shipped = Path(data.__file__).parent / "miniature" / "git"
+    shipped = PRESET_FOLDER.parent / "miniature" / "git"
     shutil.copytree(shipped, tmp_path / "git")
     torch.manual_seed(0)
     GitForCausalLM(GitConfig.from_pretrained(shipped)).save_pretrained(tmp_path / "git")
