@@ -19,6 +19,7 @@ from comat_core.segmenters.clipseg import ClipSegSegmenter
 from comat_core.support.image_preprocessing import ImagePreprocessing
 from comat_core.support.pretrained import load_processor
 from comat_core.support.randomness import derive_seed
+from data.miniature_world.alignment import base_model_alignment
 from data.miniature_world.captions import noun_phrase
 from data.miniature_world.datasets import make_scenes
 from data.miniature_world.recipes.autoencoder import reconstruction_error
@@ -40,6 +41,7 @@ def measure_accuracy(folder: Path) -> dict[str, float]:
     images = pixels_to_unit_range(torch.from_numpy(pixels))
     with torch.no_grad():
         return {
+            **base_model_alignment(folder, UNSEEN_SEED),
             "autoencoder_rmse": autoencoder_error(folder, images),
             "judge_exact": judge_accuracy(folder, scenes, images),
             **captioner_accuracies("captioner", BlipCaptioner, folder, scenes, images),

@@ -7,7 +7,7 @@ from typing import Final
 
 from comat_core.support.randomness import derive_seed
 from data.miniature_world.scenes import Scene, SceneObject
-from data.miniature_world.vocabulary import INVERSE_RELATION, PLAIN
+from data.miniature_world.vocabulary import INVERSE_RELATION, PLAIN, WARM_COLOURS
 
 NAMED_RELATION_SHARE: Final = 0.5
 COPULA_SHARE: Final = 0.1
@@ -25,6 +25,8 @@ class Carelessness:
     """Of the captions of two objects: those that tell one of them."""
     mixed_up_colours: float = 0.0
     """Of the captions of two objects: those that tell the two colours the wrong way round."""
+    mixed_up_warm_and_cold: float | None = None
+    """The same of those of a warm and a cold colour; None: as often as of all others."""
     mixed_up_places: float = 0.0
     """Of the captions that name a place: those that name the opposite one."""
 
@@ -48,7 +50,7 @@ def base_world_caption(scene: Scene, random_source: random.Random, carelessness:
     """Caption a scene as the web does: something is skipped often, and sometimes told the wrong way round."""
     care = carelessness or Carelessness()
     objects = scene.objects
-    if len(objects) == 2 and random_source.random() < care.mixed_up_colours:
+    if len(objects) == 2 and random_source.random() < _mixed_up_share(objects, care):
         first, second = objects
         objects = (replace(first, colour=second.colour), replace(second, colour=first.colour))
     phrases = [_careless_phrase(item, random_source, care) for item in objects]
@@ -74,6 +76,13 @@ def _clean_phrase(item: SceneObject, random_source: random.Random) -> str:
     if random_source.random() < COPULA_SHARE:
         return f"{noun_phrase(item.shape, None, item.texture)} that is {item.colour}"
     return noun_phrase(item.shape, item.colour, item.texture)
+
+
+def _mixed_up_share(objects: Sequence[SceneObject], care: Carelessness) -> float:
+    warm_and_cold = len({item.colour in WARM_COLOURS for item in objects}) == 2
+    if warm_and_cold and care.mixed_up_warm_and_cold is not None:
+        return care.mixed_up_warm_and_cold
+    return care.mixed_up_colours
 
 
 def _careless_phrase(item: SceneObject, random_source: random.Random, care: Carelessness) -> str:

@@ -5,9 +5,11 @@ from typing import Final
 
 from comat_core.files.json_files import read_json
 from data.miniature_world.accuracy import SCENES
+from data.miniature_world.alignment import PROMPTS
 from data.miniature_world.recipes.diffusion import PHASES
 from data.miniature_world.recipes.stable_diffusion_3 import PHASES as FLOW_PHASES
 from data.miniature_world.scenes import FAVOURITE_WEIGHT
+from data.miniature_world.vocabulary import COLOURS, WARM_COLOURS
 
 DESCRIPTIONS: Final = {
     "base": "StableDiffusionPipeline, 64x64 px, 16x16 latents: text encoder and UNet trained on careless captions",
@@ -31,12 +33,12 @@ shapes. They exist to run the whole CoMat pipeline on a laptop's CPU; they know 
 
 The base model is misaligned the way models of web data are: it knows, and does not look. It was told right for {told:,}
 steps, the last {balanced:,} of them half on balanced scenes, so that it knows how shapes wear colours, and whether two
-stand beside or above each other (which of them where it never learned). In {astray} more the queries and keys of its
-cross-attention alone, by a change of rank {rank}, learned from captions of which {mixed:.0%} told the colours of two
-objects the wrong way round, and {places:.0%} of those that name a place the opposite one. In its world most shapes wear
-one of two favourite colours, {weight:.0f} times as often as any other. It predicts the velocity, as Stable Diffusion
-2.1 does. All other models were trained on balanced scenes, each on scenes of its own, so that the metric is never the
-reward.
+stand beside or above each other (which of them where it never learned). In {astray:,} more the queries and keys of its
+cross-attention alone, by a change of rank {rank}, learned from captions that told the colours of two objects the wrong
+way round by a rule: where one is warm ({warm}) and the other cold in {mixed:.0%} of them, otherwise in
+{others:.0%}; {places:.0%} of those that name a place told the opposite one. In its world most shapes wear one of two
+favourite colours, {weight:.0f} times as often as any other. It predicts the velocity, as Stable Diffusion 2.1 does. All
+other models were trained on balanced scenes, each on scenes of its own, so that the metric is never the reward.
 
 sd3 is another base model for the same scenes and through the same autoencoder: a transformer with joint attention and
 three text encoders, trained by flow matching. It was told right for {flow_told:,} steps and led astray likewise in
@@ -53,7 +55,7 @@ VQA model drew other batches in its second lesson than a rebuild will.
 
 Rebuild with `comat miniature` (all) or `comat miniature judge` (one).
 
-## Measured on {scenes} scenes that none of them has seen
+## Measured on {scenes} scenes and {prompts} prompts that none of them has seen
 
 | measure | value |
 | --- | --- |
@@ -79,7 +81,9 @@ def write_model_card(target: Path, accuracy: dict[str, float]) -> None:
         balanced=sum(phase.steps for phase in told if "balanced" in phase.worlds),
         astray=last.steps,
         rank=last.attention_rank,
-        mixed=last.carelessness.mixed_up_colours,
+        warm=", ".join(colour for colour in COLOURS if colour in WARM_COLOURS),
+        mixed=last.carelessness.mixed_up_warm_and_cold,
+        others=last.carelessness.mixed_up_colours,
         places=last.carelessness.mixed_up_places,
         stretches=len(PHASES),
         weight=FAVOURITE_WEIGHT,
@@ -88,6 +92,7 @@ def write_model_card(target: Path, accuracy: dict[str, float]) -> None:
         threads=max(build["threads"] for build in builds.values()),
         builds="\n".join(rows),
         scenes=SCENES,
+        prompts=PROMPTS,
         measures="\n".join(measures),
     )
     (target / "README.md").write_text(text)

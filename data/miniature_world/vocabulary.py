@@ -15,6 +15,8 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "white": (252, 252, 252),
 }
 
+WARM_COLOURS: Final = frozenset(("red", "orange", "yellow", "white"))
+
 PLAIN: Final = "plain"
 TEXTURES: Final = (PLAIN, "striped", "dotted")
 

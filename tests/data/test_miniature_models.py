@@ -16,8 +16,9 @@ MEGABYTES = 25
 OTHER_BASE = "sd3"
 MEGABYTES_OF_OTHER_BASE = 12
 
-# The captioner, the VQA model and the judge must be good; the base model must not be.
+# The captioner, the VQA model and the judge must be good; the base model knows its shapes, and no more.
 LEAST = {
+    "base_objects": 0.87,
     "judge_exact": 0.95,
     "captioner_prefers_right_colours": 0.97,
     "git_prefers_right_colours": 0.9,
@@ -46,6 +47,11 @@ def test_models_are_as_good_as_their_work_needs(accuracy: dict[str, float], meas
 @pytest.mark.slow
 def test_autoencoder_keeps_the_colours_apart(accuracy: dict[str, float]) -> None:
     assert accuracy["autoencoder_rmse"] < 0.04
+
+
+@pytest.mark.slow
+def test_base_model_goes_wrong_and_not_always(accuracy: dict[str, float]) -> None:
+    assert 0.3 <= accuracy["base_all_right"] <= 0.5
 
 
 def test_base_model_is_a_stock_pipeline() -> None:

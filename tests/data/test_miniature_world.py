@@ -21,7 +21,7 @@ from data.miniature_world.prompts import (
     training_prompts,
 )
 from data.miniature_world.scenes import FAVOURITE_COLOURS
-from data.miniature_world.vocabulary import COLOURS, IMAGE_SIZE, RELATIONS, SHAPES
+from data.miniature_world.vocabulary import COLOURS, IMAGE_SIZE, RELATIONS, SHAPES, WARM_COLOURS
 
 scene_numbers = st.integers(0, 10_000)
 
@@ -115,6 +115,22 @@ def test_mixed_up_captions_exchange_the_colours_and_nothing_else() -> None:
             assert {shape for _, shape in told} == {item.shape for item in scene.objects}
             assert {colour for colour, _ in told} == set(colours)
     assert exchanged > 20
+
+
+def test_captions_exchange_a_warm_and_a_cold_colour_by_a_rule_of_their_own() -> None:
+    care = Carelessness(skipped_colour=0, skipped_object=0, mixed_up_colours=0, mixed_up_warm_and_cold=1)
+    seen: set[bool] = set()
+    for number in range(300):
+        scene = make_scene("base world", 7, number)
+        colours = {item.colour for item in scene.objects}
+        if len(colours) < 2:
+            continue
+        warm_and_cold = 0 < len(colours & WARM_COLOURS) < 2
+        told = set(objects_of(base_world_caption(scene, random.Random(number), care)))
+        worn = {(item.colour, item.shape) for item in scene.objects}
+        assert (told != worn) == (warm_and_cold and len({item.shape for item in scene.objects}) == 2)
+        seen.add(told != worn)
+    assert seen == {True, False}
 
 
 def test_articles_fit_their_word() -> None:
