@@ -52,6 +52,7 @@ PROVOCATION: Final = (
     "train.weights.attribute_pixel=0",
     "train.online.learning_rate=6e-3",
     "train.online.schedule=constant",
+    "train.online.warmup_steps=0",
     "train.checkpoints.every=20",
     "train.tracking.validation_every=0",
     "train.tracking.images_every=0",

@@ -14,6 +14,7 @@ SETTINGS = (
     "train.sampling.gradient_steps=2",
     "train.sampling.attention_steps=1",
     "train.steps=4",
+    "train.online.warmup_steps=0",
     "train.batch_size=2",
     "train.pair_batch_size=1",
     "train.checkpoints.every=1",

@@ -17,7 +17,13 @@ from benchmarks.network_calls import counted_calls
 from comat_core.backbones.guided_denoiser import is_guided
 from stages.plan.presets import load_preset
 
-TINY = ("train.steps=2", "train.batch_size=2", "train.pair_batch_size=2", "images.samples={test: 1, fidelity: 1}")
+TINY = (
+    "train.steps=2",
+    "train.online.warmup_steps=0",
+    "train.batch_size=2",
+    "train.pair_batch_size=2",
+    "images.samples={test: 1, fidelity: 1}",
+)
 
 
 def trained(*, right: float, rows: int, seconds: float, distance: float = 1.0) -> Trained:
