@@ -68,7 +68,9 @@ def test_rows_are_what_the_paper_compares():
     assert told("unet_generated")[1:] == ("denoiser", "generated", False, 0)
     assert told("dino_generated")[1:] == ("dinov2", "generated", False, 0)
     full = configs["unet_generated_mixed"]
-    assert told("unet_generated_mixed") == (1.0, "denoiser", "generated", True, full.pair_batch_size)
+    preset = configs["activation"].weights.fidelity
+    assert told("unet_generated_mixed") == (preset, "denoiser", "generated", True, full.pair_batch_size)
+    assert preset > 0
     assert full.pair_batch_size > 0
     assert configs["activation"].weights.attribute_region == configs["activation"].weights.attribute_pixel == 0
     assert configs["git"].captioning.kind == "git"
