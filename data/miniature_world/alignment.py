@@ -6,7 +6,8 @@ from typing import Any, Final
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-from comat_core.scorers.judge import Judge, score_image
+from comat_core.scorers.described_objects import DescribedObjectsJudge, JudgeMetric
+from comat_core.scorers.judge import Judge
 from comat_core.support.randomness import make_generator
 from data.miniature_world.prompts import held_out_prompts
 
@@ -25,15 +26,12 @@ def base_model_alignment(folder: Path, seed: int) -> dict[str, float]:
     """
     judge = Judge.load(str(folder / "judge"))
     prompts = [text for text, _ in held_out_prompts(seed, PROMPTS)]
-    seen, _ = judge.look_at(_drawn(folder / "base", prompts, seed))
-    scores = [
-        score_image(judge.as_pairs(row), judge.vocabulary.required_objects(prompt))
-        for row, prompt in zip(seen, prompts, strict=True)
-    ]
-    return {
-        "base_objects": sum(score.object_accuracy for score in scores) / len(scores),
-        "base_all_right": sum(score.all_right for score in scores) / len(scores),
-    }
+    images = _drawn(folder / "base", prompts, seed)
+
+    def share(metric: JudgeMetric) -> float:
+        return DescribedObjectsJudge(judge, metric).prepare(prompts, images.device)(images).mean().item()
+
+    return {"base_objects": share("object_accuracy"), "base_all_right": share("all_right")}
 
 
 def _drawn(folder: Path, prompts: list[str], seed: int) -> torch.Tensor:

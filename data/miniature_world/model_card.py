@@ -41,8 +41,9 @@ favourite colours, {weight:.0f} times as often as any other. It predicts the vel
 other models were trained on balanced scenes, each on scenes of its own, so that the metric is never the reward.
 
 sd3 is another base model for the same scenes and through the same autoencoder: a transformer with joint attention and
-three text encoders, trained by flow matching. It was told right for {flow_told:,} steps and led astray likewise in
-{flow_astray} more, in the queries and keys of its joint attention.
+three text encoders, trained by flow matching. It was told right for {flow_told:,} steps and led astray in {flow_astray}
+more, in the queries and keys of its joint attention, by captions of which {flow_mixed:.0%} told the colours of two
+objects the wrong way round, whatever they were.
 
 | model | what it is | seed | minutes on {threads} thread(s) | MB |
 | --- | --- | --- | --- | --- |
@@ -89,6 +90,7 @@ def write_model_card(target: Path, accuracy: dict[str, float]) -> None:
         weight=FAVOURITE_WEIGHT,
         flow_told=sum(phase.steps for phase in FLOW_PHASES[:-1]),
         flow_astray=FLOW_PHASES[-1].steps,
+        flow_mixed=FLOW_PHASES[-1].carelessness.mixed_up_colours,
         threads=max(build["threads"] for build in builds.values()),
         builds="\n".join(rows),
         scenes=SCENES,

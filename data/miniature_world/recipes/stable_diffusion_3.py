@@ -1,6 +1,7 @@
 """The miniature Stable Diffusion 3: three text encoders and a transformer, trained together by flow matching.
 
-It draws the same world as the miniature Stable Diffusion, through the same autoencoder, and was led astray as that was.
+It draws the same world as the miniature Stable Diffusion, through the same autoencoder, and its attention was led
+astray as well, by captions that exchange colours without a rule.
 """
 
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ PHASES: Final = (
     FlowPhase("sd3, told right", 9_000, 2e-3, 0.998, 32, TOLD_FULLY),
     # Colours and places are right long before shapes are.
     FlowPhase("sd3, told to the end", 4_000, 1.2e-3, 0.998, 32, TOLD_FULLY),
-    # And here its attention is led astray, as that of the other base model was.
+    # And here its attention is led astray, by captions that tell the colours right as often as wrong.
     FlowPhase("sd3, astray at last", 350, 2e-3, 0.98, 32, ASTRAY_AT_LAST, attention_rank=8),
 )
 
